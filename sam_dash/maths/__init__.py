@@ -1,0 +1,1 @@
+"""Pure functions on a flat parameter vector w (d,)."""

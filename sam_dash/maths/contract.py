@@ -1,0 +1,168 @@
+"""The variant contract: what a SAM variant is, and the registry of all of them.
+
+A variant is a pure function ``step(L, w, s, *, knobs) -> Step`` over a gradient oracle `L`. This module does
+not import torch, nor do the variants, which use tensor methods only: so a page can list every variant, its
+knobs, its cost and its equations without loading torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TINY = 1e-12
+
+
+class Step(NamedTuple):
+    """What a step of a variant returns.
+
+    `h` (d,): the gradient for the base optimiser. `eps` (d,): the perturbation; (B/m, d) from `per_micro_batch`.
+    `g` (d,): the gradient at w that the perturbation was made from. `state`: the next state, a NamedTuple of
+    float tensors. `info`: scalars to record, by quantity name.
+    """
+
+    h: Tensor
+    eps: Tensor
+    g: Tensor
+    state: Any = ()
+    info: Mapping[str, Tensor] = {}
+
+
+def unit(v: Tensor) -> Tensor:
+    """v / ||v||, the norm global over all d coordinates; 0 where v = 0.  (d,) -> (d,)."""
+    return v / (v.norm() + TINY)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One keyword of a variant: its symbol, its range or its choices, and one line of help."""
+
+    symbol: str
+    help: str
+    low: float = 0.0
+    high: float = math.inf
+    kind: type = float
+    choices: tuple[Any, ...] = ()
+    default: Any = None
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return `value` as this knob's type, or raise ValueError saying what was expected."""
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{name} = {value!r}: expected one of {', '.join(map(str, self.choices))}")
+            return value
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} = {value!r}: expected true or false")
+            return value
+        try:
+            number = self.kind(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} = {value!r}: expected a number") from None
+        if isinstance(value, bool) or number != value or not self.low <= number <= self.high:
+            kind = "a whole number" if self.kind is int else "a number"
+            raise ValueError(f"{name} = {value!r}: expected {kind} in [{self.low:g}, {self.high:g}]")
+        return number
+
+
+Radius = Annotated[float, Knob("ρ", "perturbation radius", 0.0, 100.0)]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes of one step: mini-batch gradients and forwards, and full-data gradients."""
+
+    gradients: int
+    forwards: int = 0
+    full: int = 0
+
+    def in_gradients(self, n_over_b: float) -> float:
+        """The same in mini-batch gradients (a forward is a third of one, a full gradient N/B)."""
+        return self.gradients + self.forwards / 3 + self.full * n_over_b
+
+
+def _stateless(_w: Tensor) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A registered variant: the step function and all that is known about it."""
+
+    key: str
+    title: str
+    step: Callable[..., Step]
+    ref: str
+    knobs: Mapping[str, Knob]
+    cost: Callable[..., Cost]
+    is_sam_at: Mapping[str, Any] | None
+    init: Callable[[Tensor], Any] = _stateless
+    noise: int = 0
+    m_axis: bool = False
+    uses_m: bool = True
+    doc: str = field(default="", repr=False)
+
+    def defaults(self) -> dict[str, Any]:
+        """Every knob at its default."""
+        return {name: knob.default for name, knob in self.knobs.items()}
+
+    def check(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        """All knobs, the given ones validated, the others at their defaults; ValueError otherwise."""
+        for name in knobs:
+            if name not in self.knobs:
+                known = ", ".join(self.knobs) or "none"
+                raise ValueError(f"{self.title} has no knob {name!r}; its knobs: {known}")
+        return {n: k.check(n, knobs[n]) if n in knobs else k.default for n, k in self.knobs.items()}
+
+
+REGISTRY: dict[str, Variant] = {}
+
+
+def get(key: str) -> Variant:
+    """The variant of that key; ValueError naming the known ones otherwise."""
+    if key not in REGISTRY:
+        raise ValueError(f"unknown variant {key!r}; known: {', '.join(sorted(REGISTRY))}")
+    return REGISTRY[key]
+
+
+def variant(
+    title: str,
+    *,
+    ref: str,
+    cost: Cost | Callable[..., Cost],
+    is_sam_at: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Callable[[Callable[..., Step]], Callable[..., Step]]:
+    """Register a step function under its own name; its knobs are read from its keyword-only arguments."""
+
+    def register(step: Callable[..., Step]) -> Callable[..., Step]:
+        key = step.__name__
+        doc = inspect.getdoc(inspect.getmodule(step)) or ""
+        price = cost if callable(cost) else lambda **_: cost
+        REGISTRY[key] = Variant(key, title, step, ref, _knobs(step), price, is_sam_at, doc=doc, **facts)
+        return step
+
+    return register
+
+
+def _knobs(step: Callable[..., Step]) -> dict[str, Knob]:
+    out = {}
+    for name, arg in inspect.signature(step).parameters.items():
+        if arg.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        hint = arg.annotation
+        if isinstance(hint, str):  # only these are evaluated: the other annotations name torch types
+            hint = eval(hint, step.__globals__)  # noqa: S307 - our own source
+        if get_origin(hint) is not Annotated or arg.default is inspect.Parameter.empty:
+            raise TypeError(f"{step.__name__}: knob {name!r} needs a default and Annotated[type, Knob(...)]")
+        kind, knob = get_args(hint)[:2]
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        kind = str if choices else kind
+        out[name] = replace(knob, kind=kind, choices=choices, default=arg.default)
+    return out

@@ -1,0 +1,38 @@
+"""m-sharpness, once, for every variant.
+
+    h(w) = (m/B) sum_j step(L_j, w).h,   L_j the loss of the j-th of the B/m micro-batches
+
+Each micro-batch has its own perturbation; the descent gradients are averaged (Foret et al., ICLR 2021,
+arXiv:2010.01412, section 4.1). At m = B this is the plain variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.func import vmap
+from torch.utils import _pytree as pytree
+
+from sam_dash.maths.contract import Step
+from sam_dash.maths.oracle import Oracle
+
+
+def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = None) -> Callable[..., Step]:
+    """The m-version of `step`; `.eps` becomes (B/m, d), all else is averaged over the micro-batches.
+
+    `chunk` bounds how many micro-batches are in memory at once; it does not change the result.
+    """
+
+    def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        def one(x: Tensor, y: Tensor) -> Step:
+            return step(replace(L, batch=(x, y)), w, s, **knobs)
+
+        x, y = (a.unflatten(0, (-1, m)) for a in L.batch)  # (B/m, m, ...)
+        out = vmap(one, chunk_size=chunk)(x, y)
+        h, g, state, info = pytree.tree_map(lambda a: a.mean(0), (out.h, out.g, out.state, dict(out.info)))
+        return Step(h, out.eps, g, state, info)
+
+    return m_step

@@ -1,0 +1,60 @@
+"""The oracle: everything that one step of a variant may ask about the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.func import grad, vjp, vmap
+
+Batch = tuple[Tensor, Tensor]
+LossesFn = Callable[[Tensor, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Losses and gradients of one (micro-)batch of n samples at any w (d,).
+
+    `losses_fn(w, batch) -> (n,)` are per-sample losses without weight decay. `noise` (K, d) is drawn before the
+    step; `full` is the oracle of the whole training set, for n-SAM.
+    """
+
+    losses_fn: LossesFn
+    batch: Batch
+    noise: Tensor | None = None
+    full: Oracle | None = None
+
+    def losses(self, w: Tensor) -> Tensor:
+        """Per-sample losses.  (d,) -> (n,)."""
+        return self.losses_fn(w, self.batch)
+
+    def grad(self, w: Tensor) -> Tensor:
+        """Gradient of the mean loss.  (d,) -> (d,)."""
+        return grad(lambda v: self.losses(v).mean())(w)
+
+    def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward."""
+        losses, pull = vjp(self.losses, w)
+        return losses, lambda p: pull(p)[0]
+
+    def grads(self, w: Tensor) -> Tensor:
+        """Per-sample gradients.  (d,) -> (n, d)."""
+        return per_sample_grads(self.losses_fn, w, self.batch)
+
+
+def per_sample_grads(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:
+    """The gradient of every sample's loss.  (d,) -> (n, d)."""
+
+    def one(x: Tensor, y: Tensor) -> Tensor:
+        return grad(lambda v: losses_fn(v, (x[None], y[None]))[0])(w)
+
+    out: Tensor = vmap(one)(*batch)
+    return out
+
+
+def mean_loss(losses_fn: LossesFn, batch: Batch) -> Callable[[Tensor], Tensor]:
+    """The loss f(w) = mean_i l_i(w) as a function of w alone."""
+    return lambda w: losses_fn(w, batch).mean()
+
+

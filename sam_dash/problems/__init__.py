@@ -1,0 +1,1 @@
+"""Data sets, networks, label noise: what is trained on what."""

@@ -1,0 +1,249 @@
+"""What a run and a sweep are: frozen dataclasses that validate themselves and name themselves by a hash.
+
+Torch-free, so that a page can build and check one. The key of a run is a hash of all that its result depends on,
+hence the store is the cache: a run that exists is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sam_dash import variants
+from sam_dash.problems.datasets import DATASETS, NPZ, sha256
+from sam_dash.problems.architecture import parse
+
+SCHEMA = 1
+MEASURES = ("trace", "lam_max", "noise", "pyhessian")
+STARTS = ("init", "memorised")
+OPTIMISERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "constant")
+MAX_RUNS = 5000
+
+
+class SpecError(ValueError):
+    """A specification that cannot be run; the message says what was wrong and what was expected."""
+
+
+def _check(good: bool, message: str) -> None:
+    if not good:
+        raise SpecError(message)
+
+
+def _choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    _check(value in choices, f"unknown {name} {value!r}; expected one of {', '.join(choices)}")
+
+
+def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    good = number and low <= value <= high and (not whole or isinstance(value, int))
+    _check(good, f"{name} = {value!r}: expected {'a whole number' if whole else 'a number'} in [{low:g}, {high:g}]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Data (`n_train` of its training samples, 0: all), network, label noise and where training starts."""
+
+    dataset: str = "digits"
+    data_hash: str = ""
+    network: str = "mlp:64"
+    n_train: int = 0
+    label_noise: float = 0.0
+    start: str = "init"
+
+    def __post_init__(self) -> None:
+        if self.dataset.startswith(NPZ):
+            path = Path(self.dataset.removeprefix(NPZ))
+            _check(bool(self.data_hash) or path.is_file(), f"no file {str(path)!r}: expected an .npz of arrays")
+            object.__setattr__(self, "data_hash", self.data_hash or sha256(path))
+        else:
+            _choice("dataset", self.dataset, DATASETS)
+        try:
+            parse(self.network)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        _number("n_train", self.n_train, 0, 10**7, whole=True)
+        _number("label_noise", self.label_noise, 0, 0.95)
+        _choice("start", self.start, STARTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The base optimiser, its schedule, the batch size B and the number of epochs."""
+
+    optimiser: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    batch: int = 64
+    epochs: int = 50
+
+    def __post_init__(self) -> None:
+        _choice("optimiser", self.optimiser, OPTIMISERS)
+        _choice("schedule", self.schedule, SCHEDULES)
+        _number("lr", self.lr, 1e-8, 100)
+        _number("momentum", self.momentum, 0, 0.9999)
+        _number("weight_decay", self.weight_decay, 0, 10)
+        _number("batch", self.batch, 1, 4096, whole=True)
+        _number("epochs", self.epochs, 1, 10_000, whole=True)
+        _check(isinstance(self.nesterov, bool), f"nesterov = {self.nesterov!r}: expected true or false")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What is measured besides losses and accuracies: at the end, or also every `every` epochs (0: only then)."""
+
+    what: tuple[str, ...] = ("trace", "lam_max", "noise")
+    every: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", tuple(q for q in MEASURES if q in self.what) + tuple(
+            q for q in self.what if q not in MEASURES))
+        for q in self.what:
+            _choice("measure", q, MEASURES)
+        _number("measure every", self.every, 0, 10_000, whole=True)
+
+
+def _common(spec: RunSpec | SweepSpec) -> None:
+    """Turn the nested dicts of a JSON file into dataclasses."""
+    for name, cls in (("problem", Problem), ("training", Training), ("measures", Measures)):
+        if isinstance(getattr(spec, name), Mapping):
+            object.__setattr__(spec, name, from_dict(cls, getattr(spec, name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One training run. `m` divides the batch size B; it is None for a variant without a perturbation (no rho), B if left out."""
+
+    variant: str
+    seed: int = 0
+    m: int | None = None
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    problem: Problem = field(default_factory=Problem)
+    training: Training = field(default_factory=Training)
+    measures: Measures = field(default_factory=Measures)
+
+    def __post_init__(self) -> None:
+        _common(self)
+        try:
+            v = variants.get(self.variant)
+            object.__setattr__(self, "knobs", v.check(self.knobs))
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        B = self.training.batch
+        object.__setattr__(self, "m", (B if self.m is None else self.m) if "rho" in v.knobs else None)
+        _check(
+            self.m is None or (isinstance(self.m, int) and 1 <= self.m <= B and B % self.m == 0),
+            f"m = {self.m!r} does not divide the batch size B = {B}; choose one of {', '.join(map(str, divisors(B)))}",
+        )
+        _check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
+        _number("seed", self.seed, 0, 2**31 - 1, whole=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return out
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that name this run."""
+        text = json.dumps([SCHEMA, self.to_dict()], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def group(self) -> str:
+        """The key of everything but the seed: runs of one group train in one stack."""
+        return replace(self, seed=0).key
+
+    def cost(self) -> Any:
+        """Passes of one step (a `Cost`)."""
+        return variants.get(self.variant).cost(**self.knobs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """A grid of runs: variants x m x knob values x seeds on one problem.
+
+    An axis is crossed only with the variants that have it: `m` with those swept over m (others run at m = B),
+    `knobs["lam"]` with those that have a lambda.
+    """
+
+    preset: str = ""
+    variants: tuple[str, ...] = ("sgd", "nsam", "sam")
+    m: tuple[int, ...] = ()
+    knobs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    problem: Problem = field(default_factory=Problem)
+    training: Training = field(default_factory=Training)
+    measures: Measures = field(default_factory=Measures)
+
+    def __post_init__(self) -> None:
+        _common(self)
+        for name in ("variants", "m", "seeds"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        object.__setattr__(self, "knobs", {k: tuple(dict.fromkeys(v)) for k, v in self.knobs.items() if v})
+        _check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
+        known: set[str] = set()
+        for key in self.variants:
+            try:
+                known |= set(variants.get(key).knobs)
+            except ValueError as error:
+                raise SpecError(str(error)) from None
+        for knob in self.knobs:
+            _check(knob in known, f"none of {', '.join(self.variants)} has a knob {knob!r}")
+        self.runs()  # every cell must be valid
+
+    def runs(self) -> tuple[RunSpec, ...]:
+        """The cells of the grid, seeds innermost."""
+        cells = {}
+        for key in self.variants:
+            v = variants.get(key)
+            axes = [[(k, x) for x in self.knobs.get(k, (knob.default,))] for k, knob in v.knobs.items()]
+            for m in (self.m or (None,)) if v.m_axis else (None,):
+                for knobs in itertools.product(*axes):
+                    for seed in self.seeds:
+                        run = RunSpec(
+                            variant=key, m=m, knobs=dict(knobs), seed=seed,
+                            problem=self.problem, training=self.training, measures=self.measures,
+                        )  # fmt: skip
+                        cells[run.key] = run
+                        _check(len(cells) <= MAX_RUNS, f"more than {MAX_RUNS} runs in one sweep; narrow an axis")
+        return tuple(cells.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return out
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that name this sweep."""
+        text = json.dumps([SCHEMA, self.to_dict()], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def from_dict(cls: type[Any], data: Any) -> Any:
+    """A spec of class `cls` from plain JSON values; SpecError for anything unknown or of the wrong shape."""
+    _check(isinstance(data, Mapping), f"expected a JSON object for {cls.__name__}, got {type(data).__name__}")
+    known = {f.name for f in fields(cls)}
+    for name in data:
+        _check(name in known, f"unknown field {name!r} in {cls.__name__}; known: {', '.join(sorted(known))}")
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    except SpecError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        raise SpecError(f"not a valid {cls.__name__}: {error}") from None
+
+
+def divisors(n: int) -> list[int]:
+    """The divisors of n, largest first: the micro-batch sizes of a batch of n."""
+    return [k for k in range(n, 0, -1) if n % k == 0]
