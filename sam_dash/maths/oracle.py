@@ -17,13 +17,15 @@ class Oracle:
     """Losses and gradients of one (micro-)batch of n samples at any w (d,).
 
     `losses_fn(w, batch) -> (n,)` are per-sample losses without weight decay. `noise` (K, d) is drawn before the
-    step; `full` is the oracle of the whole training set, for n-SAM.
+    step; `full` is the oracle of the whole training set, for n-SAM; `chunk` bounds how many samples a gradient takes at
+    once.
     """
 
     losses_fn: LossesFn
     batch: Batch
     noise: Tensor | None = None
     full: Oracle | None = None
+    chunk: int | None = None
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
@@ -31,7 +33,11 @@ class Oracle:
 
     def grad(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss.  (d,) -> (d,)."""
-        return grad(lambda v: self.losses(v).mean())(w)
+        n = len(self.batch[1])
+        if self.chunk is None or n <= self.chunk:
+            return grad(mean_loss(self.losses_fn, self.batch))(w)
+        parts = zip(*(a.split(self.chunk) for a in self.batch), strict=True)
+        return sum(grad(mean_loss(self.losses_fn, p))(w) * (len(p[1]) / n) for p in parts)
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward."""

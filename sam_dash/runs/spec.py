@@ -9,68 +9,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 from sam_dash import variants
-from sam_dash.problems.datasets import DATASETS, NPZ, sha256
-from sam_dash.problems.architecture import parse
+from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_number
 
 SCHEMA = 1
 MEASURES = ("trace", "lam_max", "noise", "pyhessian")
-STARTS = ("init", "memorised")
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000
 
-
-class SpecError(ValueError):
-    """A specification that cannot be run; the message says what was wrong and what was expected."""
-
-
-def _check(good: bool, message: str) -> None:
-    if not good:
-        raise SpecError(message)
-
-
-def _choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    _check(value in choices, f"unknown {name} {value!r}; expected one of {', '.join(choices)}")
-
-
-def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    good = number and low <= value <= high and (not whole or isinstance(value, int))
-    _check(good, f"{name} = {value!r}: expected {'a whole number' if whole else 'a number'} in [{low:g}, {high:g}]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Data (`n_train` of its training samples, 0: all), network, label noise and where training starts."""
-
-    dataset: str = "digits"
-    data_hash: str = ""
-    network: str = "mlp:64"
-    n_train: int = 0
-    label_noise: float = 0.0
-    start: str = "init"
-
-    def __post_init__(self) -> None:
-        if self.dataset.startswith(NPZ):
-            path = Path(self.dataset.removeprefix(NPZ))
-            _check(bool(self.data_hash) or path.is_file(), f"no file {str(path)!r}: expected an .npz of arrays")
-            object.__setattr__(self, "data_hash", self.data_hash or sha256(path))
-        else:
-            _choice("dataset", self.dataset, DATASETS)
-        try:
-            parse(self.network)
-        except ValueError as error:
-            raise SpecError(str(error)) from None
-        _number("n_train", self.n_train, 0, 10**7, whole=True)
-        _number("label_noise", self.label_noise, 0, 0.95)
-        _choice("start", self.start, STARTS)
+__all__ = ["Measures", "Problem", "RunSpec", "SpecError", "SweepSpec", "Training", "divisors", "from_dict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +39,14 @@ class Training:
     epochs: int = 50
 
     def __post_init__(self) -> None:
-        _choice("optimiser", self.optimiser, OPTIMISERS)
-        _choice("schedule", self.schedule, SCHEDULES)
-        _number("lr", self.lr, 1e-8, 100)
-        _number("momentum", self.momentum, 0, 0.9999)
-        _number("weight_decay", self.weight_decay, 0, 10)
-        _number("batch", self.batch, 1, 4096, whole=True)
-        _number("epochs", self.epochs, 1, 10_000, whole=True)
-        _check(isinstance(self.nesterov, bool), f"nesterov = {self.nesterov!r}: expected true or false")
+        check_choice("optimiser", self.optimiser, OPTIMISERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_number(self, "lr", 1e-8, 100)
+        check_number(self, "momentum", 0, 0.9999)
+        check_number(self, "weight_decay", 0, 10)
+        check_number(self, "batch", 1, 4096, whole=True)
+        check_number(self, "epochs", 1, 10_000, whole=True)
+        check(isinstance(self.nesterov, bool), f"nesterov = {self.nesterov!r}: expected true or false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +60,8 @@ class Measures:
         object.__setattr__(self, "what", tuple(q for q in MEASURES if q in self.what) + tuple(
             q for q in self.what if q not in MEASURES))
         for q in self.what:
-            _choice("measure", q, MEASURES)
-        _number("measure every", self.every, 0, 10_000, whole=True)
+            check_choice("measure", q, MEASURES)
+        check_number(self, "every", 0, 10_000, whole=True)
 
 
 def _common(spec: RunSpec | SweepSpec) -> None:
@@ -140,12 +92,12 @@ class RunSpec:
             raise SpecError(str(error)) from None
         B = self.training.batch
         object.__setattr__(self, "m", (B if self.m is None else self.m) if "rho" in v.knobs else None)
-        _check(
+        check(
             self.m is None or (isinstance(self.m, int) and 1 <= self.m <= B and B % self.m == 0),
             f"m = {self.m!r} does not divide the batch size B = {B}; choose one of {', '.join(map(str, divisors(B)))}",
         )
-        _check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
-        _number("seed", self.seed, 0, 2**31 - 1, whole=True)
+        check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
+        check_number(self, "seed", 0, 2**31 - 1, whole=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -190,7 +142,7 @@ class SweepSpec:
         for name in ("variants", "m", "seeds"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         object.__setattr__(self, "knobs", {k: tuple(dict.fromkeys(v)) for k, v in self.knobs.items() if v})
-        _check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
+        check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
         known: set[str] = set()
         for key in self.variants:
             try:
@@ -198,7 +150,7 @@ class SweepSpec:
             except ValueError as error:
                 raise SpecError(str(error)) from None
         for knob in self.knobs:
-            _check(knob in known, f"none of {', '.join(self.variants)} has a knob {knob!r}")
+            check(knob in known, f"none of {', '.join(self.variants)} has a knob {knob!r}")
         self.runs()  # every cell must be valid
 
     def runs(self) -> tuple[RunSpec, ...]:
@@ -215,7 +167,7 @@ class SweepSpec:
                             problem=self.problem, training=self.training, measures=self.measures,
                         )  # fmt: skip
                         cells[run.key] = run
-                        _check(len(cells) <= MAX_RUNS, f"more than {MAX_RUNS} runs in one sweep; narrow an axis")
+                        check(len(cells) <= MAX_RUNS, f"more than {MAX_RUNS} runs in one sweep; narrow an axis")
         return tuple(cells.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,10 +184,10 @@ class SweepSpec:
 
 def from_dict(cls: type[Any], data: Any) -> Any:
     """A spec of class `cls` from plain JSON values; SpecError for anything unknown or of the wrong shape."""
-    _check(isinstance(data, Mapping), f"expected a JSON object for {cls.__name__}, got {type(data).__name__}")
+    check(isinstance(data, Mapping), f"expected a JSON object for {cls.__name__}, got {type(data).__name__}")
     known = {f.name for f in fields(cls)}
     for name in data:
-        _check(name in known, f"unknown field {name!r} in {cls.__name__}; known: {', '.join(sorted(known))}")
+        check(name in known, f"unknown field {name!r} in {cls.__name__}; known: {', '.join(sorted(known))}")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
     except SpecError:

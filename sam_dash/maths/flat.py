@@ -1,0 +1,97 @@
+"""nn.Module <-> flat parameter vector w (d,), in the order of `torch.nn.utils.parameters_to_vector`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from sam_dash.maths.oracle import LossesFn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of a module's trainable parameters, in order."""
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Layout:
+        """The layout of `module`."""
+        named = tuple(module.named_parameters())
+        return cls(tuple(n for n, _ in named), tuple(p.shape for _, p in named))
+
+    @property
+    def d(self) -> int:
+        """The number of parameters."""
+        return sum(math.prod(s) for s in self.shapes)
+
+    def segments(self, w: Tensor) -> tuple[Tensor, ...]:
+        """The parts of w that belong to each parameter, flat."""
+        return w.split([math.prod(s) for s in self.shapes])
+
+    def unflatten(self, w: Tensor) -> dict[str, Tensor]:
+        """w (d,) as named parameters."""
+        parts = self.segments(w)
+        return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+
+
+def flatten(module: nn.Module) -> Tensor:
+    """A copy of the module's parameters as one vector (d,)."""
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+
+
+def logits(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """`logits(w, x) -> (n, C)`: the module's outputs under the parameters w (d,)."""
+    guard(module)
+    layout = Layout.of(module)
+    return lambda w, x: functional_call(module, layout.unflatten(w), (x,))
+
+
+def cross_entropies(module: nn.Module) -> LossesFn:
+    """`losses(w, (x, y)) -> (n,)`: the cross-entropy of each sample under the parameters w (d,)."""
+    outputs = logits(module)
+    return lambda w, batch: F.cross_entropy(outputs(w, batch[0]), batch[1], reduction="none")
+
+
+def guard(module: nn.Module) -> None:
+    """Raise ValueError for a module whose per-sample loss is not a function of w and that sample alone."""
+    for name, part in module.named_modules():
+        where = f"{type(part).__name__} {name!r}" if name else type(part).__name__
+        if isinstance(part, _BatchNorm):
+            raise ValueError(
+                f"{where}: batch statistics make each sample's loss depend on the others, and on m; use GroupNorm "
+                "or LayerNorm instead"
+            )
+        if isinstance(part, _DropoutNd) and part.p > 0:
+            raise ValueError(
+                f"{where}: a new mask at w + eps makes the perturbation fit the mask; set its p to 0 or remove it"
+            )
+
+
+def piecewise_linear(module: nn.Module) -> bool:
+    """Whether the logits are piecewise linear in each single weight, so that tr(H) = tr(GGN) almost everywhere.
+
+    True for a chain of linear and convolution layers, ReLU and pooling in which no layer occurs twice.
+    """
+    linear = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    rest = (nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Identity, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+    parts = list(_chain(module))
+    trainable = [id(p) for part in parts for p in part.parameters()]
+    return all(type(p) in linear + rest for p in parts) and len(trainable) == len(set(trainable))
+
+
+def _chain(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module) is nn.Sequential:
+        for part in module:
+            yield from _chain(part)
+    else:
+        yield module

@@ -1,0 +1,60 @@
+"""PyHessian (Yao et al., arXiv:1912.07145) as a second opinion, with a fixed budget and an error.
+
+Version 0.1 stops `trace` when two running means happen to agree, and power iteration when an eigenvalue stops moving;
+tol = 0 turns both off. It finds the eigenvalue of largest *modulus*, which can be negative early in training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.oracle import Batch
+
+
+def trace(module: nn.Module, w: Tensor, batch: Batch, *, probes: int = 100, seed: int = 0) -> Estimate:
+    """tr(H) by PyHessian's Hutchinson estimator with `probes` probes, and the standard error of their mean."""
+    with _hessian(module, w, batch, seed) as hessian:
+        samples = torch.tensor([float(t) for t in hessian.trace(maxIter=probes, tol=0)])
+    return Estimate.of_mean(samples, "PyHessian trace, tol = 0")
+
+
+def top_eigenvalue(
+    module: nn.Module, w: Tensor, batch: Batch, *, iterations: int = 100, tol: float = 1e-2, seed: int = 0
+) -> Estimate:
+    """lambda of largest modulus by PyHessian's power iteration; `stderr` is its residual ||H v - lambda v||."""
+    from pyhessian.utils import hessian_vector_product
+
+    with _hessian(module, w, batch, seed) as hessian:
+        values, vectors = hessian.eigenvalues(maxIter=iterations, tol=0, top_n=1)
+        product = hessian_vector_product(hessian.gradsH, hessian.params, vectors[0])
+        gap = [hv - values[0] * v for hv, v in zip(product, vectors[0], strict=True)]
+        residual = float(torch.cat([g.reshape(-1) for g in gap]).norm())
+    relative = residual / max(abs(values[0]), 1e-30)
+    method = "PyHessian power iteration, tol = 0; error: residual bound"
+    return Estimate(float(values[0]), residual, method, iterations, relative, relative <= tol)
+
+
+def density(*_: object, **__: object) -> None:
+    """Raise: PyHessian 0.1 calls torch.eig, which torch 2 has removed."""
+    raise NotImplementedError(
+        "PyHessian 0.1's density() needs torch.eig, which torch >= 2 no longer has; use its trace and top eigenvalue"
+    )
+
+
+@contextlib.contextmanager
+def _hessian(module: nn.Module, w: Tensor, batch: Batch, seed: int) -> Iterator:
+    from pyhessian import hessian
+
+    module = copy.deepcopy(module).to(w.device, w.dtype)
+    nn.utils.vector_to_parameters(w, module.parameters())
+    devices = [w.device] if w.is_cuda else []
+    with torch.random.fork_rng(devices), contextlib.redirect_stdout(io.StringIO()):
+        torch.manual_seed(seed)
+        yield hessian(module, nn.CrossEntropyLoss(), data=batch, cuda=w.is_cuda)

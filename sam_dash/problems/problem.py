@@ -1,0 +1,69 @@
+"""What is trained on what: the torch-free description of a problem, and the checks that all specifications share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sam_dash.problems.architecture import parse
+from sam_dash.problems.datasets import DATASETS, NPZ, sha256
+
+STARTS = ("init", "memorised")
+
+
+class SpecError(ValueError):
+    """A specification that cannot be run; the message says what was wrong and what was expected."""
+
+
+def check(good: bool, message: str) -> None:
+    """Raise SpecError(message) unless `good`."""
+    if not good:
+        raise SpecError(message)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise SpecError unless `value` is one of `choices`."""
+    check(value in choices, f"unknown {name} {value!r}; expected one of {', '.join(choices)}")
+
+
+def check_number(spec: Any, name: str, low: float, high: float, whole: bool = False) -> None:
+    """Raise SpecError unless the field is a finite number in [low, high]; make it a float unless `whole`.
+
+    1 and 1.0 then name the same run.
+    """
+    value = getattr(spec, name)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    good = number and low <= value <= high and (not whole or isinstance(value, int))
+    check(good, f"{name} = {value!r}: expected {'a whole number' if whole else 'a number'} in [{low:g}, {high:g}]")
+    if not whole:
+        object.__setattr__(spec, name, float(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Data (`n_train` of its training samples, 0: all), network, label noise and where training starts."""
+
+    dataset: str = "digits"
+    data_hash: str = ""
+    network: str = "mlp:64"
+    n_train: int = 0
+    label_noise: float = 0.0
+    start: str = "init"
+
+    def __post_init__(self) -> None:
+        if self.dataset.startswith(NPZ):
+            path = Path(self.dataset.removeprefix(NPZ))
+            check(bool(self.data_hash) or path.is_file(), f"no file {str(path)!r}: expected an .npz of arrays")
+            object.__setattr__(self, "data_hash", self.data_hash or sha256(path))
+        else:
+            check_choice("dataset", self.dataset, DATASETS)
+        try:
+            parse(self.network)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        check_number(self, "n_train", 0, 10**7, whole=True)
+        check_number(self, "label_noise", 0, 0.95)
+        check_choice("start", self.start, STARTS)

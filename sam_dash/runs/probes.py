@@ -1,0 +1,72 @@
+"""What is measured on a run's clean (unperturbed) weights, as rows for the store."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sam_dash.maths import curvature, noise, second_opinion
+from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.flat import piecewise_linear
+from sam_dash.problems.stack import Stack, torch_stream
+from sam_dash.runs.report import Measurement
+from sam_dash.runs.spec import RunSpec, divisors
+
+POINTS = 2000  # training points that curvature and noise are measured on, at most
+MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact trace
+
+
+def evaluate(problem: Stack, s: int, w: Tensor) -> list[Measurement]:
+    """Mean loss and accuracy of seed s on its (noisy) training labels, the clean ones, and the test set."""
+    x, y = problem.train(s)
+    loss, right, clean = _score(problem, w, x, y, problem.y_clean[s])
+    test_loss, test_right, _ = _score(problem, w, *problem.test, problem.test[1])
+    values = {
+        "train_loss": loss, "train_acc": right, "clean_train_acc": clean,
+        "test_loss": test_loss, "test_acc": test_right,
+    }  # fmt: skip
+    budgets = {q: len(problem.test[1]) if q.startswith("test") else problem.n for q in values}
+    return [Measurement(0, 0.0, q, v, 0.0, "exact", budgets[q]) for q, v in values.items()]
+
+
+@torch.no_grad()
+def _score(problem: Stack, w: Tensor, x: Tensor, y: Tensor, clean: Tensor) -> tuple[float, float, float]:
+    loss, right, right_clean = 0.0, 0, 0
+    for part, labels, true in zip(x.split(4096), y.split(4096), clean.split(4096), strict=True):
+        out = problem.logits(w, part)
+        loss += float(torch.nn.functional.cross_entropy(out.double(), labels, reduction="sum"))
+        best = out.argmax(1)
+        right += int((best == labels).sum())
+        right_clean += int((best == true).sum())
+    return loss / len(y), right / len(y), right_clean / len(y)
+
+
+def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measurement]:
+    """The measurements that `spec.measures` asks for, on the first `POINTS` training samples of seed s."""
+    what, batch = spec.measures.what, problem.train(s, POINTS)
+    generator = torch_stream(problem.seeds[s], "probes")
+    found: dict[str, Estimate] = {}
+    if {"trace", "lam_max"} & set(what):
+        product = curvature.hvp(problem.losses, w, batch)
+    if "trace" in what:
+        exact = piecewise_linear(problem.module) and problem.classes <= MAX_CLASSES
+        found["tr_H"] = (
+            curvature.ggn_trace(problem.losses, problem.logits, w, batch)
+            if exact
+            else curvature.trace(product, w, generator)
+        )
+    if "lam_max" in what:
+        found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
+    if "noise" in what:
+        sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
+        for m, estimate in noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator).items():
+            found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
+    if "pyhessian" in what:
+        seed = problem.seeds[s]
+        found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
+        found["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, batch, seed=seed)
+    return [_row(q, e) for q, e in found.items()]
+
+
+def _row(quantity: str, e: Estimate) -> Measurement:
+    return Measurement(0, 0.0, quantity, e.value, e.stderr, e.method, e.budget, e.residual, e.converged)

@@ -1,0 +1,166 @@
+"""Train one stack: runs that differ by seed only, in one vectorised step, with what it reports and measures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from sam_dash import variants
+from sam_dash.maths import base
+from sam_dash.maths.contract import Step, Variant
+from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.oracle import Oracle
+from sam_dash.problems.stack import Stack, stack, torch_stream
+from sam_dash.runs.memorise import memorise
+from sam_dash.runs.probes import evaluate, measure
+from sam_dash.runs.report import Listener, Measurement, Outcome, Report
+from sam_dash.runs.spec import RunSpec, Training
+
+FLUSH_SECONDS = 0.5
+STEP_FLOATS = 2**26  # parameters that the perturbed copies of one step may take: 256 MB in float32
+
+
+def train(specs: Sequence[RunSpec], listener: Listener, device: str = "auto") -> list[Outcome]:
+    """Train and measure runs that differ by seed only; tell `listener` about every half second and at the end.
+
+    Deterministic on CPU, and the same for every way to stack the seeds, to rounding. A run whose gradient or weights
+    stop being finite ends as "diverged at step t"; its curve up to there is kept, and the other runs go on.
+    """
+    spec = specs[0]
+    if any(s.group != spec.group for s in specs):
+        raise ValueError("the runs of a stack may differ by their seed only")
+    problem = stack(spec.problem, [s.seed for s in specs], pick(device))
+    if spec.problem.start == "memorised":
+        problem = memorise(problem, spec.training.batch)
+    return _Run(spec, problem, listener).go()
+
+
+def pick(device: str) -> torch.device:
+    """The device: "auto" is CUDA where there is one."""
+    torch.backends.cudnn.allow_tf32 = False  # float32 must mean float32, for the measurements above all
+    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+
+
+def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> Iterator[tuple[Tensor, Step]]:
+    """The weights (S, d) and the `Step` of every training step; without `spec`, plain SGD."""
+    spec = spec or RunSpec(variant="sgd", training=training)
+    v, knobs = variants.get(spec.variant), spec.knobs
+    S, d = problem.w0.shape
+    step = v.step
+    if spec.m not in (None, training.batch):
+        groups = training.batch // spec.m
+        chunk = max(1, STEP_FLOATS // (S * d))
+        step = per_micro_batch(v.step, spec.m, chunk=chunk if chunk < groups else None)
+    full = problem.full() if v.cost(**knobs).full else None
+
+    def one(w: Tensor, state: object, batch: tuple, noise: Tensor, full: tuple | None) -> Step:
+        whole = Oracle(problem.losses, full, chunk=4096) if full is not None else None
+        out = step(Oracle(problem.losses, batch, noise, full=whole), w, state, **knobs)
+        return out._replace(info=_diagnostics(out))
+
+    optimiser = (
+        base.sgd(training.momentum, training.nesterov, training.weight_decay)
+        if training.optimiser == "sgd"
+        else base.adamw(weight_decay=training.weight_decay)
+    )
+    probes = [torch_stream(seed, "noise") for seed in problem.seeds]
+    per_epoch = problem.n // training.batch
+    rate = base.SCHEDULES[training.schedule](training.lr, per_epoch * training.epochs)
+    W, state = problem.w0, vmap(v.init)(problem.w0)
+    memory = optimiser.init(W)
+    stacked = vmap(one, in_dims=(0, 0, 0, 0, None if full is None else 0))
+    for epoch in range(training.epochs):
+        order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
+        for i in range(per_epoch):
+            out = stacked(W, state, problem.batch(order[i]), _noise(v, probes, W), full)
+            W, memory = optimiser.update(W, out.h, memory, rate(epoch * per_epoch + i))
+            state = out.state
+            yield W, out
+
+
+def _noise(v: Variant, probes: list[torch.Generator], W: Tensor) -> Tensor:
+    """Rademacher probes (S, K, d), each seed's from its own generator."""
+    shape = (v.noise, W.shape[1])
+    signs = [2 * torch.randint(0, 2, shape, generator=g, dtype=torch.int8) - 1 for g in probes]
+    return torch.stack(signs).to(W)
+
+
+def _diagnostics(out: Step) -> dict[str, Tensor]:
+    """The scalars that every step reports: mean ||eps||, ||g||, ||h||, cos(g, h), and the variant's own."""
+    g, h = out.g.norm(), out.h.norm()
+    cosine = out.g @ out.h / (g * h).clamp_min(1e-30)
+    return {"eps_norm": out.eps.norm(dim=-1).mean(), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
+
+
+class _Run:
+    """The state of one training run: what has been reported, who has diverged or been stopped."""
+
+    def __init__(self, spec: RunSpec, problem: Stack, listener: Listener) -> None:
+        self.spec, self.problem, self.listener = spec, problem, listener
+        self.S = len(problem.seeds)
+        self.per_epoch = problem.n // spec.training.batch
+        self.total = self.per_epoch * spec.training.epochs
+        self.ended: dict[int, Outcome] = {}
+        self.scalars: list[dict[str, Tensor]] = []
+        self.found: list[list[Measurement]] = [[] for _ in range(self.S)]
+        self.last = time.monotonic()
+
+    def go(self) -> list[Outcome]:
+        W, every = self.problem.w0, self.spec.measures.every
+        self.look(0, W, measured=every > 0)
+        for t, (W, out) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):  # noqa: B007
+            self.scalars.append(dict(out.info))
+            if t % self.per_epoch == 0:
+                self.drop_diverged(t, W)
+                self.look(t, W, measured=every > 0 and t // self.per_epoch % every == 0)
+            if time.monotonic() - self.last > FLUSH_SECONDS:
+                self.flush(t)
+            if len(self.ended) == self.S:
+                break
+        self.flush(t)
+        weights = W.detach().cpu().numpy()
+        return [
+            replace(self.ended.get(s, Outcome("done")), weights=weights[s]) for s in range(self.S)
+        ]
+
+    def look(self, t: int, W: Tensor, *, measured: bool) -> None:
+        """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""
+        t_last = t == self.total
+        for s in self.alive():
+            found = evaluate(self.problem, s, W[s])
+            if (measured or t_last) and self.spec.measures.what:
+                self.flush(t, "measure")
+                found += measure(self.problem, s, W[s], self.spec)
+            self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]
+
+    def alive(self) -> list[int]:
+        return [s for s in range(self.S) if s not in self.ended]
+
+    def drop_diverged(self, t: int, W: Tensor) -> None:
+        """End the runs with a step that was not finite since the last look, at that step."""
+        norms = torch.stack([row["h_norm"] for row in self.scalars]) if self.scalars else W.new_zeros(0, self.S)
+        finite = norms.isfinite().cpu().numpy()
+        for s in self.alive():
+            if not finite[:, s].all():
+                bad = t - len(finite) + int(np.argmin(finite[:, s])) + 1
+                self.ended[s] = Outcome("diverged", f"diverged at step {bad}: the gradient is not finite")
+            elif not bool(W[s].isfinite().all()):
+                self.ended[s] = Outcome("diverged", f"diverged at step {t}: the weights are not finite")
+
+    def flush(self, t: int, phase: str = "train") -> None:
+        """Report what is new, and note who has been stopped."""
+        self.drop_diverged(t, self.problem.w0)
+        first = t - len(self.scalars)
+        names = list(self.scalars[0]) if self.scalars else []
+        table = {q: torch.stack([row[q] for row in self.scalars], 1).float().cpu().numpy() for q in names}
+        asked = self.listener(Report(t, self.total, phase, first, table, self.found))
+        for s in asked:
+            self.ended.setdefault(s, Outcome("stopped", f"stopped at step {t}"))
+        self.scalars, self.found = [], [[] for _ in range(self.S)]
+        self.last = time.monotonic()
