@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +50,14 @@ def density(*_: object, **__: object) -> None:
 
 
 @contextlib.contextmanager
-def _hessian(module: nn.Module, w: Tensor, batch: Batch, seed: int) -> Iterator:
+def _hessian(module: nn.Module, w: Tensor, batch: Batch, seed: int) -> Iterator[Any]:
+    """PyHessian's object for a copy of `module` at w; it draws from a generator of its own and leaves no cycle."""
     from pyhessian import hessian
 
     module = copy.deepcopy(module).to(w.device, w.dtype)
     nn.utils.vector_to_parameters(w, module.parameters())
-    devices = [w.device] if w.is_cuda else []
-    with torch.random.fork_rng(devices), contextlib.redirect_stdout(io.StringIO()):
+    with torch.random.fork_rng([w.device] if w.is_cuda else []), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
         torch.manual_seed(seed)
         yield hessian(module, nn.CrossEntropyLoss(), data=batch, cuda=w.is_cuda)
+    module.zero_grad(set_to_none=True)

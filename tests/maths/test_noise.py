@@ -1,0 +1,65 @@
+"""tr(V) against the dense covariance, its 1/m law and the coverage of its error."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sam_dash.maths import noise
+from tests.helpers import oracle
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_trace_of_the_covariance_equals_the_dense_one() -> None:
+    L, w = oracle(60)
+    truth = torch.cov(L.grads(w).T).trace()
+    estimate = noise.tr_V(L.losses_fn, w, L.batch)[1]
+    assert estimate.value == pytest.approx(float(truth), rel=1e-12)
+    assert estimate.budget == 60
+
+
+def test_chunks_change_nothing(monkeypatch) -> None:
+    L, w = oracle(60)
+    whole = noise.tr_V(L.losses_fn, w, L.batch, m=(1, 2, 4))
+    monkeypatch.setattr(noise, "ELEMENTS", 9 * len(w))
+    pieces = noise.tr_V(L.losses_fn, w, L.batch, m=(1, 2, 4))
+    for m in (1, 2, 4):
+        assert pieces[m].value == pytest.approx(whole[m].value, rel=1e-10)
+        assert pieces[m].budget == whole[m].budget
+
+
+@pytest.mark.parametrize("m", [2, 4, 8])
+def test_the_noise_of_micro_batch_means_is_one_over_m_of_it(m) -> None:
+    """Over 300 random groupings the mean is within 4 standard errors of tr(V)/m."""
+    L, w = oracle(48)
+    truth = noise.tr_V(L.losses_fn, w, L.batch)[1].value / m
+    found = [noise.tr_V(L.losses_fn, w, L.batch, m=(m,), generator=generator(s))[m].value for s in range(300)]
+    values = torch.tensor(found)
+    assert abs(float(values.mean()) - truth) < 4 * float(values.std()) / 300**0.5
+
+
+def test_the_error_covers_the_truth_at_its_rate() -> None:
+    """The truth: tr(V) of 4000 samples. Of 300 subsamples of 200, at least 90 % of +-1.96 SE intervals cover it."""
+    torch.manual_seed(0)
+    L, w = oracle(60)
+    x, y = torch.randn(4000, 5).double(), torch.randint(0, 3, (4000,))
+    truth = noise.tr_V(L.losses_fn, w, (x, y))[1].value
+    covered, values = 0, []
+    for s in range(300):
+        index = torch.randint(0, 4000, (200,), generator=generator(s))
+        e = noise.tr_V(L.losses_fn, w, (x[index], y[index]))[1]
+        covered += abs(e.value - truth) < 1.96 * e.stderr
+        values.append(e.value)
+    spread = torch.tensor(values)
+    assert covered / 300 > 0.9
+    assert abs(float(spread.mean()) - truth) < 4 * float(spread.std()) / 300**0.5
+
+
+@pytest.mark.parametrize("m", [0, 31, 60])
+def test_an_m_without_two_groups_is_refused(m) -> None:
+    L, w = oracle(60)
+    with pytest.raises(ValueError, match="expected between 1 and n/2 = 30"):
+        noise.tr_V(L.losses_fn, w, L.batch, m=(m,))
