@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -165,7 +166,8 @@ def _save(path: Path, data: Data) -> None:
         np.savez(temporary, **data._asdict())
         temporary.replace(path)
     except OSError:  # a read-only or full disk costs only the next parse
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_npz(path: Path, data_hash: str = "") -> Data:
@@ -175,7 +177,7 @@ def load_npz(path: Path, data_hash: str = "") -> Data:
     if data_hash and sha256(path) != data_hash:
         raise DataError(f"{path.name} has changed since this run was specified; start a new sweep with it")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [k for k in Data._fields if k not in file.files]
             if missing:
                 raise DataError(f"{path.name}: missing array {missing[0]!r}; found {', '.join(file.files) or 'none'}")

@@ -67,3 +67,15 @@ class Problem:
         check_number(self, "n_train", 0, 10**7, whole=True)
         check_number(self, "label_noise", 0, 0.95)
         check_choice("start", self.start, STARTS)
+        known = DATASETS.get(self.dataset)
+        check(
+            known is None or self.n_train <= known.n_train,
+            f"n_train = {self.n_train}: {self.dataset} has only {known and known.n_train} training samples",
+        )
+
+    @property
+    def samples(self) -> int | None:
+        """Training samples N of a run proper; None for the user's own file, unless n_train says."""
+        known = DATASETS.get(self.dataset)
+        n = self.n_train or (known.n_train if known else None)
+        return n // 2 if n and self.start == "memorised" else n

@@ -67,7 +67,7 @@ class Measures:
 def _common(spec: RunSpec | SweepSpec) -> None:
     """Turn the nested dicts of a JSON file into dataclasses."""
     for name, cls in (("problem", Problem), ("training", Training), ("measures", Measures)):
-        if isinstance(getattr(spec, name), Mapping):
+        if not isinstance(getattr(spec, name), cls):
             object.__setattr__(spec, name, from_dict(cls, getattr(spec, name)))
 
 
@@ -97,6 +97,8 @@ class RunSpec:
             f"m = {self.m!r} does not divide the batch size B = {B}; choose one of {', '.join(map(str, divisors(B)))}",
         )
         check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
+        n = self.problem.samples
+        check(n is None or n >= B, f"{n} training samples are fewer than one batch of B = {B}")
         check_number(self, "seed", 0, 2**31 - 1, whole=True)
 
     def to_dict(self) -> dict[str, Any]:

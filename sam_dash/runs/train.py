@@ -16,6 +16,7 @@ from sam_dash.maths import base
 from sam_dash.maths.contract import Step, Variant
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
+from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.probes import evaluate, measure
@@ -38,6 +39,8 @@ def train(specs: Sequence[RunSpec], listener: Listener, device: str = "auto") ->
     problem = stack(spec.problem, [s.seed for s in specs], pick(device))
     if spec.problem.start == "memorised":
         problem = memorise(problem, spec.training.batch)
+    if problem.n < spec.training.batch:
+        raise DataError(f"{problem.n} training samples are fewer than one batch of B = {spec.training.batch}")
     return _Run(spec, problem, listener).go()
 
 

@@ -1,0 +1,254 @@
+"""Training against a naive loop, and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sam_dash.problems.stack import stack, torch_stream
+from sam_dash.runs.probes import measure
+from sam_dash.runs.report import Report
+from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
+from sam_dash.runs.train import train
+
+TINY = RunSpec(
+    variant="sam", m=8, knobs={"rho": 0.1},
+    problem=Problem(network="mlp:8", n_train=200, label_noise=0.2), training=Training(epochs=2),
+    measures=Measures(what=()),
+)  # fmt: skip
+
+
+class Recorder:
+    """A listener that keeps everything."""
+
+    def __init__(self, stop_at: int | None = None, who: tuple[int, ...] = ()) -> None:
+        self.reports: list[Report] = []
+        self.stop_at, self.who = stop_at, who
+
+    def __call__(self, report: Report) -> set[int]:
+        self.reports.append(report)
+        return set(self.who) if self.stop_at is not None and report.step >= self.stop_at else set()
+
+    def rows(self, i: int = 0):
+        return [m for r in self.reports for m in r.measurements[i]]
+
+    def last(self, quantity: str, i: int = 0) -> float:
+        return [m.value for m in self.rows(i) if m.quantity == quantity][-1]
+
+    def series(self, quantity: str) -> np.ndarray:
+        return np.concatenate([r.series[quantity] for r in self.reports if quantity in r.series], 1)
+
+
+def seeds(spec: RunSpec, *numbers: int) -> list[RunSpec]:
+    return [replace(spec, seed=s) for s in numbers]
+
+
+def naive(spec: RunSpec) -> np.ndarray:
+    """The same run as a user would write it: an eager loop over micro-batches, perturb, restore, torch.optim.SGD."""
+    P, T = stack(spec.problem, [spec.seed], torch.device("cpu")), spec.training
+    model = P.module
+    nn.utils.vector_to_parameters(P.w0[0].clone(), model.parameters())
+    optimiser = torch.optim.SGD(model.parameters(), lr=T.lr, momentum=T.momentum, weight_decay=T.weight_decay)
+    total = P.n // T.batch * T.epochs
+    rho, m, t = spec.knobs.get("rho", 0.0), spec.m or T.batch, 0
+    for epoch in range(T.epochs):
+        for index in P.order(0, epoch, T.batch):
+            x, y = P.x[index], P.y[0, index]
+            total_grad = [torch.zeros_like(p) for p in model.parameters()]
+            for i in range(0, T.batch, m):
+                a, b = (P.x, P.y[0]) if spec.variant == "nsam" else (x[i : i + m], y[i : i + m])
+                model.zero_grad()
+                nn.functional.cross_entropy(model(a), b).backward()
+                grads = [p.grad.clone() for p in model.parameters()]
+                norm = torch.cat([g.flatten() for g in grads]).norm()
+                saved = [p.detach().clone() for p in model.parameters()]
+                with torch.no_grad():
+                    for p, g in zip(model.parameters(), grads, strict=True):
+                        p += rho * g / norm
+                model.zero_grad()
+                nn.functional.cross_entropy(model(x[i : i + m]), y[i : i + m]).backward()
+                with torch.no_grad():
+                    for p, s, h in zip(model.parameters(), saved, total_grad, strict=True):
+                        p.copy_(s)
+                        h += p.grad * m / T.batch
+            for p, h in zip(model.parameters(), total_grad, strict=True):
+                p.grad = h
+            optimiser.param_groups[0]["lr"] = T.lr / 2 * (1 + np.cos(np.pi * t / total))
+            optimiser.step()
+            t += 1
+    return nn.utils.parameters_to_vector(model.parameters()).detach().numpy()
+
+
+@pytest.mark.parametrize(("variant", "m"), [("sgd", None), ("sam", 64), ("sam", 8), ("sam", 1), ("nsam", None)])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_training_equals_the_naive_loop(variant, m, decay) -> None:
+    knobs = {} if variant == "sgd" else {"rho": 0.1}
+    spec = RunSpec(
+        variant=variant, m=m, knobs=knobs, seed=1, problem=TINY.problem, training=Training(epochs=2, weight_decay=decay)
+    )
+    spec = replace(spec, measures=Measures(what=()))
+    found = train([spec], Recorder())[0]
+    assert found.status == "done"
+    np.testing.assert_allclose(found.weights, naive(spec), rtol=2e-3, atol=2e-5)
+
+
+def test_training_is_deterministic_bit_for_bit() -> None:
+    for variant in ("sam", "rwsam"):
+        spec = RunSpec(variant=variant, problem=TINY.problem, training=TINY.training, measures=Measures(what=()))
+        one, other = (train(seeds(spec, 0, 1), Recorder()) for _ in range(2))
+        assert all(np.array_equal(a.weights, b.weights) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("variant", ["sgd", "sam", "nsam", "rwsam"])
+def test_a_seed_does_not_depend_on_the_seeds_stacked_with_it(variant) -> None:
+    spec = RunSpec(variant=variant, problem=TINY.problem, training=TINY.training, measures=Measures(what=()))
+    together = train(seeds(spec, 0, 1, 2), Recorder())
+    alone = train(seeds(spec, 1), Recorder())[0]
+    np.testing.assert_allclose(together[1].weights, alone.weights, rtol=2e-3, atol=2e-5)
+
+
+def test_every_step_and_every_epoch_is_reported() -> None:
+    record = Recorder()
+    train(seeds(TINY, 0, 1), record)
+    for quantity in ("eps_norm", "g_norm", "h_norm", "cos_gh"):
+        assert record.series(quantity).shape == (2, 6)
+        assert np.isfinite(record.series(quantity)).all()
+    np.testing.assert_allclose(record.series("eps_norm"), 0.1, rtol=1e-4)
+    curve = [(m.step, m.epoch) for m in record.rows() if m.quantity == "train_loss"]
+    assert curve == [(0, 0.0), (3, 1.0), (6, 2.0)]
+    firsts = [r.first for r in record.reports if r.series]
+    assert firsts == sorted(firsts)
+    assert record.reports[-1].step == record.reports[-1].steps == 6
+
+
+def test_rw_sam_reports_its_effective_sample_size() -> None:
+    record = Recorder()
+    knobs = {"lam": 1.0, "scale": "standardised"}
+    spec = RunSpec(variant="rwsam", knobs=knobs, problem=TINY.problem, training=TINY.training, measures=Measures(what=()))
+    train([spec], record)
+    ess = record.series("ess")
+    assert ess.shape == (1, 6)
+    assert ((ess > 1) & (ess < 64)).all()
+
+
+def test_losses_and_accuracies_are_those_of_the_final_weights() -> None:
+    record = Recorder()
+    found = train([TINY], record)[0]
+    P = stack(TINY.problem, [0], torch.device("cpu"))
+    nn.utils.vector_to_parameters(torch.from_numpy(found.weights), P.module.parameters())
+    with torch.no_grad():
+        out, test = P.module(P.x), P.module(P.test[0])
+    right = out.argmax(1)
+    assert record.last("train_loss") == pytest.approx(float(nn.functional.cross_entropy(out, P.y[0])), rel=1e-5)
+    assert record.last("train_acc") == pytest.approx(float((right == P.y[0]).double().mean()))
+    assert record.last("clean_train_acc") == pytest.approx(float((right == P.y_clean[0]).double().mean()))
+    assert record.last("test_acc") == pytest.approx(float((test.argmax(1) == P.test[1]).double().mean()))
+    assert (P.y[0] != P.y_clean[0]).sum() == 40
+
+
+def test_a_run_that_diverges_says_when_and_keeps_its_curve_and_the_others_go_on() -> None:
+    problem = Problem(network="mlp:8", n_train=200)
+    spec = RunSpec(variant="usam", knobs={"rho": 0.1}, problem=problem, training=Training(lr=100.0, weight_decay=10.0, epochs=30))
+    record = Recorder()
+    ended = train(seeds(spec, 0, 1), record)
+    assert {o.status for o in ended} == {"diverged"}
+    for i, outcome in enumerate(ended):
+        step = int(outcome.message.split("step ")[1].split(":")[0])
+        h = record.series("h_norm")[i]
+        assert not np.isfinite(h[step - 1])
+        assert np.isfinite(h[: step - 1]).all()
+        assert all(m.step < step for m in record.rows(i))
+        assert record.rows(i)[0].quantity == "train_loss"
+
+
+def test_a_stopped_run_ends_and_the_others_finish(monkeypatch) -> None:
+    monkeypatch.setattr("sam_dash.runs.train.FLUSH_SECONDS", 0.0)
+    one, two = train(seeds(TINY, 0, 1), Recorder(stop_at=2, who=(0,)))
+    assert one.status == "stopped"
+    assert one.message == "stopped at step 2"
+    assert two.status == "done"
+    np.testing.assert_allclose(two.weights, train(seeds(TINY, 1), Recorder())[0].weights, rtol=2e-3, atol=2e-5)
+
+
+def test_when_all_are_stopped_training_ends_at_once(monkeypatch) -> None:
+    monkeypatch.setattr("sam_dash.runs.train.FLUSH_SECONDS", 0.0)
+    record = Recorder(stop_at=2, who=(0, 1))
+    assert {o.status for o in train(seeds(TINY, 0, 1), record)} == {"stopped"}
+    assert record.reports[-1].step < 6
+
+
+def test_measurements_come_at_the_end_or_every_k_epochs() -> None:
+    at_end, often = Recorder(), Recorder()
+    train([replace(TINY, measures=Measures(what=("lam_max",)))], at_end)
+    train([replace(TINY, measures=Measures(what=("lam_max",), every=1))], often)
+    assert [m.step for m in at_end.rows() if m.quantity == "lam_max"] == [6]
+    assert [m.step for m in often.rows() if m.quantity == "lam_max"] == [0, 3, 6]
+    assert often.last("lam_max") == pytest.approx(at_end.last("lam_max"), rel=1e-6)
+
+
+def test_every_measurement_has_its_error_budget_and_method() -> None:
+    record = Recorder()
+    what = ("trace", "lam_max", "noise", "pyhessian")
+    train([replace(TINY, measures=Measures(what=what))], record)
+    rows = {m.quantity: m for m in record.rows() if m.step == 6}
+    assert {"tr_H", "lam_max", "tr_V", "tr_V@8", "tr_V@64", "tr_H_pyhessian", "lam_max_pyhessian"} <= set(rows)
+    for row in rows.values():
+        assert row.method
+        assert row.budget > 0
+        assert row.stderr >= 0
+    assert abs(rows["tr_H"].value - rows["tr_H_pyhessian"].value) < 4 * rows["tr_H_pyhessian"].stderr
+    assert rows["lam_max"].value == pytest.approx(rows["lam_max_pyhessian"].value, rel=0.01)
+
+
+def test_a_network_with_norm_layers_is_measured_by_probes() -> None:
+    spec = replace(TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=64))
+    P = stack(spec.problem, [0], torch.device("cpu"))
+    rows = {m.quantity: m for m in measure(P, 0, P.w0[0], replace(spec, measures=Measures(what=("trace",))))}
+    assert rows["tr_H"].method.startswith("Hutchinson")
+    assert rows["tr_H"].stderr > 0
+
+
+def test_the_escape_starts_from_memorised_labels_and_trains_on_the_right_half() -> None:
+    problem = Problem(network="mlp:64", n_train=256, start="memorised")
+    spec = replace(TINY, problem=problem, training=Training(epochs=1, lr=0.05, schedule="constant"))
+    record = Recorder()
+    train([spec], record)
+    first = {m.quantity: m for m in record.rows() if m.step == 0}
+    assert first["train_acc"].value > 0.98
+    assert first["train_acc"].budget == 128
+    fresh = Recorder()
+    train([replace(spec, problem=replace(problem, start="init"), training=Training(epochs=30))], fresh)
+    assert first["test_acc"].value < fresh.last("test_acc") - 0.1
+
+
+def test_a_stack_refuses_runs_that_differ_by_more_than_the_seed() -> None:
+    with pytest.raises(ValueError, match="differ by their seed only"):
+        train([TINY, replace(TINY, m=4)], Recorder())
+
+
+def test_a_file_smaller_than_a_batch_is_refused(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 3)), np.arange(32) % 2
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(ValueError, match="32 training samples are fewer than one batch of B = 64"):
+        train([replace(TINY, problem=Problem(dataset=f"npz:{tmp_path / 'mine.npz'}", network="mlp:8"))], Recorder())
+
+
+def test_the_users_own_data_trains(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(128) % 2
+    x = rng.normal(size=(128, 3)) + 3 * y[:, None]
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    record = Recorder()
+    spec = replace(TINY, problem=Problem(dataset=f"npz:{tmp_path / 'mine.npz'}", network="mlp:8"))
+    train([replace(spec, training=Training(epochs=20))], record)
+    assert record.last("test_acc") > 0.9
+
+
+def test_probes_are_signs_and_depend_on_the_seed_alone() -> None:
+    a, b = (torch.randint(0, 2, (9,), generator=torch_stream(s, "noise")) for s in (0, 0))
+    assert torch.equal(a, b)
