@@ -158,7 +158,7 @@ def _knobs(step: Callable[..., Step]) -> dict[str, Knob]:
             continue
         hint = arg.annotation
         if isinstance(hint, str):  # only these are evaluated: the other annotations name torch types
-            hint = eval(hint, step.__globals__)  # noqa: S307 - our own source
+            hint = eval(hint, step.__globals__)
         if get_origin(hint) is not Annotated or arg.default is inspect.Parameter.empty:
             raise TypeError(f"{step.__name__}: knob {name!r} needs a default and Annotated[type, Knob(...)]")
         kind, knob = get_args(hint)[:2]

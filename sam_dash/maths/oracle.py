@@ -41,7 +41,7 @@ class Oracle:
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward."""
-        losses, pull = vjp(self.losses, w)
+        losses, pull = vjp(self.losses, w)[:2]
         return losses, lambda p: pull(p)[0]
 
     def grads(self, w: Tensor) -> Tensor:
@@ -62,5 +62,3 @@ def per_sample_grads(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:
 def mean_loss(losses_fn: LossesFn, batch: Batch) -> Callable[[Tensor], Tensor]:
     """The loss f(w) = mean_i l_i(w) as a function of w alone."""
     return lambda w: losses_fn(w, batch).mean()
-
-

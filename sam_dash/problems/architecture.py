@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def size(name: str, shape: tuple[int, ...], classes: int) -> Size:
     family, widths = parse(name)
     if family == "mlp":
         layers = (math.prod(shape), *widths, classes)
-        work = sum(a * b for a, b in zip(layers, layers[1:], strict=False))
+        work = sum(a * b for a, b in itertools.pairwise(layers))
         return Size(work + sum(layers[1:]), work)
     channels, height, width = shape if len(shape) == 3 else (1, 1, math.prod(shape))
     if family == "cnn":

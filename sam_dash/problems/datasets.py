@@ -88,9 +88,7 @@ def _mnist1d() -> Data:
 
     data = make_dataset(get_dataset_args())
     x, y, x_test, y_test = (np.asarray(data[k]) for k in ("x", "y", "x_test", "y_test"))
-    return Data(
-        x.astype(np.float32), y.astype(np.int64), x_test.astype(np.float32), y_test.astype(np.int64)
-    )
+    return Data(x.astype(np.float32), y.astype(np.int64), x_test.astype(np.float32), y_test.astype(np.int64))
 
 
 def _openml(name: str, n_train: int, shape: tuple[int, ...]) -> Callable[[], Data]:

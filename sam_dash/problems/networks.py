@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -30,7 +31,7 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def _dense(sizes: tuple[int, ...]) -> Iterator[nn.Module]:
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         if i:
             yield nn.ReLU()
         yield nn.Linear(a, b)
@@ -77,7 +78,7 @@ class ResNet18(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.GroupNorm(8, width), nn.ReLU())
         widths = [width, *(width * 2**i for i in range(4))]
         blocks = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(itertools.pairwise(widths)):
             blocks += [Block(a, b, 2 if i else 1), Block(b, b, 1)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(widths[-1], classes)

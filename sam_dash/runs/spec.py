@@ -57,10 +57,9 @@ class Measures:
     every: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "what", tuple(q for q in MEASURES if q in self.what) + tuple(
-            q for q in self.what if q not in MEASURES))
         for q in self.what:
             check_choice("measure", q, MEASURES)
+        object.__setattr__(self, "what", tuple(q for q in MEASURES if q in self.what))
         check_number(self, "every", 0, 10_000, whole=True)
 
 

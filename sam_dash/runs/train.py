@@ -15,7 +15,7 @@ from sam_dash import variants
 from sam_dash.maths import base
 from sam_dash.maths.contract import Step, Variant
 from sam_dash.maths.micro import per_micro_batch
-from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
@@ -62,7 +62,7 @@ def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> It
         step = per_micro_batch(v.step, spec.m, chunk=chunk if chunk < groups else None)
     full = problem.full() if v.cost(**knobs).full else None
 
-    def one(w: Tensor, state: object, batch: tuple, noise: Tensor, full: tuple | None) -> Step:
+    def one(w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None) -> Step:
         whole = Oracle(problem.losses, full, chunk=4096) if full is not None else None
         out = step(Oracle(problem.losses, batch, noise, full=whole), w, state, **knobs)
         return out._replace(info=_diagnostics(out))
@@ -117,7 +117,7 @@ class _Run:
     def go(self) -> list[Outcome]:
         W, every = self.problem.w0, self.spec.measures.every
         self.look(0, W, measured=every > 0)
-        for t, (W, out) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):  # noqa: B007
+        for t, (W, out) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):
             self.scalars.append(dict(out.info))
             if t % self.per_epoch == 0:
                 self.drop_diverged(t, W)
@@ -128,9 +128,7 @@ class _Run:
                 break
         self.flush(t)
         weights = W.detach().cpu().numpy()
-        return [
-            replace(self.ended.get(s, Outcome("done")), weights=weights[s]) for s in range(self.S)
-        ]
+        return [replace(self.ended.get(s, Outcome("done")), weights=weights[s]) for s in range(self.S)]
 
     def look(self, t: int, W: Tensor, *, measured: bool) -> None:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""

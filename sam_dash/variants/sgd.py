@@ -1,6 +1,6 @@
 """SGD: descend the gradient itself; the baseline, the same for every m.
 
-    h(w) = grad L(w)
+h(w) = grad L(w)
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def test_a_knob_refuses_what_is_out_of_range(knob, value) -> None:
 
 
 def test_unknown_variants_and_knobs_are_named() -> None:
-    with pytest.raises(ValueError, match="unknown variant 'sma'; known: .*sam"):
+    with pytest.raises(ValueError, match=r"unknown variant 'sma'; known: .*sam"):
         get("sma")
     with pytest.raises(ValueError, match="SAM has no knob 'lam'"):
         get("sam").check({"lam": 1})

@@ -127,8 +127,7 @@ def test_every_step_and_every_epoch_is_reported() -> None:
 
 def test_rw_sam_reports_its_effective_sample_size() -> None:
     record = Recorder()
-    knobs = {"lam": 1.0, "scale": "standardised"}
-    spec = RunSpec(variant="rwsam", knobs=knobs, problem=TINY.problem, training=TINY.training, measures=Measures(what=()))
+    spec = replace(TINY, variant="rwsam", m=None, knobs={"lam": 1.0, "scale": "standardised"})
     train([spec], record)
     ess = record.series("ess")
     assert ess.shape == (1, 6)
@@ -152,7 +151,8 @@ def test_losses_and_accuracies_are_those_of_the_final_weights() -> None:
 
 def test_a_run_that_diverges_says_when_and_keeps_its_curve_and_the_others_go_on() -> None:
     problem = Problem(network="mlp:8", n_train=200)
-    spec = RunSpec(variant="usam", knobs={"rho": 0.1}, problem=problem, training=Training(lr=100.0, weight_decay=10.0, epochs=30))
+    training = Training(lr=100.0, weight_decay=10.0, epochs=30)
+    spec = RunSpec(variant="usam", knobs={"rho": 0.1}, problem=problem, training=training)
     record = Recorder()
     ended = train(seeds(spec, 0, 1), record)
     assert {o.status for o in ended} == {"diverged"}

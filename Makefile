@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+URL := http://127.0.0.1:8501
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types fix bench docs screenshots browser clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at the first call)
+	@echo "sam-dash: $(URL)"
+	@$(BIN)/python -m streamlit run app.py
+
+test: $(VENV)/.test browser ## Run all tests, in a browser too
+	@$(BIN)/python -m pytest
+
+check: lint types test ## All that CI runs: lint, types, tests
+
+lint: $(VENV)/.test ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.test ## Check types
+	@$(BIN)/mypy
+
+fix: $(VENV)/.test ## Mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.test ## Time the fast paths side by side with what a user would otherwise write
+	@$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.run ## Write the generated tables of docs/
+	@$(BIN)/python -m docs.generate
+
+screenshots: $(VENV)/.test browser ## Photograph every page, light and dark, into docs/screenshots
+	@$(BIN)/python -m tests.browser.screenshots docs/screenshots
+
+browser: $(VENV)/.test
+	@sh tests/browser/provide.sh $(BIN)/python
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sam-dash needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@echo "sam-dash: setting up $(VENV) (a minute or more; torch is large)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run tests/requirements.txt
+	@$(PIP) install -r tests/requirements.txt
+	@touch $@
