@@ -39,6 +39,7 @@ class CountingOracle(Oracle):
 
     def grads(self, w: Tensor) -> Tensor:
         self.calls["gradients"] += 1
+        self.calls["per_sample"] += 1
         return super().grads(w)
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -76,11 +76,12 @@ Radius = Annotated[float, Knob("ρ", "perturbation radius", 0.0, 100.0)]
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes of one step: mini-batch gradients and forwards, and full-data gradients."""
+    """Passes of one step: mini-batch gradients, `per_sample` of them for each sample, forwards, full-data gradients."""
 
     gradients: int
     forwards: int = 0
     full: int = 0
+    per_sample: int = 0
 
     def in_gradients(self, n_over_b: float) -> float:
         """The same in mini-batch gradients (a forward is a third of one, a full gradient N/B)."""

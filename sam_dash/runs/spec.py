@@ -72,7 +72,10 @@ def _common(spec: RunSpec | SweepSpec) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One training run. `m` divides the batch size B; it is None for a variant without a perturbation (no rho), B if left out."""
+    """One training run.
+
+    `m` divides the batch size B; it is None for a variant without a perturbation (no rho), and B if left out.
+    """
 
     variant: str
     seed: int = 0

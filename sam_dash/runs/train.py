@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.func import vmap
 from sam_dash import variants
 from sam_dash.maths import base
 from sam_dash.maths.contract import Step, Variant
+from sam_dash.maths.factored import NotFactoredError, Taps, factored_step
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.problems.datasets import DataError
@@ -22,6 +24,8 @@ from sam_dash.runs.memorise import memorise
 from sam_dash.runs.probes import evaluate, measure
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
 from sam_dash.runs.spec import RunSpec, Training
+
+Scalars = dict[str, Tensor]
 
 FLUSH_SECONDS = 0.5
 STEP_FLOATS = 2**26  # parameters that the perturbed copies of one step may take: 256 MB in float32
@@ -50,22 +54,18 @@ def pick(device: str) -> torch.device:
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
-def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> Iterator[tuple[Tensor, Step]]:
-    """The weights (S, d) and the `Step` of every training step; without `spec`, plain SGD."""
+def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> Iterator[tuple[Tensor, Scalars]]:
+    """The weights (S, d) after every training step and its scalars (S,); without `spec`, plain SGD."""
     spec = spec or RunSpec(variant="sgd", training=training)
     v, knobs = variants.get(spec.variant), spec.knobs
-    S, d = problem.w0.shape
-    step = v.step
-    if spec.m not in (None, training.batch):
-        groups = training.batch // spec.m
-        chunk = max(1, STEP_FLOATS // (S * d))
-        step = per_micro_batch(v.step, spec.m, chunk=chunk if chunk < groups else None)
+    S = len(problem.seeds)
+    step = fast_step(problem, spec) or plain_step(problem, spec)
     full = problem.full() if v.cost(**knobs).full else None
 
-    def one(w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None) -> Step:
+    def one(w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None) -> tuple[Tensor, Any, Scalars]:
         whole = Oracle(problem.losses, full, chunk=4096) if full is not None else None
         out = step(Oracle(problem.losses, batch, noise, full=whole), w, state, **knobs)
-        return out._replace(info=_diagnostics(out))
+        return out.h, out.state, _diagnostics(out)
 
     optimiser = (
         base.sgd(training.momentum, training.nesterov, training.weight_decay)
@@ -81,10 +81,34 @@ def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> It
     for epoch in range(training.epochs):
         order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
         for i in range(per_epoch):
-            out = stacked(W, state, problem.batch(order[i]), _noise(v, probes, W), full)
-            W, memory = optimiser.update(W, out.h, memory, rate(epoch * per_epoch + i))
-            state = out.state
-            yield W, out
+            h, state, scalars = stacked(W, state, problem.batch(order[i]), _noise(v, probes, W), full)
+            W, memory = optimiser.update(W, h, memory, rate(epoch * per_epoch + i))
+            yield W, scalars
+
+
+def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
+    """The variant's step at the run's m by its definition, in chunks that bound memory."""
+    v, B = variants.get(spec.variant), spec.training.batch
+    if spec.m in (None, B):
+        return v.step
+    chunk = max(1, STEP_FLOATS // problem.w0.numel())
+    return per_micro_batch(v.step, spec.m, chunk=chunk if chunk < B // spec.m else None)
+
+
+def fast_step(problem: Stack, spec: RunSpec) -> Callable[..., Step] | None:
+    """The same on factored gradients, where the network and the variant have them and it pays; else None."""
+    v, B = variants.get(spec.variant), spec.training.batch
+    if not v.uses_m or spec.m is None or (spec.m == B and not v.cost(**spec.knobs).per_sample):
+        return None
+    try:
+        step = factored_step(v.step, spec.m, Taps(problem.module))
+        w, index = problem.w0[0], torch.arange(B, device=problem.x.device).expand(len(problem.seeds), B)
+        x, y = problem.batch(index)
+        noise = w.new_ones(v.noise, len(w))
+        step(Oracle(problem.losses, (x[0], y[0]), noise), w, v.init(w), **spec.knobs)  # does it ask for what there is?
+    except NotFactoredError:
+        return None
+    return step
 
 
 def _noise(v: Variant, probes: list[torch.Generator], W: Tensor) -> Tensor:
@@ -94,7 +118,7 @@ def _noise(v: Variant, probes: list[torch.Generator], W: Tensor) -> Tensor:
     return torch.stack(signs).to(W)
 
 
-def _diagnostics(out: Step) -> dict[str, Tensor]:
+def _diagnostics(out: Step) -> Scalars:
     """The scalars that every step reports: mean ||eps||, ||g||, ||h||, cos(g, h), and the variant's own."""
     g, h = out.g.norm(), out.h.norm()
     cosine = out.g @ out.h / (g * h).clamp_min(1e-30)
@@ -110,15 +134,15 @@ class _Run:
         self.per_epoch = problem.n // spec.training.batch
         self.total = self.per_epoch * spec.training.epochs
         self.ended: dict[int, Outcome] = {}
-        self.scalars: list[dict[str, Tensor]] = []
+        self.scalars: list[Scalars] = []
         self.found: list[list[Measurement]] = [[] for _ in range(self.S)]
         self.last = time.monotonic()
 
     def go(self) -> list[Outcome]:
         W, every = self.problem.w0, self.spec.measures.every
         self.look(0, W, measured=every > 0)
-        for t, (W, out) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):
-            self.scalars.append(dict(out.info))
+        for t, (W, scalars) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):
+            self.scalars.append(scalars)
             if t % self.per_epoch == 0:
                 self.drop_diverged(t, W)
                 self.look(t, W, measured=every > 0 and t // self.per_epoch % every == 0)

@@ -29,7 +29,7 @@ Normalised = Annotated[bool, Knob("normalised", "divide the weighted gradient by
 
 def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
     """Exact norms are by-products of per-sample gradients; a probe is one more forward."""
-    return Cost(gradients=2, forwards=int(norms == "one-probe"))
+    return Cost(gradients=2, forwards=int(norms == "one-probe"), per_sample=int(norms == "exact"))
 
 
 @variant("RW-SAM", ref="arXiv:2509.18001", cost=cost, is_sam_at={"lam": 0.0}, noise=1)

@@ -61,7 +61,7 @@ def test_the_declared_cost_is_the_counted_cost(v, changed) -> None:
     chosen = knobs(v, **changed)
     v.step(L, w, v.init(w), **chosen)
     cost = v.cost(**chosen)
-    counted = Counter(gradients=cost.gradients, forwards=cost.forwards)
+    counted = Counter(gradients=cost.gradients, forwards=cost.forwards, per_sample=cost.per_sample)
     assert +L.calls == +counted
     assert L.full.calls["gradients"] == cost.full
 

@@ -1,0 +1,235 @@
+"""Exact m-SAM at the price of SAM: gradients of micro-batches kept as the factors they are made of.
+
+The gradient of a micro-batch j in a linear layer is D_j^T X_j, of rank at most m: X its inputs (m, i), D its
+back-propagated deltas (m, o). So a weight perturbed by s_j times it need not be formed:
+
+    z = h W^T + b + s_j (h X_j^T + 1) D_j          ||g_j||^2 = sum over layers of sum((X_j X_j^T + 1) * (D_j D_j^T))
+
+(the 1 is the bias's). `FactoredOracle` answers a variant's questions for all G = B/m micro-batches at once with such
+gradients. They can be scaled, normed and added to w, which is all that SAM, USAM and RW-SAM ask; anything else raises
+`NotFactoredError`, and the plain vmapped step, which is the definition, is taken instead.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vjp
+from torch.nn import functional as F
+
+from sam_dash.maths.contract import Step
+from sam_dash.maths.factors import Factor, maker, plain
+from sam_dash.maths.flat import Layout, guard
+from sam_dash.maths.oracle import Batch, Oracle
+
+Tap = Callable[[int, Tensor], Tensor]
+
+
+class NotFactoredError(Exception):
+    """The network has a layer, or the variant an operation, that factored gradients do not have."""
+
+
+class Taps:
+    """A copy of a module whose parametrised layers can be tapped: `run` calls `tap(l, input)` in place of layer l."""
+
+    def __init__(self, module: nn.Module) -> None:
+        guard(module)
+        self.module = copy.deepcopy(module)
+        self.layout = Layout.of(module)
+        self.layers = [m for m in self.module.modules() if any(True for _ in m.parameters(recurse=False))]
+        self.makers = [maker(m) for m in self.layers]
+        unknown = [type(m).__name__ for m, make in zip(self.layers, self.makers, strict=True) if make is None]
+        if unknown or sum(len(list(m.parameters())) for m in self.layers) != len(self.layout.names):
+            raise NotFactoredError(f"no factored gradient for {', '.join(unknown) or 'shared parameters'}")
+        self.tap: Tap | None = None
+        self.shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for index, layer in enumerate(self.layers):
+            layer.forward = functools.partial(self._forward, index)
+
+    def _forward(self, index: int, h: Tensor) -> Tensor:
+        return self.tap(index, h) if self.tap else plain(self.layers[index], h)
+
+    def run(self, w: Tensor, x: Tensor, tap: Tap | None) -> Tensor:
+        """The logits at w with every parametrised layer replaced by `tap`."""
+        self.tap = tap
+        try:
+            return functional_call(self.module, self.layout.unflatten(w), (x,))
+        finally:
+            self.tap = None
+
+    def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
+        """The output shape of each layer for inputs like x; one forward per shape of x."""
+        if x.shape not in self.shapes:
+            found: list[tuple[int, tuple[int, ...]]] = []
+
+            def tap(index: int, h: Tensor) -> Tensor:
+                out = plain(self.layers[index], h)
+                found.append((index, out.shape))
+                return out
+
+            with torch.no_grad():
+                self.run(w, x, tap)
+            if sorted(index for index, _ in found) != list(range(len(self.layers))):
+                raise NotFactoredError("a layer that does not run exactly once")
+            self.shapes[x.shape] = [shape for _, shape in sorted(found)]
+        return self.shapes[x.shape]
+
+
+def _norms(factors: Sequence[Factor]) -> Tensor:
+    """||g_j|| over all layers (G,); rounding may leave a ghost norm a little below zero."""
+    return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
+
+
+@dataclass(frozen=True)
+class Factored:
+    """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j."""
+
+    factors: Sequence[Factor]
+    scale: Tensor
+
+    def norm(self, dim: int | None = None) -> Tensor:
+        """||c_j g_j||, (G,) or a scalar where G = 1."""
+        norms = self.scale.abs() * _norms(self.factors)
+        return norms.squeeze(0) if dim is None and len(norms) == 1 else norms
+
+    def dense(self) -> Tensor:
+        """All c_j g_j (G, d), formed: for tests."""
+        return self.scale[:, None] * torch.cat([f.dense() for f in self.factors], 1)
+
+    def mean(self) -> Tensor:
+        """The mean of the c_j g_j (d,)."""
+        return torch.cat([f.total(self.scale) for f in self.factors]) / len(self.scale)
+
+    def __mul__(self, c: Any) -> Factored:
+        return replace(self, scale=self.scale * c)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, c: Any) -> Factored:
+        return replace(self, scale=self.scale / c)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of a factored gradient")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.add, torch.Tensor.__add__) and isinstance(args[1], Factored):
+            return Shifted(*args)
+        if func in (torch.Tensor.mul, torch.Tensor.__mul__) and isinstance(args[1], Factored):
+            return args[1] * args[0]
+        raise NotFactoredError(f"{getattr(func, '__name__', func)} of a factored gradient")
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """w + eps_j for each micro-batch j, not formed."""
+
+    w: Tensor
+    eps: Factored
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """The gradients of all samples of the only micro-batch, as factors of n micro-batches of one."""
+
+    oracle: FactoredOracle
+    w: Tensor
+    factors: Sequence[Factor]
+
+    def norm(self, dim: int) -> Tensor:
+        """||g_i|| (n,)."""
+        return _norms(self.factors)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
+            p, grads = args
+            return Factored([f.weighted(p) for f in grads.factors], p.new_ones(1))
+        raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")
+
+
+@dataclass(frozen=True)
+class FactoredOracle:
+    """What `Oracle` is to one micro-batch, to G = n/m of them at once. `noise` and `full` as there."""
+
+    taps: Taps
+    batch: Batch
+    m: int
+    noise: Tensor | None = None
+    full: Any = None
+
+    def losses(self, w: Tensor) -> Tensor:
+        """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
+        return self._losses(self.taps.run(w, self.batch[0], None))
+
+    def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
+        """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
+        n = len(self.batch[1])
+        if not isinstance(w, Shifted):
+            losses, pull = self._first(w)
+            return Factored(
+                self._factors(pull, torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m)
+            )
+
+        def tap(index: int, h: Tensor) -> Tensor:
+            return w.eps.factors[index].perturbed(self.taps.layers[index], h, w.eps.scale)
+
+        return grad(lambda v: self._losses(self.taps.run(v, self.batch[0], tap)).mean())(w.w)
+
+    def grads(self, w: Tensor) -> PerSample:
+        """Per-sample gradients."""
+        self._one_group()
+        losses, pull = self._first(w)
+        return PerSample(self, w, self._factors(pull, torch.ones_like(losses), 1))
+
+    def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Factored]]:
+        """Losses (n,) and p (n,) -> grad of sum_i p_i l_i, factored."""
+        self._one_group()
+        losses, pull = self._first(w)
+        return losses, lambda p: Factored(self._factors(pull, p, self.m), p.new_ones(1))
+
+    def _one_group(self) -> None:
+        if self.m != len(self.batch[1]):
+            raise NotFactoredError("weights of samples within more than one micro-batch")
+
+    def _losses(self, out: Tensor) -> Tensor:
+        return F.cross_entropy(out, self.batch[1], reduction="none")
+
+    def _first(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]]:
+        """Losses at w, and the pullback to every layer's (inputs, deltas), without weight gradients."""
+        x = self.batch[0]
+        zeros = [x.new_zeros(s) for s in self.taps.output_shapes(w, x)]
+
+        def losses(deltas: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            inputs = list(deltas)
+
+            def tap(index: int, h: Tensor) -> Tensor:
+                inputs[index] = h
+                return plain(self.taps.layers[index], h) + deltas[index]
+
+            return self._losses(self.taps.run(w, x, tap)), inputs
+
+        values, pull, inputs = vjp(losses, zeros, has_aux=True)  # type: ignore[misc]
+        return values, lambda cotangent: (inputs, pull(cotangent)[0])
+
+    def _factors(self, pull: Any, cotangent: Tensor, m: int) -> list[Factor]:
+        known = zip(self.taps.makers, self.taps.layers, *pull(cotangent), strict=True)
+        return [make(layer, X, D, m) for make, layer, X, D in known]
+
+
+def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[..., Step]:
+    """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for what factors lack."""
+
+    def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        out = step(FactoredOracle(taps, L.batch, m, L.noise, L.full), w, s, **knobs)
+        if not isinstance(out.h, Tensor) or not isinstance(out.g, Factored) or s != ():
+            raise NotFactoredError("a step that is not one perturbation along a gradient at w")
+        return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))
+
+    return m_step

@@ -1,0 +1,179 @@
+"""Factored gradients against their definition, the vmapped step, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sam_dash.maths import factors
+from sam_dash.maths.contract import Step
+from sam_dash.maths.factored import Factored, FactoredOracle, NotFactoredError, Taps, factored_step
+from sam_dash.maths.flat import cross_entropies, flatten
+from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.oracle import Oracle
+from sam_dash.problems.networks import ResNet18
+from sam_dash.variants import get
+
+B = 12
+
+
+class PerToken(nn.Module):
+    """A linear layer shared by the positions of a sequence, with layer norms over features and over all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(15, 3, bias=False)
+        self.whole = nn.LayerNorm((3, 5))
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.whole(self.norm(self.a(x)))).flatten(1))
+
+
+NETWORKS = {
+    "wide mlp": (lambda: nn.Sequential(nn.Linear(9, 20), nn.ReLU(), nn.Linear(20, 3)), (9,)),
+    "narrow mlp": (lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh(), nn.Linear(2, 3)), (2,)),
+    "cnn": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3)), (2, 5, 6)),
+    "deep patches": (
+        lambda: nn.Sequential(nn.Conv2d(8, 9, 2, dilation=2, bias=False), nn.Flatten(), nn.Linear(9, 3)),
+        (8, 3, 3),
+    ),
+    "group norm": (
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),
+        (1, 4, 4),
+    ),
+    "layer norm": (PerToken, (3, 4)),
+    "resnet": (lambda: ResNet18(1, 8, 3), (1, 8, 8)),
+}
+
+
+def problem(name: str):
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    module = make().double()
+    w = flatten(module)
+    w = w + 0.1 * torch.randn_like(w)  # norm layers away from their start
+    batch = torch.randn(B, *shape, dtype=torch.float64), torch.randint(0, 3, (B,))
+    return module, w, batch, 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
+
+
+def both(name: str, key: str, m: int, **knobs) -> tuple[Step, Step]:
+    module, w, batch, noise = problem(name)
+    knobs = {"rho": 0.05, **knobs}
+    L = Oracle(cross_entropies(module), batch, noise)
+    plain = per_micro_batch(get(key).step, m)(L, w, (), **knobs)
+    return plain, factored_step(get(key).step, m, Taps(module))(L, w, (), **knobs)
+
+
+def agree(plain: Step, fast: Step) -> None:
+    for name, found, expected in (
+        ("h", fast.h, plain.h), ("g", fast.g, plain.g), ("eps", fast.eps.dense(), plain.eps),
+        ("norms", fast.eps.norm(dim=-1), plain.eps.norm(dim=-1)),
+    ):  # fmt: skip
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-11 * scale, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("m", [1, 2, 4, 12])
+@pytest.mark.parametrize("key", ["sam", "usam"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_m_sam_on_factored_gradients_is_m_sam(name, key, m) -> None:
+    agree(*both(name, key, m))
+
+
+@pytest.mark.parametrize("norms", ["exact", "one-probe"])
+@pytest.mark.parametrize("scale", ["raw", "standardised"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rw_sam_on_factored_gradients_is_rw_sam(name, norms, scale) -> None:
+    plain, fast = both(name, "rwsam", B, norms=norms, scale=scale, lam=0.7, normalised=scale == "raw")
+    agree(plain, fast)
+    torch.testing.assert_close(fast.info["ess"], plain.info["ess"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_seeds_stack(name) -> None:
+    module, w, (x, y), noise = problem(name)
+    taps, losses = Taps(module), cross_entropies(module)
+    W = w + 0.05 * torch.randn(3, len(w), dtype=w.dtype)
+
+    def h(step, w):
+        return step(Oracle(losses, (x, y), noise), w, (), rho=0.05).h
+
+    fast = factored_step(get("sam").step, 3, taps)
+    together = torch.func.vmap(lambda w: h(fast, w))(W)
+    for i in range(3):
+        torch.testing.assert_close(together[i], h(per_micro_batch(get("sam").step, 3), W[i]))
+
+
+def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
+    kinds = set()
+    for name in NETWORKS:
+        module, w, batch, _ = problem(name)
+        for m in (1, 12):
+            kinds |= {type(f) for f in FactoredOracle(Taps(module), batch, m).grad(w).factors}
+    assert kinds == {factors.LowRank, factors.Dense, factors.Patches, factors.Kernels, factors.Affine}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_factor_knows_its_norm_and_its_sum(name) -> None:
+    module, w, batch, _ = problem(name)
+    for m in (1, 3):
+        g = FactoredOracle(Taps(module), batch, m).grad(w)
+        torch.testing.assert_close(g.norm(), g.dense().norm(dim=1))
+        torch.testing.assert_close((0.3 * g).mean(), 0.3 * g.dense().mean(0))
+
+
+def test_the_module_given_is_left_alone() -> None:
+    module, w, batch, _ = problem("cnn")
+    before, expected = flatten(module), module(batch[0])
+    FactoredOracle(Taps(module), batch, 3).grad(w)
+    assert torch.equal(flatten(module), before)
+    assert torch.equal(module(batch[0]), expected)
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (nn.Sequential(nn.Linear(3, 4), nn.PReLU(), nn.Linear(4, 3)), "PReLU"),
+        (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(4, 3)), "Conv2d"),
+        (nn.Sequential(nn.Conv2d(4, 4, 3, padding="same"), nn.Flatten(), nn.Linear(4, 3)), "Conv2d"),
+    ],
+)
+def test_an_unknown_layer_has_no_factors(module, why) -> None:
+    with pytest.raises(NotFactoredError, match=why):
+        Taps(module)
+
+
+def test_a_layer_that_runs_twice_has_no_factors() -> None:
+    layer = nn.Linear(4, 4)
+    taps = Taps(nn.Sequential(layer, nn.ReLU(), layer))
+    w = torch.randn(20)
+    with pytest.raises(NotFactoredError, match="does not run exactly once"):
+        FactoredOracle(taps, (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)), 2).grad(w)
+
+
+def test_shared_parameters_have_no_factors() -> None:
+    one, other = nn.Linear(4, 4), nn.Linear(4, 4)
+    other.weight = one.weight
+    with pytest.raises(NotFactoredError, match="shared parameters"):
+        Taps(nn.Sequential(one, other))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda g, w: g.sign(), lambda g, w: g - w, lambda g, w: w - g, lambda g, w: w * g.scale.sum() @ g,
+        lambda g, w: torch.where(w > 0, w, g), lambda g, w: g[0], lambda g, w: g.abs(),
+    ],
+)  # fmt: skip
+def test_what_factors_cannot_do_is_refused_and_not_done_wrongly(ask) -> None:
+    module, w, batch, _ = problem("wide mlp")
+    g = FactoredOracle(Taps(module), batch, 3).grad(w)
+    assert isinstance(g, Factored)
+    with pytest.raises((NotFactoredError, TypeError)):
+        ask(g, w)
+
+
+def test_weights_within_several_micro_batches_are_refused() -> None:
+    with pytest.raises(NotFactoredError, match="more than one micro-batch"):
+        both("wide mlp", "rwsam", 3)
