@@ -15,6 +15,7 @@ from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
 
 HVP = Callable[[Tensor], Tensor]
+EXACT_TRACE = "exact: tr(GGN), piecewise linear network"
 ELEMENTS = 2**24  # floats that one chunk of per-sample gradients may hold: 64 MB in float32
 
 
@@ -78,7 +79,7 @@ def ggn_trace(losses_fn: LossesFn, logits_fn: Callable[[Tensor, Tensor], Tensor]
             grads = per_sample_grads(losses_fn, w, (x, torch.full_like(y, c)))
             total += float(p[:, c] @ grads.square().sum(1).double())
     n = len(batch[1])
-    return Estimate(total / n, 0.0, "exact: tr(GGN), piecewise linear network", n)
+    return Estimate(total / n, 0.0, EXACT_TRACE, n)
 
 
 def top_eigenvalues(

@@ -63,6 +63,27 @@ class Taps:
         finally:
             self.tap = None
 
+    def linearise(self, w: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], list[tuple[Tensor, Tensor]]]]:
+        """The logits at w, and their pullback to every layer's inputs and deltas, without weight gradients."""
+        zeros = [x.new_zeros(s) for s in self.output_shapes(w, x)]
+
+        def outputs(deltas: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            inputs = list(deltas)
+
+            def tap(index: int, h: Tensor) -> Tensor:
+                inputs[index] = h
+                return plain(self.layers[index], h) + deltas[index]
+
+            return self.run(w, x, tap), inputs
+
+        out, pull, inputs = vjp(outputs, zeros, has_aux=True)  # type: ignore[misc]
+        return out, lambda cotangent: list(zip(inputs, pull(cotangent)[0], strict=True))
+
+    def factors(self, pairs: Sequence[tuple[Tensor, Tensor]], m: int) -> list[Factor]:
+        """The gradients of every layer in micro-batches of m, from its inputs and deltas."""
+        known = zip(self.makers, self.layers, pairs, strict=True)
+        return [make(layer, X, D, m) for make, layer, (X, D) in known if make is not None]
+
     def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
         """The output shape of each layer for inputs like x; one forward per shape of x."""
         if x.shape not in self.shapes:
@@ -81,7 +102,7 @@ class Taps:
         return self.shapes[x.shape]
 
 
-def _norms(factors: Sequence[Factor]) -> Tensor:
+def norms(factors: Sequence[Factor]) -> Tensor:
     """||g_j|| over all layers (G,); rounding may leave a ghost norm a little below zero."""
     return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
 
@@ -95,8 +116,8 @@ class Factored:
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j||, (G,) or a scalar where G = 1."""
-        norms = self.scale.abs() * _norms(self.factors)
-        return norms.squeeze(0) if dim is None and len(norms) == 1 else norms
+        lengths = self.scale.abs() * norms(self.factors)
+        return lengths.squeeze(0) if dim is None and len(lengths) == 1 else lengths
 
     def dense(self) -> Tensor:
         """All c_j g_j (G, d), formed: for tests."""
@@ -138,13 +159,11 @@ class Shifted:
 class PerSample:
     """The gradients of all samples of the only micro-batch, as factors of n micro-batches of one."""
 
-    oracle: FactoredOracle
-    w: Tensor
     factors: Sequence[Factor]
 
     def norm(self, dim: int) -> Tensor:
         """||g_i|| (n,)."""
-        return _norms(self.factors)
+        return norms(self.factors)
 
     @classmethod
     def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -166,16 +185,15 @@ class FactoredOracle:
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
+        self._one_group()
         return self._losses(self.taps.run(w, self.batch[0], None))
 
     def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
         n = len(self.batch[1])
         if not isinstance(w, Shifted):
-            losses, pull = self._first(w)
-            return Factored(
-                self._factors(pull, torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m)
-            )
+            losses, factors = self._first(w)
+            return Factored(factors(torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m))
 
         def tap(index: int, h: Tensor) -> Tensor:
             return w.eps.factors[index].perturbed(self.taps.layers[index], h, w.eps.scale)
@@ -185,14 +203,14 @@ class FactoredOracle:
     def grads(self, w: Tensor) -> PerSample:
         """Per-sample gradients."""
         self._one_group()
-        losses, pull = self._first(w)
-        return PerSample(self, w, self._factors(pull, torch.ones_like(losses), 1))
+        losses, factors = self._first(w)
+        return PerSample(factors(torch.ones_like(losses), 1))
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Factored]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i, factored."""
         self._one_group()
-        losses, pull = self._first(w)
-        return losses, lambda p: Factored(self._factors(pull, p, self.m), p.new_ones(1))
+        losses, factors = self._first(w)
+        return losses, lambda p: Factored(factors(p, self.m), p.new_ones(1))
 
     def _one_group(self) -> None:
         if self.m != len(self.batch[1]):
@@ -201,30 +219,15 @@ class FactoredOracle:
     def _losses(self, out: Tensor) -> Tensor:
         return F.cross_entropy(out, self.batch[1], reduction="none")
 
-    def _first(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]]:
-        """Losses at w, and the pullback to every layer's (inputs, deltas), without weight gradients."""
-        x = self.batch[0]
-        zeros = [x.new_zeros(s) for s in self.taps.output_shapes(w, x)]
-
-        def losses(deltas: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            inputs = list(deltas)
-
-            def tap(index: int, h: Tensor) -> Tensor:
-                inputs[index] = h
-                return plain(self.taps.layers[index], h) + deltas[index]
-
-            return self._losses(self.taps.run(w, x, tap)), inputs
-
-        values, pull, inputs = vjp(losses, zeros, has_aux=True)  # type: ignore[misc]
-        return values, lambda cotangent: (inputs, pull(cotangent)[0])
-
-    def _factors(self, pull: Any, cotangent: Tensor, m: int) -> list[Factor]:
-        known = zip(self.taps.makers, self.taps.layers, *pull(cotangent), strict=True)
-        return [make(layer, X, D, m) for make, layer, X, D in known]
+    def _first(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor, int], list[Factor]]]:
+        """Losses (n,) at w; and p (n,), m -> the factors of sum_i p_i l_i over each micro-batch of m."""
+        out, pull = self.taps.linearise(w, self.batch[0])
+        error = out.softmax(1) - F.one_hot(self.batch[1], out.shape[1])  # the gradient of the cross-entropies
+        return self._losses(out), lambda p, m: self.taps.factors(pull(p[:, None] * error), m)
 
 
 def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[..., Step]:
-    """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for what factors lack."""
+    """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for more."""
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         out = step(FactoredOracle(taps, L.batch, m, L.noise, L.full), w, s, **knobs)

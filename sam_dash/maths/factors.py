@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Factor(Protocol):
     def total(self, scale: Tensor) -> Tensor:
         """sum_j scale_j g_j (d_l,)."""
 
-    def weighted(self, p: Tensor) -> Self:
+    def weighted(self, p: Tensor) -> Factor:
         """sum_j p_j g_j, as the gradient of a single micro-batch; the g_j are those of single samples."""
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ def conv(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
 
 @dataclass(frozen=True)
 class Affine:
-    """The gradients of a norm layer's scale and shift: weight, bias (G, *shape), shape as they broadcast to a sample."""
+    """The gradients of a norm layer's scale and shift (G, *shape), of the shape that broadcasts to a sample."""
 
     weight: Tensor
     bias: Tensor

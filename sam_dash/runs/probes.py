@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sam_dash.maths import curvature, noise, second_opinion
+from sam_dash.maths import curvature, ghost, noise, second_opinion
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.factored import NotFactoredError, Taps
 from sam_dash.maths.flat import piecewise_linear
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
@@ -46,26 +47,43 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     what, batch = spec.measures.what, problem.train(s, POINTS)
     generator = torch_stream(problem.seeds[s], "probes")
     found: dict[str, Estimate] = {}
+    taps = _taps(problem)
     if {"trace", "lam_max"} & set(what):
         product = curvature.hvp(problem.losses, w, batch)
     if "trace" in what:
         exact = piecewise_linear(problem.module) and problem.classes <= MAX_CLASSES
-        found["tr_H"] = (
-            curvature.ggn_trace(problem.losses, problem.logits, w, batch)
-            if exact
-            else curvature.trace(product, w, generator)
-        )
+        if exact and taps:
+            found["tr_H"] = ghost.ggn_trace(taps, w, batch)
+        elif exact:
+            found["tr_H"] = curvature.ggn_trace(problem.losses, problem.logits, w, batch)
+        else:
+            found["tr_H"] = curvature.trace(product, w, generator)
     if "lam_max" in what:
         found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
     if "noise" in what:
         sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
-        for m, estimate in noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator).items():
+        by_size = (
+            ghost.tr_V(taps, w, batch, m=sizes, generator=generator)
+            if taps
+            else noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator)
+        )
+        for m, estimate in by_size.items():
             found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
     if "pyhessian" in what:
         seed = problem.seeds[s]
         found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
         found["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, batch, seed=seed)
     return [_row(q, e) for q, e in found.items()]
+
+
+def _taps(problem: Stack) -> Taps | None:
+    """The module's taps, or None where a layer has no factors: then the plain measurements serve."""
+    try:
+        taps = Taps(problem.module)
+        taps.output_shapes(problem.w0[0], problem.x[:1])
+    except NotFactoredError:
+        return None
+    return taps
 
 
 def _row(quantity: str, e: Estimate) -> Measurement:

@@ -1,0 +1,84 @@
+"""Gradient noise and tr(GGN) from norms of factored gradients: no per-sample gradient is formed.
+
+What `noise.tr_V` and `curvature.ggn_trace` define, at the price of about one full gradient, and of about half of one
+for each class (ghost norms: Goodfellow, arXiv:1510.01799).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import jvp
+from torch.nn import functional as F
+
+from sam_dash.maths.curvature import ELEMENTS, EXACT_TRACE, chunks
+from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.factored import Taps, norms
+from sam_dash.maths.noise import check_sizes, estimate, method, shuffled
+from sam_dash.maths.oracle import Batch
+
+
+def ggn_trace(taps: Taps, w: Tensor, batch: Batch) -> Estimate:
+    """tr(GGN) = mean_i sum_c p_ic ||grad l(x_i, c)||^2, from one forward and a backward for each class."""
+    total = 0.0
+    for x, y in _pieces(taps, w, batch, 1):
+        out, pull = taps.linearise(w, x)
+        p = out.softmax(1)
+        for c in range(p.shape[1]):
+            squares = norms(taps.factors(pull(p - F.one_hot(torch.full_like(y, c), p.shape[1])), 1)).square()
+            total += float(p[:, c].double() @ squares.double())
+    return Estimate(total / len(batch[1]), 0.0, EXACT_TRACE, len(batch[1]))
+
+
+def tr_V(
+    taps: Taps, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
+) -> dict[int, Estimate]:
+    """tr(V) and its 1/m law, as `noise.tr_V`, from one backward pass and one forward derivative."""
+    check_sizes(m, n := len(batch[1]))
+    batch = shuffled(batch, generator)
+    used = {size: n // size * size for size in m}
+    squares: dict[int, list[Tensor]] = {size: [] for size in m}
+    sums = {cut: torch.zeros_like(w, dtype=torch.float64) for cut in {n, *used.values()}}
+    start = 0
+    for x, y in _pieces(taps, w, batch, math.lcm(*m)):
+        out, pull = taps.linearise(w, x)
+        pairs = pull(out.softmax(1) - F.one_hot(y, out.shape[1]))
+        for cut in sums:
+            inside = (torch.arange(start, start + len(y), device=w.device) < cut).to(w)
+            sums[cut] += torch.cat([f.total(inside) for f in taps.factors(pairs, 1)]).double()
+        for size in m:
+            whole = len(y) // size * size
+            if not whole:  # the last piece may be shorter than a group
+                continue
+            groups = taps.factors([(X[:whole], D[:whole] / size) for X, D in pairs], size)
+            squares[size].append(norms(groups).square().double())
+        start += len(y)
+    means = {cut: total / cut for cut, total in sums.items()}
+    along = _along(taps, w, batch, means[n].to(w), math.lcm(*m))
+    found = {}
+    for size, cut in used.items():
+        centred = torch.cat(squares[size]) - 2 * along[:cut].view(-1, size).mean(1)
+        spread = float(torch.cat(squares[size]).sum()) - cut / size * float(means[cut].square().sum())
+        found[size] = estimate(spread, centred.std(), cut // size, method(size))
+    return found
+
+
+def _along(taps: Taps, w: Tensor, batch: Batch, v: Tensor, multiple: int) -> Tensor:
+    """g_i . v (n,), by a forward derivative."""
+    parts = []
+    for x, y in _pieces(taps, w, batch, multiple):
+
+        def losses(u: Tensor, x: Tensor = x, y: Tensor = y) -> Tensor:
+            return F.cross_entropy(taps.run(u, x, None), y, reduction="none")
+
+        parts.append(jvp(losses, (w,), (v,))[1].double())
+    return torch.cat(parts)
+
+
+def _pieces(taps: Taps, w: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
+    """The batch in pieces, multiples of `multiple`, whose layers' outputs hold at most `ELEMENTS` floats."""
+    floats = sum(math.prod(shape) for shape in taps.output_shapes(w, batch[0][:1]))
+    return chunks(batch, max(multiple, ELEMENTS // (4 * floats) // multiple * multiple))

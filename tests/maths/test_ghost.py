@@ -1,0 +1,48 @@
+"""Noise and tr(GGN) from ghost norms against their definitions, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sam_dash.maths import curvature, ghost, noise
+from sam_dash.maths.factored import Taps
+from sam_dash.maths.flat import cross_entropies, logits
+from tests.maths.test_factored import NETWORKS, problem
+
+
+def sample(name: str, n: int = 50):
+    module, w, _, _ = problem(name)
+    return module, w, (torch.randn(n, *NETWORKS[name][1]).double(), torch.randint(0, 3, (n,)))
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["one piece", "pieces"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_noise_is_that_of_per_sample_gradients(name, small, monkeypatch) -> None:
+    module, w, batch = sample(name)
+    if small:
+        monkeypatch.setattr(ghost, "ELEMENTS", 1)
+    sizes = (1, 2, 3, 12)
+    plain, fast = (
+        f(a, w, batch, m=sizes, generator=torch.Generator().manual_seed(0))
+        for f, a in ((noise.tr_V, cross_entropies(module)), (ghost.tr_V, Taps(module)))
+    )
+    for m in sizes:
+        assert fast[m].value == pytest.approx(plain[m].value, rel=1e-9)
+        assert fast[m].stderr == pytest.approx(plain[m].stderr, rel=0.05)  # theirs is centred on each m's own mean
+        assert (fast[m].budget, fast[m].method) == (plain[m].budget, plain[m].method)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_trace_of_the_ggn_is_that_of_per_sample_gradients(name, monkeypatch) -> None:
+    module, w, batch = sample(name)
+    plain = curvature.ggn_trace(cross_entropies(module), logits(module), w, batch)
+    assert ghost.ggn_trace(Taps(module), w, batch).value == pytest.approx(plain.value, rel=1e-10)
+    monkeypatch.setattr(ghost, "ELEMENTS", 1)
+    assert ghost.ggn_trace(Taps(module), w, batch).value == pytest.approx(plain.value, rel=1e-10)
+
+
+def test_an_m_without_two_groups_is_refused() -> None:
+    module, w, batch = sample("wide mlp")
+    with pytest.raises(ValueError, match="m = 26: expected between 1 and n/2 = 25"):
+        ghost.tr_V(Taps(module), w, batch, m=(26,))
