@@ -109,6 +109,49 @@ def test_an_unfinished_lanczos_says_so(problem) -> None:
     assert e.residual > 1e-8
 
 
+def test_gauss_newton_products_equal_the_dense_matrix(problem) -> None:
+    module, _, w, (x, _), _ = problem
+    J = torch.func.jacrev(lambda v: logits(module)(v, x))(w)  # (n, C, d)
+    p = module(x).detach().softmax(1)
+    A = torch.diag_embed(p) - p[:, :, None] * p[:, None]
+    G = torch.einsum("ncd,nce,nef->df", J, A, J) / len(x)
+    V = torch.randn(3, len(w)).double()
+    torch.testing.assert_close(curvature.ggn_vp(logits(module), w, (x, None))(V), V @ G)
+
+
+def test_the_density_of_a_full_lanczos_run_is_the_smoothed_spectrum_within_its_error(problem) -> None:
+    """b = 200 starts of d steps: the quadrature is exact, only the starts are random."""
+    _, losses, w, batch, H = problem
+    eigenvalues, width = torch.linalg.eigvalsh(H), 0.05
+    at = torch.linspace(-0.1, float(eigenvalues[-1]) + 0.1, 30).double()
+    truth = torch.exp(-((at[:, None] - eigenvalues) ** 2) / (2 * width**2)).sum(1) / (width * (2 * torch.pi) ** 0.5)
+    product = curvature.hvp(losses, w, batch)
+    starts = curvature.gaussian(200, w, generator())
+    found = curvature.lanczos(product, starts, iterations=len(w), at_least=len(w))
+    density, error = found.density(at, width)
+    inside = (density - truth / len(w)).abs() < 4 * error + 1e-6
+    assert bool(inside.all())
+    assert float(error.max()) < 0.2 * float(density.max())
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(200).double())
+
+
+def test_one_start_has_a_density_without_an_error(problem) -> None:
+    _, losses, w, batch, _ = problem
+    found = curvature.lanczos(curvature.hvp(losses, w, batch), curvature.gaussian(1, w, generator()))
+    _, error = found.density(torch.zeros(2).double(), 0.1)
+    assert bool(error.isnan().all())
+
+
+def test_starts_in_lock_step_equal_starts_one_by_one(problem) -> None:
+    _, losses, w, batch, _ = problem
+    product, starts = curvature.hvp(losses, w, batch), curvature.gaussian(3, w, generator())
+    together = curvature.lanczos(product, starts, iterations=8, at_least=8)
+    for i in range(3):
+        alone = curvature.lanczos(product, starts[i : i + 1], iterations=8, at_least=8)
+        torch.testing.assert_close(together.nodes[i], alone.nodes[0])
+        torch.testing.assert_close(together.weights[i], alone.weights[0])
+
+
 def test_logistic_regression_has_its_closed_form() -> None:
     """H = mean_i (diag p - p p^T) kron (x x^T): tr H = mean_i (1 - ||p_i||^2) ||x_i||^2."""
     torch.manual_seed(2)
