@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
 
 HVP = Callable[[Tensor], Tensor]
+LogitsFn = Callable[[Tensor, Tensor], Tensor]
 EXACT_TRACE = "exact: tr(GGN), piecewise linear network"
 ELEMENTS = 2**24  # floats that one chunk of per-sample gradients may hold: 64 MB in float32
 
@@ -30,23 +32,44 @@ def chunks(batch: Batch, size: int) -> Iterator[Batch]:
 def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
     """V (k, d) -> the k products H v (k, d).
 
-    Reverse over reverse: the pullback of the gradient map is H, and one linearisation serves all k vectors. Beyond
-    `chunk` samples it is made again for each piece at each call, so that memory is bounded.
+    Reverse over reverse: the pullback of the gradient map is H, and one linearisation serves all k vectors.
     """
 
-    def pullback(part: Batch) -> HVP:
+    def piece(part: Batch) -> HVP:
         pull = vjp(grad(mean_loss(losses_fn, part)), w)[1]
         return vmap(lambda v: pull(v)[0])
 
+    return _averaged(piece, batch, chunk)
+
+
+def ggn_vp(logits_fn: LogitsFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
+    """V (k, d) -> G v (k, d), G the Gauss-Newton matrix of the softmax cross-entropy.
+
+    G = mean_i J_i^T (diag p_i - p_i p_i^T) J_i, J the Jacobian of the logits; Schraudolph, Neural Computation 14 (2002).
+    """
+
+    def piece(part: Batch) -> HVP:
+        x = part[0]
+        out, pull = vjp(lambda v: logits_fn(v, x), w)[:2]
+        p = out.softmax(1)
+
+        def one(v: Tensor) -> Tensor:
+            u = p * jvp(lambda z: logits_fn(z, x), (w,), (v,))[1]
+            return pull(u - p * u.sum(1, keepdim=True))[0] / len(x)
+
+        return vmap(one)
+
+    return _averaged(piece, batch, chunk)
+
+
+def _averaged(piece: Callable[[Batch], HVP], batch: Batch, chunk: int) -> HVP:
+    """The mean of a product over the samples; beyond `chunk`, linearised anew for each piece at each call."""
     n = len(batch[1])
     if n <= chunk:
-        return pullback(batch)
+        return piece(batch)
 
     def product(V: Tensor) -> Tensor:
-        out = torch.zeros_like(V)
-        for part in chunks(batch, chunk):
-            out += pullback(part)(V) * (len(part[1]) / n)
-        return out
+        return torch.stack([piece(part)(V) * (len(part[1]) / n) for part in chunks(batch, chunk)]).sum(0)
 
     return product
 
@@ -73,7 +96,18 @@ def trace(product: HVP, like: Tensor, generator: torch.Generator, *, probes: int
     return Estimate.of_mean(torch.cat(samples), "Hutchinson, Rademacher probes")
 
 
-def ggn_trace(losses_fn: LossesFn, logits_fn: Callable[[Tensor, Tensor], Tensor], w: Tensor, batch: Batch) -> Estimate:
+def split_trace(
+    product: HVP, ggn_product: HVP, ggn: Estimate, like: Tensor, generator: torch.Generator, *, probes: int = 64
+) -> Estimate:
+    """tr(H) = tr(G) + tr(H - G): tr(G) known exactly, Hutchinson's estimate for the rest alone.
+
+    The rest is small where the fit is good or the network nearly piecewise linear, and so is the error.
+    """
+    rest = trace(lambda V: product(V) - ggn_product(V), like, generator, probes=probes)
+    return replace(rest, value=ggn.value + rest.value, method="exact tr(GGN) + Hutchinson for the rest")
+
+
+def ggn_trace(losses_fn: LossesFn, logits_fn: LogitsFn, w: Tensor, batch: Batch) -> Estimate:
     """tr(GGN) of the softmax cross-entropy, exactly: mean_i sum_c p_ic ||grad l(x_i, c)||^2.
 
     It equals tr(H) almost everywhere where the logits are piecewise linear in each weight (`flat.piecewise_linear`);
@@ -87,19 +121,6 @@ def ggn_trace(losses_fn: LossesFn, logits_fn: Callable[[Tensor, Tensor], Tensor]
             total += float(p[:, c] @ grads.square().sum(1).double())
     n = len(batch[1])
     return Estimate(total / n, 0.0, EXACT_TRACE, n)
-
-
-def ggn_vp(logits_fn: Callable[[Tensor, Tensor], Tensor], w: Tensor, batch: Batch) -> HVP:
-    """V (k, d) -> J^T A J v / n for each (k, d): the Gauss-Newton matrix of the mean softmax cross-entropy."""
-    x = batch[0]
-    out, pull = vjp(lambda v: logits_fn(v, x), w)[:2]
-    p = out.softmax(1)
-
-    def one(v: Tensor) -> Tensor:
-        u = jvp(lambda z: logits_fn(z, x), (w,), (v,))[1]
-        return pull(p * u - p * (p * u).sum(1, keepdim=True))[0] / len(x)
-
-    return vmap(one)
 
 
 class Spectrum(NamedTuple):

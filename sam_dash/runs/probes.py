@@ -9,12 +9,13 @@ from sam_dash.maths import curvature, ghost, noise, second_opinion
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.factored import NotFactoredError, Taps
 from sam_dash.maths.flat import piecewise_linear
+from sam_dash.maths.oracle import Batch
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
 from sam_dash.runs.spec import RunSpec, divisors
 
 POINTS = 2000  # training points that curvature and noise are measured on, at most
-MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact trace
+MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
 def evaluate(problem: Stack, s: int, w: Tensor) -> list[Measurement]:
@@ -51,13 +52,7 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     if {"trace", "lam_max"} & set(what):
         product = curvature.hvp(problem.losses, w, batch)
     if "trace" in what:
-        exact = piecewise_linear(problem.module) and problem.classes <= MAX_CLASSES
-        if exact and taps:
-            found["tr_H"] = ghost.ggn_trace(taps, w, batch)
-        elif exact:
-            found["tr_H"] = curvature.ggn_trace(problem.losses, problem.logits, w, batch)
-        else:
-            found["tr_H"] = curvature.trace(product, w, generator)
+        found["tr_H"] = trace(problem, taps, w, batch, product, generator)
     if "lam_max" in what:
         found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
     if "noise" in what:
@@ -74,6 +69,18 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
         found["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, batch, seed=seed)
     return [_row(q, e) for q, e in found.items()]
+
+
+def trace(
+    problem: Stack, taps: Taps | None, w: Tensor, batch: Batch, product: curvature.HVP, generator: torch.Generator
+) -> Estimate:
+    """tr(H) the most exact way that the network allows."""
+    if problem.classes > MAX_CLASSES:
+        return curvature.trace(product, w, generator)
+    ggn = ghost.ggn_trace(taps, w, batch) if taps else curvature.ggn_trace(problem.losses, problem.logits, w, batch)
+    if piecewise_linear(problem.module):
+        return ggn
+    return curvature.split_trace(product, curvature.ggn_vp(problem.logits, w, batch), ggn, w, generator)
 
 
 def _taps(problem: Stack) -> Taps | None:
