@@ -45,7 +45,7 @@ def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> H
 def ggn_vp(logits_fn: LogitsFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
     """V (k, d) -> G v (k, d), G the Gauss-Newton matrix of the softmax cross-entropy.
 
-    G = mean_i J_i^T (diag p_i - p_i p_i^T) J_i, J the Jacobian of the logits; Schraudolph, Neural Computation 14 (2002).
+    G = mean_i J_i^T (diag p_i - p_i p_i^T) J_i, J the Jacobian of the logits (Schraudolph, Neural Computation 2002).
     """
 
     def piece(part: Batch) -> HVP:

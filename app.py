@@ -1,0 +1,11 @@
+"""The frame of the dashboard: page configuration, navigation, and the engine that it starts once."""
+
+import streamlit as st
+
+from sam_dash.ui import backend, router
+
+st.set_page_config(page_icon=router.FAVICON, layout="wide")
+st.session_state[router.ROUTED] = True
+page = router.build()
+backend.engine_note()
+page.run()

@@ -1,0 +1,58 @@
+"""Sharpness over m: aligned small multiples, paired differences, slopes per doubling, the second opinion."""
+
+import streamlit as st
+
+from sam_dash.results import captions, figures, statistics, style, tables
+from sam_dash.ui import controls, figure, pick, router, states
+
+router.ensure_routed()
+st.title("Sharpness over m", anchor=False)
+st.markdown(
+    "Does a smaller micro-batch *m* lead to flatter minima and better accuracy, **at this ρ**? "
+    "All methods share seeds: initialisation, noisy labels and batch order."
+)
+study = pick.study()
+if study is None:
+    states.empty()
+    st.stop()
+states.partial(study)
+if study.finals.empty:
+    states.nothing_finished(study)
+    st.stop()
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    finals, runs = controls.radius(study)
+    finals, runs = tables.without_swept(finals, runs, "lam")
+    interval = controls.interval()
+    against, name = controls.against(finals, study.spec.training.batch)
+    quantities = controls.quantities(finals, style.SHARPNESS)
+
+frame = tables.summary(finals, runs, quantities, interval, against)
+batch = study.spec.training.batch
+if frame.empty:
+    st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
+    st.stop()
+figure.show(
+    figures.multiples(frame, "m", columns=figure.columns(5), difference=name, batch=batch),
+    frame,
+    captions.caption(study, frame, "m", interval, name),
+    captions.alt(frame, "m", batch, name),
+    f"sharpness-{study.name}-{study.id[:6]}".replace(" ", ""),
+)
+
+st.header("What these runs say", anchor=False)
+st.markdown("\n".join(f"- {line}" for line in captions.findings(frame, "m", batch, name)) or "One m only.")
+slopes = captions.slope_table(tables.slopes(finals, quantities))
+if len(slopes):
+    st.markdown("**Change per doubling of m**, least squares on log₂ m within each seed, then the mean over seeds")
+    st.dataframe(slopes, hide_index=True, alt="Slopes per doubling of m with 95 % t-intervals")
+    st.caption("An interval that contains 0 is read as “no trend detected”, not as “no effect”.")
+
+opinions = tables.opinions(finals)
+if len(opinions):
+    st.header("Second opinion: PyHessian", anchor=False)
+    st.dataframe(captions.opinion_table(opinions), hide_index=True, alt="Our estimates beside PyHessian's")
+    st.caption(captions.opinion_caption(opinions))
+with st.expander("What the quantities are", icon=":material/help:"):
+    figure.legend_of_quantities(quantities)
+    st.markdown(f"Interval drawn: {statistics.INTERVALS[interval]}, over seeds.")

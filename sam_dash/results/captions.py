@@ -1,0 +1,215 @@
+"""Captions and alternative texts, written from the data so that they cannot go stale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from sam_dash.problems.datasets import DATASETS
+from sam_dash.results import figures, statistics, style, tables
+from sam_dash.results.study import Study, dataset
+from sam_dash.runs.spec import SweepSpec
+
+WORDS = {"failed": "failed", "diverged": "diverged", "stopped": "stopped", "interrupted": "interrupted"}
+PENDING = {"queued": "queued", "running": "running"}
+
+
+def listed(parts: Iterable[str]) -> str:
+    """For example "a, b and c"."""
+    items = list(parts)
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def setting(spec: SweepSpec) -> str:
+    """Data set, network, label noise, batch, epochs: what every run of the study shares."""
+    p, t = spec.problem, spec.training
+    title = DATASETS[p.dataset].title if p.dataset in DATASETS else dataset(spec)
+    parts = [title, *([f"{p.n_train} training samples"] if p.n_train else []), f"network {p.network}"]
+    parts.append(f"{100 * p.label_noise:g} % label noise" if p.label_noise else "clean labels")
+    if p.start == "memorised":
+        parts.append("started from a memorised minimum")
+    parts.append(f"B = {t.batch}")
+    return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
+
+
+def seeds(frame: pd.DataFrame) -> str:
+    """For example "3 seeds", "2 to 3 seeds"."""
+    n = frame.loc[frame["kind"] == "mean", "n"].dropna().astype(int)
+    if n.empty:
+        return "no seed"
+    if n.min() == n.max():
+        return "1 seed" if n.max() == 1 else f"{n.max()} seeds"
+    return f"{n.min()} to {n.max()} seeds (n is in the data)"
+
+
+def excluded(study: Study) -> str:
+    """How many runs there are, and which of them are not in the figure."""
+    total = len(study.runs)
+    gone = [f"{n} {WORDS[s]}" for s, n in study.counts.items() if s in WORDS]
+    pending = [f"{n} {PENDING[s]}" for s, n in study.counts.items() if s in PENDING]
+    text = f"{total} run{'s' * (total != 1)} in this study"
+    if gone:
+        text += f"; {listed(gone)}, excluded"
+    return text + (f"; {listed(pending)}, not yet included." if pending else "." if gone else ", all finished.")
+
+
+def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
+    """The settings that have ended without a single result: they would be missing from the figure unsaid."""
+    runs = study.runs
+    settings = ["variant", "m", *tables.knob_names()]
+    names = []
+    for key, of in runs.groupby(settings, dropna=False, sort=False):
+        row = dict(zip(settings, list(key), strict=True))
+        ended = not of["status"].isin(["done", "queued", "running"]).any()
+        swept = figures.is_curve(str(row["variant"]), "lam") and x == "m"
+        other = row["rho"] == row["rho"] and row["rho"] not in set(frame["rho"].dropna())
+        if ended and not swept and not other:
+            knobs = {k: row[k] for k in ("lam",) if row[k] == row[k] and row[k] is not None}
+            name = style.cell_name(
+                str(row["variant"]), float(str(row["m"])), study.spec.training.batch, style.knob_text(knobs)
+            )
+            names.append(f"{name} ({listed(f'{n} {s}' for s, n in of['status'].value_counts().items())})")
+    return f"Without any result: {'; '.join(names)}." if names else ""
+
+
+def radius(frame: pd.DataFrame) -> str:
+    """The words "at this rho": the effect of m depends on it."""
+    rho = sorted(frame["rho"].dropna().unique()) if "rho" in frame else []
+    return f"At this ρ = {listed(style.number(r) for r in rho)}; another ρ can give another order." if rho else ""
+
+
+def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", against: str = "") -> str:
+    """The caption of a figure of `frame`."""
+    one = (frame.loc[frame["kind"] == "mean", "n"] <= 1).all()
+    what = f"Mean difference from {against}, paired by seed," if against else "Mean"
+    means = f"{what} over {seeds(frame)}"
+    means += ": no interval. " if one else f"; bars and bands: {statistics.INTERVALS[interval]} over seeds. "
+    lines = [style.title(v) for v in dict.fromkeys(frame["variant"]) if not figures.is_curve(v, x)]
+    dots = "Small dots: single seeds"
+    dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
+    parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
+    parts.append(_estimators(frame, against))
+    return means + dots + " ".join(p for p in parts if p)
+
+
+def _estimators(frame: pd.DataFrame, against: str) -> str:
+    measured = frame["stderr"].gt(0) & ~frame["quantity"].str.endswith(("_acc", "_loss"))
+    sharp = frame[(frame["kind"] == "mean") & measured]
+    if sharp.empty or against:
+        return ""
+    worst = float((sharp["stderr"] / sharp["y"].abs()).max())
+    return f"The estimate of a single run has a standard error of at most {100 * worst:.2g} %; the bars are not that."
+
+
+def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list[str]:
+    """One sentence a quantity: how the end of the axis compares with its start, in paired differences.
+
+    The judgement uses the 95 % t-interval of the paired difference, whichever interval is drawn.
+    """
+    out = []
+    lines = [line for line in figures.series(frame, x) if figures.is_curve(line[0], x)]
+    for variant, name, rows in lines:
+        for q in dict.fromkeys(rows["quantity"]):
+            of = rows[rows["quantity"] == q]
+            means = of[of["kind"] == "mean"].dropna(subset=[x]).sort_values(x)
+            if len(means) < 2:
+                continue
+            first, last = (means.iloc[i] for i in ((-1, 0) if x == "m" else (0, -1)))
+            subject = f"{name}: " if len(lines) > 1 else ""
+            at = [
+                f"{figures.SYMBOLS[x]} = {v:g}" + (" (SAM)" if x == "m" and v == batch and variant == "sam" else "")
+                for v in (float(first[x]), float(last[x]))
+            ]
+            out.append(_compare(of, q, subject, x, (float(first[x]), float(last[x])), at, against))
+    return out
+
+
+def _compare(
+    of: pd.DataFrame, q: str, subject: str, x: str, between: tuple[float, float], at: list[str], against: str
+) -> str:
+    ends = [of[(of["kind"] == "seed") & (of[x] == v)] for v in between]
+    a, b = (dict(zip(part["seed"], part["y"], strict=True)) for part in ends)
+    d = statistics.paired(b, a)
+    means = [float(of.loc[(of["kind"] == "mean") & (of[x] == v), "y"].iloc[0]) for v in between]
+    subject += style.quantity(q).name + (f" relative to {against}" if against else "")
+    values = [style.show(q, v, bool(against)) for v in means]
+    change = f"from {values[0]} at {at[0]} to {values[1]} at {at[1]}"
+    if d.n < 2:
+        return f"{subject} goes {change} (one seed: no interval)."
+    if d.excludes(0):
+        return f"{subject} {'rises' if d.mean > 0 else 'falls'} {change} (paired, n = {d.n})."
+    if d.mean == 0 and d.low == d.high:
+        return f"{subject} is the same at {at[0]} and {at[1]}: {values[0]} (n = {d.n})."
+    return (
+        f"{subject}: a tie between {values[0]} at {at[0]} and {values[1]} at {at[1]} "
+        f"(the 95 % interval of the paired difference, n = {d.n}, contains 0)."
+    )
+
+
+def alt(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> str:
+    """The alternative text of a figure: its findings."""
+    found = findings(frame, x, batch, against)
+    over = {"m": "micro-batch size m", "lam": "RW-SAM's λ"}[x]
+    names = listed(style.quantity(q).name for q in dict.fromkeys(frame["quantity"]))
+    return f"{names} over {over}. " + (" ".join(found) or "Too few values of the axis to compare.")
+
+
+def slope_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """`tables.slopes` in words, for people."""
+    rows = []
+    for r in tables.records(frame):
+        q, low, high = r["quantity"], r["low"], r["high"]
+        row = {"Variant": f"m-{style.title(r['variant'])}", "Quantity": style.quantity(q).name}
+        row["Change per doubling of m"] = _slope(q, r["slope"])
+        row["95 % t-interval"] = f"{_slope(q, low)} … {_slope(q, high)}" if r["n"] > 1 else "–"
+        rows.append(row | {"Monotone in": f"{r['monotone']} of {r['n']} seeds", "Reading": _reading(low, high)})
+    columns = ["Variant", "Quantity", "Change per doubling of m", "95 % t-interval", "Monotone in", "Reading"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _slope(q: str, value: float) -> str:
+    if style.is_fraction(q):
+        return f"{100 * value:+.2f} points".replace("-", "\N{MINUS SIGN}")
+    return f"{'+' if value > 0 else ''}{style.number(value, keep=True)}"
+
+
+def _reading(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "one seed: no interval"
+    return "rises with m" if low > 0 else "falls with m" if high < 0 else "no trend detected"
+
+
+def opinion_table(opinions: pd.DataFrame) -> pd.DataFrame:
+    """`tables.opinions` for people: mean over the runs of a cell, each method with the standard error of one run."""
+    rows = []
+    for key, of in opinions.groupby(["variant", "m", "quantity"], sort=False, dropna=False):
+        variant, m, quantity = str(key[0]), float(str(key[1])), str(key[2])
+        ratio = statistics.mean(of["value_pyhessian"] / of["value"])
+        ends = "" if ratio.n < 2 else f" [{style.number(ratio.low, 4, True)}, {style.number(ratio.high, 4, True)}]"
+        rows.append(
+            {
+                "Variant": style.title(variant), "m": style.number(m),
+                "Quantity": style.quantity(quantity).name,
+                "sam-dash": _with_error(of["value"], of["stderr"]),
+                "PyHessian": _with_error(of["value_pyhessian"], of["stderr_pyhessian"]),
+                "PyHessian / sam-dash": f"{style.number(ratio.mean, 4, True)}{ends}", "Runs": ratio.n,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _with_error(values: pd.Series[float], errors: pd.Series[float]) -> str:
+    error = math.sqrt(float((errors**2).mean()))
+    mean = style.number(float(values.mean()), keep=True)
+    return f"{mean} (exact)" if error == 0 else f"{mean} ± {style.number(error, 2)}"
+
+
+def opinion_caption(opinions: pd.DataFrame) -> str:
+    """What the numbers beside each other are."""
+    return (
+        f"Mean over the runs of a cell ({len(opinions['run'].unique())} runs in all) ± the standard error of one run's "
+        "estimate (root mean square; – where the method states none); the ratio with its 95 % t-interval over runs. "
+        "Both look at the same weights."
+    )

@@ -1,0 +1,208 @@
+"""Aligned small multiples over m or over lambda, built from one `tables.summary` frame and nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from sam_dash import variants
+from sam_dash.results import style, tables
+
+SYMBOLS = {"m": "m", "lam": "λ"}
+AXES = {"m": "micro-batch size <i>m</i> (log₂ scale)", "lam": "weighting strength <i>λ</i>"}
+PANEL = 250  # height of a row of panels, px
+
+
+def is_curve(variant: str, x: str) -> bool:
+    """Whether a variant is drawn along the axis `x`; the others are horizontal reference lines."""
+    known = variants.REGISTRY.get(variant)
+    return known is not None and (known.m_axis if x == "m" else x in known.knobs)
+
+
+def series(frame: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """The lines of a figure: variant, name, rows. A knob is named only where a variant has several values of it."""
+    out = []
+    for variant, rows in frame.groupby("variant", sort=False):
+        name = style.title(str(variant))
+        name = f"m-{name}" if x == "m" and is_curve(str(variant), x) else name
+        varied = [k for k in tables.knob_names() if k != x and rows[k].nunique() > 1]
+        if not is_curve(str(variant), x) and x in tables.knob_names() and rows[x].nunique() > 1:
+            varied.append(x)
+        if not varied:
+            out.append((str(variant), name, rows))
+            continue
+        for values, part in rows.groupby(varied, sort=True):
+            out.append((str(variant), f"{name}, {style.knob_text(dict(zip(varied, values, strict=True)))}", part))
+    return out
+
+
+def multiples(
+    frame: pd.DataFrame, x: str, *, columns: int = 5, difference: str = "", batch: int | None = None
+) -> go.Figure:
+    """One panel a quantity, side by side: means with intervals, seed dots, reference lines with their bands."""
+    quantities = list(dict.fromkeys(frame["quantity"]))
+    columns = max(1, min(columns, len(quantities)))
+    rows = max(1, math.ceil(len(quantities) / columns))
+    fig = make_subplots(
+        rows, columns, horizontal_spacing={1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042),
+        vertical_spacing=0.3 / rows if rows > 1 else 0,
+        subplot_titles=[("Δ " if difference else "") + style.quantity(q).html for q in quantities],
+    )  # fmt: skip
+    lines = series(frame, x)
+    curves = frame[[is_curve(v, x) for v in frame["variant"]]]
+    ticks = sorted({float(t) for t in curves[x].dropna()}) or [float(batch or 1)]
+    left, right = _span(ticks, x)
+    dodge = {name: k for k, name in enumerate(n for v, n, _ in lines if is_curve(v, x))}
+    seen: dict[str, int] = {}
+    for variant, name, part in lines:
+        order = seen[variant] = seen.get(variant, -1) + 1
+        for i, q in enumerate(quantities):
+            at = {"row": i // columns + 1, "col": i % columns + 1}
+            of = part[part["quantity"] == q]
+            pen = _Pen(variant, name, order, legend=i == 0)
+            if is_curve(variant, x):
+                shift = (dodge[name] - (len(dodge) - 1) / 2) * 0.12
+                for trace in pen.curve(of, x, shift, right - left, q):
+                    fig.add_trace(trace, **at)
+            else:
+                for trace in pen.reference(of, [left, *ticks, right], q):
+                    fig.add_trace(trace, **at)
+    for i, q in enumerate(quantities):
+        at = {"row": i // columns + 1, "col": i % columns + 1}
+        _axes(fig, frame[frame["quantity"] == q], q, x, ticks, (left, right), bool(difference), at)
+    below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
+    fig.update_xaxes(title_text=AXES[x], row=below // columns + 1, col=below % columns + 1)
+    _layout(fig, rows, legend_rows=math.ceil(len(lines) / (columns + 1)))
+    return fig
+
+
+def _span(ticks: list[float], x: str) -> tuple[float, float]:
+    if x == "m":
+        return min(ticks) / 2**0.45, max(ticks) * 2**0.8
+    width = (max(ticks) - min(ticks)) or 1.0
+    return min(ticks) - 0.06 * width, max(ticks) + 0.11 * width
+
+
+def _axes(
+    fig: go.Figure, of: pd.DataFrame, q: str, x: str, ticks: list[float], span: tuple[float, float],
+    difference: bool, at: dict[str, int],
+) -> None:  # fmt: skip
+    low, high = (math.log10(e) if x == "m" else e for e in span)
+    fig.update_xaxes(
+        type="log" if x == "m" else "linear", range=[low, high], tickvals=ticks, ticktext=[f"{t:g}" for t in ticks],
+        showgrid=False, zeroline=False, ticks="outside", ticklen=4, tickangle=0, title_standoff=6, **at,
+    )  # fmt: skip
+    values = pd.concat([of["y"], of["low"], of["high"]]).dropna()
+    tickformat = ".0%" if style.is_fraction(q) else "~s" if values.abs().max() >= 1e4 else None
+    fig.update_yaxes(zeroline=difference, nticks=6, tickformat=tickformat, **at)
+    if not difference and len(values) and values.min() > 0 and of["y"].max() > 10 * of["y"].min():
+        decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+        steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+        fig.update_yaxes(type="log", tickvals=steps, ticktext=[f"{s:g}" for s in steps], title_text="log", **at)
+        fig.update_yaxes(title_font_size=11, title_standoff=2, **at)
+
+
+def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
+    top = 52 + 22 * legend_rows
+    fig.update_layout(
+        height=PANEL * rows + top + 31,
+        margin={"l": 44, "r": 8, "t": top, "b": 52},
+        hovermode="closest",
+        legend=legend | {"title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44},
+        font={"size": 12},
+    )
+    fig.update_annotations(font={"size": 14}, yshift=4)
+
+
+class _Pen:
+    """Draws one series in one panel, in its variant's colour."""
+
+    def __init__(self, variant: str, name: str, order: int, legend: bool) -> None:
+        self.look = style.look(variant)
+        self.dash = ("solid", "dash", "dot", "longdash", "dashdot")[order % 5] if order else self.look.dash
+        self.marker = self.look.marker + ("-open" if order % 2 else "")
+        self.common = {"name": name, "legendgroup": name}
+        self.legend = legend
+
+    def curve(self, of: pd.DataFrame, x: str, shift: float, width: float, q: str) -> list[go.Scatter]:
+        """Means joined by a line with error bars, over the seeds' dots."""
+        mean = of[of["kind"] == "mean"].sort_values(x)
+        dots = of[of["kind"] == "seed"]
+
+        def place(values: pd.Series[float], by: float) -> pd.Series[float]:
+            return values * 2**by if x == "m" else values + by * width / 10
+
+        seeds = go.Scatter(
+            x=place(dots[x], shift + 0.13), y=dots["y"], mode="markers", showlegend=False, **self.common,
+            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": "circle"},
+            customdata=dots[["seed", "run", x]].to_numpy(),
+            hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
+            f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
+        )  # fmt: skip
+        means = go.Scatter(
+            x=place(mean[x], shift), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
+            line={"color": self.look.colour, "dash": self.dash, "width": 2},
+            marker={"color": self.look.colour, "size": 8, "symbol": self.marker},
+            error_y=_bars(mean, self.look.colour),
+            customdata=mean[["low", "high", "n", "missing", x]].to_numpy(),
+            hovertemplate=f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),
+        )  # fmt: skip
+        return [seeds, means]
+
+    def reference(self, of: pd.DataFrame, xs: list[float], q: str) -> list[go.Scatter]:
+        """A horizontal line at the mean, the band of its interval, and the seeds' dots at the right edge."""
+        mean = of[of["kind"] == "mean"]
+        dots = of[of["kind"] == "seed"]
+        if mean.empty:
+            return []
+        row: Any = next(mean.itertuples())
+        band = go.Scatter(
+            x=[xs[0], xs[-1], xs[-1], xs[0]], y=[row.low, row.low, row.high, row.high], fill="toself",
+            fillcolor=_alpha(self.look.colour, 0.1), line={"width": 0}, mode="lines", hoverinfo="skip",
+            showlegend=False, **self.common,
+        )  # fmt: skip
+        line = go.Scatter(
+            x=xs, y=[row.y] * len(xs), mode="lines", showlegend=self.legend, **self.common,
+            line={"color": self.look.colour, "dash": "longdash" if self.dash == "solid" else self.dash, "width": 2},
+            customdata=[[row.low, row.high, row.n, row.missing]] * len(xs),
+            hovertemplate="<b>%{fullData.name}</b> (reference)<br>" + _means(q),
+        )  # fmt: skip
+        edge = go.Scatter(
+            x=[xs[-1]] * len(dots), y=dots["y"], mode="markers", showlegend=False, cliponaxis=False, **self.common,
+            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": self.marker},
+            customdata=dots[["seed", "run"]].to_numpy(),
+            hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}<br>{style.quantity(q).html} = {_Y(q)}"
+            "<br>run %{customdata[1]}<extra></extra>",
+        )  # fmt: skip
+        return ([band] if row.n > 1 else []) + [line, edge]
+
+
+_AT = {"m": "<i>m</i>", "lam": "<i>λ</i>"}
+
+
+def _Y(q: str) -> str:
+    return "%{y:.1%}" if style.is_fraction(q) else "%{y:.4~g}"
+
+
+def _means(q: str) -> str:
+    unit = ".1%" if style.is_fraction(q) else ".4~g"
+    return (
+        f"{style.quantity(q).html} = {_Y(q)}<br>[%{{customdata[0]:{unit}}}, %{{customdata[1]:{unit}}}], "
+        "n = %{customdata[2]}<br>runs without a result: %{customdata[3]}<extra></extra>"
+    )
+
+
+def _bars(mean: pd.DataFrame, colour: str) -> dict[str, Any]:
+    up, down = mean["high"] - mean["y"], mean["y"] - mean["low"]
+    style_ = {"color": colour, "thickness": 1.4, "width": 4}
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, **style_}
+
+
+def _alpha(colour: str, alpha: float) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{alpha})"

@@ -1,0 +1,159 @@
+"""What things are called and look like: quantities, variants, cells, numbers. The same on every page and figure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from sam_dash import variants
+from sam_dash.maths.contract import Knob
+
+GREY = "#7F7F7F"
+FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+
+
+class Look(NamedTuple):
+    """Colour (contrast >= 3:1 on white and on Streamlit's dark #171614), marker and dash of a variant."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+# Okabe-Ito, as far as it passes on both backgrounds. What is swept over m is solid; the dashes are for the
+# reference lines, which would otherwise differ by hue alone.
+LOOKS = {
+    "sgd": Look("#0072B2", "circle", "dash"),
+    "nsam": Look("#D55E00", "square", "dot"),
+    "sam": Look("#009E73", "diamond", "solid"),
+    "rwsam": Look("#CC79A7", "triangle-up", "solid"),
+    "usam": Look("#9467BD", "x", "solid"),
+    "nusam": Look("#A67C00", "cross", "dashdot"),
+}
+OTHER = Look(GREY, "star", "longdash")
+# viridis, truncated to what has contrast 3:1 on white (0-0.6) and on dark (0.35-1): the overlap serves both themes
+ORDERED = ("#3B528B", "#31688E", "#26828E", "#1F9E89", "#21A585", "#2FA866", "#5F9E3A", "#8C8F1F")
+
+
+class Quantity(NamedTuple):
+    """Plain name, the same for Plotly (HTML), and one line of what it is."""
+
+    name: str
+    html: str
+    help: str
+
+
+QUANTITIES = {
+    "tr_H": Quantity("tr(H)", "tr(<i>H</i>)", "trace of the Hessian of the training loss"),
+    "lam_max": Quantity("λ_max", "λ<sub>max</sub>", "largest eigenvalue of the Hessian of the training loss"),
+    "tr_V": Quantity("tr(V)", "tr(<i>V</i>)", "trace of the covariance of per-sample gradients (gradient noise)"),
+    "test_acc": Quantity("Test accuracy", "Test accuracy", "share of test samples classified correctly"),
+    "train_loss": Quantity("Train loss", "Train loss", "mean loss on the training samples with the labels trained on"),
+    "test_loss": Quantity("Test loss", "Test loss", "mean loss on the test samples"),
+    "train_acc": Quantity("Train accuracy", "Train accuracy", "share of training labels (noisy ones included) fitted"),
+    "clean_train_acc": Quantity(
+        "Clean-label accuracy", "Clean-label accuracy", "share of training samples given their true label"
+    ),
+    "ess": Quantity("Effective sample size", "Effective sample size", "1/Σp², mean over the steps of training"),
+    "eps_norm": Quantity("Mean ‖ε‖", "Mean ‖ε‖", "length of the perturbation, mean over the steps of training"),
+    "g_norm": Quantity("Mean ‖g‖", "Mean ‖g‖", "gradient norm, mean over the steps of training"),
+    "h_norm": Quantity("Mean ‖h‖", "Mean ‖h‖", "norm of the descended gradient, mean over the steps"),
+    "cos_gh": Quantity("Mean cos(g, h)", "Mean cos(<i>g</i>, <i>h</i>)", "alignment of g and h, mean over the steps"),
+    "tr_H_pyhessian": Quantity("tr(H), PyHessian", "tr(<i>H</i>), PyHessian", "PyHessian's trace of the Hessian"),
+    "lam_max_pyhessian": Quantity(
+        "λ_max, PyHessian", "λ<sub>max</sub>, PyHessian", "PyHessian's largest eigenvalue of the Hessian"
+    ),
+}
+SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
+RW_SAM = (*SHARPNESS, "ess", "eps_norm")
+SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess")
+"""Recorded at every step; a figure over cells shows their mean over training."""
+
+
+def quantity(key: str) -> Quantity:
+    """The names of a quantity; those not listed (tr_V@16, lam_max_2, ...) are built from their key."""
+    if key in QUANTITIES:
+        return QUANTITIES[key]
+    base, at, size = key.partition("@")
+    if at:
+        q = quantity(base)
+        help_ = f"{q.help}, of means over micro-batches of {size}"
+        return Quantity(f"{q.name}, means of {size}", f"{q.html}, means of {size}", help_)
+    head, _, rank = key.rpartition("_")
+    if head == "lam_max" and rank.isdecimal():
+        return Quantity(f"λ_{rank}", f"λ<sub>{rank}</sub>", f"eigenvalue number {rank} of the Hessian")
+    return Quantity(key, key, key)
+
+
+def is_fraction(key: str) -> bool:
+    """Whether a quantity is stored as a fraction and shown in per cent."""
+    return key.endswith("_acc")
+
+
+def look(variant: str) -> Look:
+    """Colour, marker and dash of a variant, the same wherever it appears."""
+    return LOOKS.get(variant, OTHER)
+
+
+def title(variant: str) -> str:
+    """A variant's printed title; the key itself for one this version does not know."""
+    return variants.REGISTRY[variant].title if variant in variants.REGISTRY else variant
+
+
+def cell_name(variant: str, m: float | None, batch: int, extra: str = "") -> str:
+    """For example "m-SAM, m = 4", "SAM (m = B = 64)", "SGD"."""
+    known = variants.REGISTRY.get(variant)
+    name = title(variant)
+    if known is not None and known.m_axis and m is not None and math.isfinite(m):
+        name = f"{name} (m = B = {batch})" if m == batch else f"m-{name}, m = {m:g}"
+    return f"{name}, {extra}" if extra else name
+
+
+def number(value: float, digits: int = 3, keep: bool = False) -> str:
+    """Significant digits with a true minus sign, trailing zeros only if `keep`; "–" for a missing one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:#.{digits}g}" if keep else f"{value:.{digits}g}"
+    if "e" in text:
+        text = f"{value:.0f}"
+    text = text.removesuffix(".")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def show(key: str, value: float, difference: bool = False) -> str:
+    """A value of a quantity in its unit: 85.9 %, 24.6; a difference of accuracies is in percentage points."""
+    if is_fraction(key):
+        unit = "points" if difference else "%"
+        return "–" if not math.isfinite(value) else f"{100 * value:.1f} {unit}".replace("-", "\N{MINUS SIGN}")
+    return number(value, keep=True)
+
+
+def duration(seconds: float) -> str:
+    """For example "8 s", "1 min 20 s", "2 h 5 min"."""
+    s = round(seconds)
+    if s < 1:
+        return "under 1 s"
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min" + (f" {s % 60} s" if s % 60 else "")
+    return f"{s // 3600} h {s % 3600 // 60} min"
+
+
+def knobs() -> dict[str, Knob]:
+    """Every knob of every variant, by name."""
+    return {name: k for v in variants.REGISTRY.values() for name, k in v.knobs.items()}
+
+
+def knob_text(values: dict[str, Any]) -> str:
+    """For example "ρ = 0.1, λ = 0.5", with the symbols of the registry."""
+    symbols = {name: k.symbol for name, k in knobs().items()}
+    parts = []
+    for name, value in values.items():
+        shown = number(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
+        parts.append(f"{symbols.get(name, name)} = {shown}")
+    return ", ".join(parts)

@@ -1,0 +1,180 @@
+"""The frames: runs, curves, final values, and the one frame that a figure and its CSV share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sam_dash import variants
+from sam_dash.results import statistics
+
+CURVES = ["run", "step", "epoch", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dicts by column name."""
+    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return rows
+
+
+def knob_names() -> list[str]:
+    """The knobs of all variants, in the registry's order: one column each."""
+    return list(dict.fromkeys(name for v in variants.REGISTRY.values() for name in v.knobs))
+
+
+def runs_frame(runs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a run: key, variant, m, every knob, seed, status and how far it is."""
+    rows = []
+    for run in runs:
+        spec = run["spec"]
+        knobs = {name: spec["knobs"].get(name) for name in knob_names()}
+        row = {"run": run["key"], "variant": spec["variant"], "m": spec["m"], **knobs, "seed": spec["seed"]}
+        rows.append(row | {k: run.get(k) for k in ("status", "step", "steps", "phase", "seconds", "error")})
+    columns = ["run", "variant", "m", *knob_names(), "seed", "status", "step", "steps", "phase", "seconds", "error"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"run": str, "m": float, "step": float, "steps": float, "seconds": float})
+
+
+def curves_frame(measurements: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """All measurements, tidy: one row a run, step and quantity."""
+    frame = pd.DataFrame(list(measurements)).reindex(columns=CURVES)
+    numeric: dict[str, type] = {"value": float, "stderr": float, "step": float, "epoch": float}
+    return frame.astype({"run": str, "quantity": str, **numeric})  # an empty frame has no types of its own
+
+
+def series_means(series: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Mean over the steps of what is recorded at each: run, quantity, value."""
+    rows = [
+        (run, quantity, float(np.mean(values)))
+        for run, columns in series.items()
+        for quantity, values in columns.items()
+        if len(values)
+    ]
+    return pd.DataFrame(rows, columns=["run", "quantity", "value"]).astype({"run": str, "quantity": str})
+
+
+def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row a *finished* run and quantity: from the measurements of its last step, and from means over steps.
+
+    Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
+    """
+    ended = runs.loc[runs["status"] == "done", ["run", "variant", "m", *knob_names(), "seed"]]
+    both = last[["run", "quantity", "value", "stderr", "method", "budget", "converged"]]
+    if means is not None and len(means):
+        both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
+    return ended.merge(both, on="run", how="inner").reset_index(drop=True)
+
+
+CELL = ["variant", "m"]
+
+
+def summary(
+    finals: pd.DataFrame,
+    runs: pd.DataFrame,
+    quantities: Iterable[str],
+    interval: str = "ci",
+    against: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The frame of a figure: per quantity and cell a row `kind` = mean, and one `kind` = seed for each run in it.
+
+    A cell is everything but the seed. `y` is what is plotted, [`low`, `high`] the interval, `n` its seeds, `missing`
+    the runs of the cell that gave no value (failed, diverged, stopped, not yet done), `stderr` that of the estimator.
+    With `against` (column -> value naming one cell) `y` is the difference from that cell within each seed.
+    """
+    cell = [*CELL, *knob_names()]
+    planned = runs.groupby(cell, dropna=False)["seed"].nunique()
+    rows: list[dict[str, Any]] = []
+    for quantity in quantities:
+        of = finals[(finals["quantity"] == quantity) & np.isfinite(finals["value"])]
+        base = None if against is None else _by_seed(select(of, against))
+        for key, group in of.groupby(cell, dropna=False, sort=False):
+            common = {"quantity": quantity, **dict(zip(cell, key, strict=True))}
+            group = group.sort_values("seed")
+            if base is not None:
+                group = group[group["seed"].isin(base)]
+                group = group.assign(value=group["value"] - group["seed"].map(base).astype(float))
+            mean = statistics.mean(group["value"], interval)
+            if mean.n == 0:
+                continue
+            total = int(planned[_matches(planned.index, key)].sum())
+            rows.append(
+                common
+                | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
+                | {"missing": total - mean.n, "stderr": float(np.sqrt((group["stderr"] ** 2).mean()))}
+            )
+            rows += [
+                common | {"kind": "seed", "seed": r.seed, "y": r.value, "stderr": r.stderr, "run": r.run}
+                for r in group.itertuples()
+            ]
+    columns = ["quantity", *cell, "kind", "seed", "y", "low", "high", "n", "missing", "stderr", "run"]
+    return pd.DataFrame(rows, columns=columns).astype({"m": float, "y": float, "low": float, "high": float})
+
+
+def _matches(index: pd.Index[Any], key: tuple[Any, ...]) -> list[bool]:
+    return [all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(row, key, strict=True)) for row in index]
+
+
+def _by_seed(frame: pd.DataFrame) -> dict[int, float]:
+    return dict(zip(frame["seed"], frame["value"], strict=True))
+
+
+def select(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows whose columns have these values; a column that is missing in a row (SGD has no rho) is no obstacle."""
+    keep = pd.Series(True, index=frame.index)
+    for column, value in where.items():
+        keep &= frame[column].eq(value) | (frame[column].isna() if column in knob_names() else False)
+    return frame[keep]
+
+
+def slopes(finals: pd.DataFrame, quantities: Iterable[str], interval: str = "ci") -> pd.DataFrame:
+    """Change per doubling of m of every variant swept over m, paired by seed: one row a variant and quantity."""
+    rows = []
+    for quantity in quantities:
+        of = finals[finals["quantity"] == quantity]
+        for variant in dict.fromkeys(of["variant"]):
+            group = of[of["variant"] == variant]
+            by_seed: dict[int, dict[float, float]] = {}
+            for r in records(group):
+                by_seed.setdefault(r["seed"], {})[r["m"]] = r["value"]
+            s = statistics.slope(by_seed, interval)
+            if s.slope.n:
+                rows.append([variant, quantity, *s.slope, s.monotone, s.levels])
+    columns = ["variant", "quantity", "slope", "low", "high", "n", "monotone", "levels"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def opinions(finals: pd.DataFrame) -> pd.DataFrame:
+    """Our estimate beside PyHessian's, run by run, each with its own standard error; empty where it was not asked."""
+    index = ["run", "variant", "m", "seed"]
+    parts = []
+    for quantity in ("tr_H", "lam_max"):
+        ours = finals.loc[finals["quantity"] == quantity, [*index, "value", "stderr"]]
+        other = finals.loc[finals["quantity"] == f"{quantity}_pyhessian", ["run", "value", "stderr"]]
+        both = ours.merge(other, on="run", suffixes=("", "_pyhessian"))
+        parts.append(both.assign(quantity=quantity))
+    return pd.concat(parts, ignore_index=True)[
+        ["run", "variant", "m", "seed", "quantity", "value", "stderr", "value_pyhessian", "stderr_pyhessian"]
+    ]
+
+
+def curve_means(study_runs: pd.DataFrame, curves: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Seed mean of a curve per cell and step, over the runs that have got there: variant, m, rho, epoch, value, n."""
+    cell = [*CELL, *knob_names()]
+    of = curves[(curves["quantity"] == quantity) & np.isfinite(curves["value"])]
+    joined = of.merge(study_runs[["run", *cell]], on="run")
+    grouped = joined.groupby([*cell, "step", "epoch"], dropna=False)["value"]
+    return grouped.agg(value="mean", n="count").reset_index()
+
+
+def at_full_batch(frame: pd.DataFrame, batch: int) -> pd.DataFrame:
+    """The rows of runs without micro-batches: m = B, or no m at all."""
+    return frame[frame["m"].isna() | (frame["m"] == batch)]
+
+
+def without_swept(finals: pd.DataFrame, runs: pd.DataFrame, knob: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out the variants that are swept over a knob of their own: they have a figure of their own."""
+    swept = {v for v, rows in finals.groupby("variant") if rows[knob].nunique() > 1}
+    return finals[~finals["variant"].isin(swept)], runs[~runs["variant"].isin(swept)]

@@ -1,0 +1,1 @@
+"""What the pages are made of: widgets, the form, the study picker, the live view, the figure with its downloads."""

@@ -1,0 +1,61 @@
+"""The store and the engine, one of each for the whole server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from sam_dash.results import study
+from sam_dash.results.study import Study
+from sam_dash.runs import launch
+from sam_dash.runs.store import Store
+from sam_dash.runs.tables import StoreError
+
+
+@st.cache_resource(show_spinner=False)
+def _store() -> Store:
+    return Store()
+
+
+def store() -> Store:
+    """The store at SAM_DASH_STORE; a page that cannot have it says why and ends here."""
+    try:
+        return _store()
+    except StoreError as error:
+        st.error(str(error), icon=":material/database_off:")
+        st.stop()
+
+
+@st.cache_resource(show_spinner=False, validate=lambda handle: bool(handle.alive), on_release=lambda h: h.close())
+def _engine(url: str) -> Any:
+    return launch.start(url)
+
+
+def engine_note() -> None:
+    """Start the engine if it does not run, and say so if it cannot."""
+    try:
+        _engine(store().url)
+    except (OSError, RuntimeError) as error:
+        st.warning(f"The engine could not be started, so runs stay in the queue: {error}", icon=":material/power_off:")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _study(_store: Store, url: str, sweep_id: str, stamp: tuple[tuple[str, int], ...]) -> Study | None:
+    return study.from_store(_store, sweep_id)
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def _example(stamp: float) -> Study | None:
+    return study.from_folder(study.EXAMPLE)
+
+
+def example() -> Study | None:
+    """The bundled example; None where it is missing."""
+    path = study.EXAMPLE / "runs.csv"
+    return _example(path.stat().st_mtime) if path.is_file() else None
+
+
+def load(sweep: dict[str, Any]) -> Study | None:
+    """The study of a row of `Store.sweeps`; read again when a run has changed its status, else from the cache."""
+    return _study(store(), store().url, sweep["id"], tuple(sorted(sweep["counts"].items())))

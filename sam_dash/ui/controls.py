@@ -1,0 +1,72 @@
+"""The controls above a figure. Every one has a key and is in the URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash import variants
+from sam_dash.results import style, tables
+from sam_dash.results.study import Study
+
+SHORT = {"95 % CI": "ci", "SE": "se", "SD": "sd"}
+
+
+def interval() -> str:
+    """Which interval the bars are; a key of `statistics.INTERVALS`."""
+    chosen = st.segmented_control(
+        "Interval", list(SHORT), default="95 % CI", required=True, key="interval", bind="query-params",
+        help="Over seeds: 95 % t-interval of the mean, ± 1 standard error, or ± 1 standard deviation.",
+    )  # fmt: skip
+    return SHORT[chosen or "95 % CI"]
+
+
+def radius(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Final values and runs at one rho: comparing m at different rho would mix two effects."""
+    values = study.values("rho")
+    if len(values) < 2:
+        return study.finals, study.runs
+    chosen = st.selectbox(
+        "ρ", [f"{v:g}" for v in values], key="at_rho", bind="query-params", width=110,
+        help="Perturbation radius. One at a time: the effect of m depends on it.",
+    )  # fmt: skip
+    where = {"rho": next((v for v in values if f"{v:g}" == chosen), values[0])}
+    return tables.select(study.finals, where), tables.select(study.runs, where)
+
+
+def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:
+    """The cells that a difference can be taken from, by name: SGD, n-SAM, SAM at m = B, ..."""
+    out = {}
+    for variant, rows in finals.groupby("variant", sort=False):
+        known = variants.REGISTRY.get(str(variant))
+        swept = known is not None and known.m_axis
+        rows = rows[rows["m"] == batch] if swept else rows
+        if len(rows) and not rows.duplicated(["quantity", "seed"]).any():
+            name = f"{style.title(str(variant))} at m = B" if swept else style.title(str(variant))
+            out[name] = {"variant": variant} | ({"m": float(batch)} if swept else {})
+    return out
+
+
+def against(finals: pd.DataFrame, batch: int) -> tuple[dict[str, Any] | None, str]:
+    """Values themselves, or their difference from a cell; the cell and its name."""
+    options = cells(finals, batch)
+    shown = ["Values", *(f"Difference from {name}" for name in options)]
+    chosen = st.selectbox(
+        "Show", shown, key="show", bind="query-params", width=230,
+        help="A difference is taken within each seed (paired), then averaged.",
+    )  # fmt: skip
+    name = (chosen or "Values").removeprefix("Difference from ")
+    return (options[name], name) if name in options else (None, "")
+
+
+def quantities(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "panels") -> list[str]:
+    """Which panels to draw: the usual ones that were measured, and any other."""
+    have = set(finals["quantity"])
+    names = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
+    chosen = st.multiselect(
+        "Panels", list(names), default=[n for n, q in names.items() if q in usual], key=key, bind="query-params",
+        help="One panel a quantity, in this order.", placeholder="Choose a quantity",
+    )  # fmt: skip
+    return [names[n] for n in chosen if n in names]

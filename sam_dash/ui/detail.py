@@ -1,0 +1,117 @@
+"""One run in detail: what it was, how it ended, its log and its curves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import curves, style, tables
+from sam_dash.results import study as studies
+from sam_dash.results.study import Study
+from sam_dash.runs.queue import AGAIN
+from sam_dash.runs.store import Store
+from sam_dash.ui import states
+
+LOG_LINES = 20
+STEPS = 1500  # points drawn of a per-step curve; the CSV has all
+
+
+def heading(spec: dict[str, Any], status: str) -> None:
+    """Name of the run, and its status in a word."""
+    name = style.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], style.knob_text(spec["knobs"]))
+    st.header(f"{name}, seed {spec['seed']}", anchor=False)
+    st.badge(status, icon=states.ICONS[status], color=states.colour(status))
+
+
+def show(store: Store, key: str) -> None:
+    """A run of the store."""
+    run = store.run(key)
+    if run is None:
+        st.warning(f"Run {key} has been deleted from the store.", icon=":material/link_off:")
+        return
+    heading(run["spec"], run["status"])
+    _ending(store, run)
+    measured = tables.curves_frame(store.measurements(keys=[key]))
+    _epochs(tables.runs_frame([run]), measured, run["spec"]["training"]["batch"])
+    _steps(store.series([key]).get(key, {}))
+    _finals(measured[measured["step"] == measured["step"].max()])
+    _specification(run["spec"], run.get("environment"))
+
+
+def example(study: Study, key: str) -> None:
+    """A run of the bundled example, from its CSV."""
+    spec = next(r for r in study.spec.runs() if r.key == key).to_dict()
+    heading(spec, str(study.runs.set_index("run").loc[key, "status"]))
+    frame = studies.read_curves(studies.EXAMPLE)
+    measured = tables.curves_frame(tables.records(frame[frame["run"] == key]))
+    measured = measured[~measured["quantity"].isin(style.SERIES)]
+    _epochs(study.runs[study.runs["run"] == key], measured, spec["training"]["batch"])
+    _finals(measured[measured["step"] == measured["step"].max()])
+    _specification(spec, None)
+
+
+def _ending(store: Store, run: dict[str, Any]) -> None:
+    if run["error"]:
+        say = st.error if run["status"] in ("failed", "diverged") else st.warning
+        say(f"{run['error']} (step {run['step']} of {run['steps']}, attempt {run['attempt']})", icon=":material/info:")
+    if run.get("log"):
+        lines = run["log"].strip().splitlines()
+        label = f"Log, last {min(LOG_LINES, len(lines))} of {len(lines)} lines"
+        with st.expander(label, expanded=run["status"] == "failed", icon=":material/description:"):
+            st.code("\n".join(lines[-LOG_LINES:]), language=None)
+    if run["status"] in AGAIN:
+        st.button("Run it again", icon=":material/replay:", on_click=_again, args=(store, run["key"]), key="again")
+
+
+def _again(store: Store, key: str) -> None:
+    store.requeue([key])
+
+
+def _epochs(runs: pd.DataFrame, measured: pd.DataFrame, batch: int) -> None:
+    for column, quantity in zip(st.columns(2), ("test_acc", "train_loss"), strict=True):
+        frame = curves.by_cell(tables.curve_means(runs, measured, quantity), batch)
+        if len(frame):
+            with column:
+                chart = curves.chart(frame, quantity, legend=False)
+                st.altair_chart(chart, height=230, key=f"run_{quantity}", alt=curves.alt(frame, quantity))
+
+
+def _steps(series: dict[str, Any]) -> None:
+    if not series:
+        return
+    with st.expander("Per-step series", icon=":material/show_chart:"):
+        st.caption(f"Raw values, not smoothed; every k-th step where there are more than {STEPS}.")
+        for name, values in sorted(series.items()):
+            thin = max(1, -(-len(values) // STEPS))
+            label = style.quantity(name).name.removeprefix("Mean ")
+            frame = pd.DataFrame({"Step": range(0, len(values), thin), label: values[::thin]})
+            st.line_chart(frame, x="Step", y=label, height=170, color="#7F7F7F", alt=f"{label} at every step")
+
+
+def _finals(last: pd.DataFrame) -> None:
+    if last.empty:
+        return
+    shown = last.assign(quantity=[style.quantity(q).name for q in last["quantity"]])
+    shown = shown[["quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
+    number = st.column_config.NumberColumn
+    st.markdown("**Measured at the last step** (accuracies as fractions)")
+    st.dataframe(
+        shown, hide_index=True, placeholder="–", alt="Final values with the standard error of their estimators",
+        column_config={
+            "quantity": "Quantity", "value": number("Value", format="%.5g"), "method": "Method",
+            "stderr": number("Estimator SE", format="%.2g", help="Of this one estimate; 0 where it is exact"),
+            "budget": number("Budget", help="Probes, iterations or samples"),
+            "residual": number("Residual", format="%.1e"), "converged": "Converged",
+        },
+    )  # fmt: skip
+
+
+def _specification(spec: dict[str, Any], environment: Any) -> None:
+    with st.expander("Specification", icon=":material/data_object:"):
+        st.code(json.dumps(spec, indent=1), language="json")
+    if environment:
+        with st.expander("Environment", icon=":material/memory:"):
+            st.code(json.dumps(environment, indent=1), language="json")

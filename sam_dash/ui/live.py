@@ -1,0 +1,119 @@
+"""The live view of a study: progress with ETA, counts per state, curves, runs, Stop; then the finished figure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import curves, style, tables
+from sam_dash.results.study import Study
+from sam_dash.runs.report import ACTIVE, STATUSES
+from sam_dash.runs.store import Store
+from sam_dash.ui import states
+
+SECONDS = 1.0
+CURVES = ("test_acc", "train_loss")
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _first_look(sweep_id: str, ended: int) -> dict[str, float]:
+    """When this server first saw a study with progress and how far it was: what an ETA is counted from."""
+    return {}
+
+
+def progress(runs: list[dict[str, Any]]) -> float:
+    """Share of all steps that are done; a run that has ended counts in full."""
+    total = sum(r["steps"] for r in runs) or 1
+    return sum(r["step"] if r["status"] in ACTIVE else r["steps"] for r in runs) / total
+
+
+def eta(share: float, first: dict[str, float], now: float) -> float | None:
+    """Seconds left, from the speed since the first look; None before that says anything."""
+    if share <= first["share"] or now - first["time"] < 2 or share - first["share"] < 0.02:
+        return None
+    return (1 - share) * (now - first["time"]) / (share - first["share"])
+
+
+def left(seconds: float | None) -> str:
+    """A time to wait, rounded: never more exact than it is."""
+    if seconds is None:
+        return ""
+    if seconds < 3:
+        return " · finishing"
+    step = 5 if seconds < 90 else 60
+    return f" · about {style.duration(max(step, step * round(seconds / step)))} left"
+
+
+def text(runs: list[dict[str, Any]], share: float, remaining: float | None) -> str:
+    """The line on the progress bar."""
+    ended = sum(r["status"] not in ACTIVE for r in runs)
+    measuring = any(r["status"] == "running" and r["phase"] == "measure" for r in runs)
+    waiting = not any(r["status"] == "running" for r in runs)
+    phase = " · waiting for the engine" if waiting else " · measuring" if measuring else ""
+    return f"{ended} of {len(runs)} runs finished · {100 * share:.0f} %{phase}{left(remaining)}"
+
+
+def view(store: Store, study: Study) -> None:
+    """Follow a study that is running, in a fragment of its own; once it has ended, start the page over."""
+
+    @st.fragment(run_every=SECONDS)
+    def monitor() -> None:
+        runs = store.runs(study.id)
+        if not any(r["status"] in ACTIVE for r in runs):
+            st.rerun()
+        share, now = progress(runs), time.monotonic()
+        first = _first_look(study.id, 0)
+        if not first and any(r["status"] == "running" for r in runs):
+            first.update(time=now, share=share)
+        remaining = eta(share, first, now) if first else None
+        st.progress(min(1.0, share), text=text(runs, share, remaining))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            counted = {s: sum(r["status"] == s for r in runs) for s in STATUSES}
+            states.badges({s: n for s, n in counted.items() if n})
+            st.space("stretch")
+            st.button(
+                "Stop", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
+                kwargs={"sweep_id": study.id}, help="Queued runs are dropped; running ones stop at their next report.",
+            )  # fmt: skip
+        frame = tables.runs_frame(runs)
+        measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
+        for column, quantity in zip(st.columns(2), CURVES, strict=True):
+            with column:
+                chart(frame, measured, quantity, study.spec.training.batch, study.spec.m)
+        run_table(frame, study.spec.training.batch)
+
+    monitor()
+
+
+def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int, sizes: Iterable[float]) -> None:
+    """A live curve. Vega and not Plotly: Plotly is rebuilt from scratch at every tick."""
+    frame = curves.by_cell(tables.curve_means(runs, measured, quantity), batch, sizes)
+    st.altair_chart(curves.chart(frame, quantity), height=260, key=f"live_{quantity}", alt=curves.alt(frame, quantity))
+
+
+def run_table(frame: pd.DataFrame, batch: int) -> None:
+    """One row a run with its progress."""
+    shown = pd.DataFrame(
+        {
+            "Run": [cell(r, batch) for r in tables.records(frame)],
+            "Seed": frame["seed"],
+            "Status": frame["status"],
+            "Progress": (frame["step"] / frame["steps"].clip(lower=1)).where(frame["status"] != "done", 1.0),
+            "Step": frame["step"],
+            "Message": frame["error"].fillna(""),
+        }
+    )
+    st.dataframe(
+        shown, hide_index=True, height=240, alt="The runs of this study with their progress", key="live_runs",
+        column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
+    )  # fmt: skip
+
+
+def cell(row: dict[str, Any], batch: int) -> str:
+    """The name of a run's cell with its numeric knobs."""
+    knobs = {n: row[n] for n in tables.knob_names() if isinstance(row[n], float) and row[n] == row[n]}
+    return style.cell_name(row["variant"], row["m"], batch, style.knob_text(knobs))

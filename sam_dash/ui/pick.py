@@ -1,0 +1,68 @@
+"""The study picker: a select box whose choice is in the URL and is kept from page to page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from sam_dash.results import study as studies
+from sam_dash.results.study import Study
+from sam_dash.runs.report import ACTIVE
+from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
+from sam_dash.ui import backend
+
+EXAMPLE = "example"
+BOX, KEPT = "_study_box", "_study"
+
+
+def label(sweep: dict[str, Any]) -> str:
+    """For example "digits · 27 runs · 24 Nov 06:49 · 8f3a12"."""
+    try:
+        name = studies.name(from_dict(SweepSpec, sweep["spec"]))
+    except SpecError:
+        name = sweep["preset"] or "study of another version"
+    total = sum(sweep["counts"].values())
+    made = datetime.fromtimestamp(sweep["created"]).strftime("%-d %b %H:%M")
+    now = " · running" if any(sweep["counts"].get(s) for s in ACTIVE) else ""
+    return f"{name} · {total} run{'s' * (total != 1)}{now} · {made} · {sweep['id'][:6]}"
+
+
+def choose(study_id: str) -> None:
+    """Make a study the chosen one; for callbacks."""
+    st.session_state[KEPT] = study_id
+    st.query_params["study"] = study_id
+
+
+def _chosen() -> None:
+    choose(st.session_state[BOX])
+
+
+def study(with_example: bool = True) -> Study | None:
+    """Show the picker and return what it points at; None if there is nothing to choose from.
+
+    The URL's ?study= comes first, then what was chosen on another page, then the newest. It is kept by hand and
+    not by bind=, which writes the visible label into the URL; the label changes, a link must not.
+    """
+    sweeps = {s["id"]: s for s in backend.store().sweeps()}
+    example = backend.example()
+    labels = {key: label(s) for key, s in sweeps.items()}
+    if example is not None and with_example:
+        labels[EXAMPLE] = "Example (bundled)"
+    wanted = st.query_params.get("study") or st.session_state.get(KEPT)
+    wanted = None if wanted == EXAMPLE and not with_example else wanted
+    if wanted and wanted not in labels:
+        instead = " This is the newest one instead." if labels else ""
+        st.warning(f"There is no study “{wanted[:40]}” in this store.{instead}", icon=":material/link_off:")
+    if not labels:
+        return None
+    current = str(wanted) if wanted in labels else next(iter(labels))
+    st.session_state[BOX] = current
+    st.selectbox(
+        "Study", list(labels), format_func=labels.__getitem__, key=BOX, on_change=_chosen,
+        help="A sweep in the store, newest first, or the example that comes with sam-dash.",
+    )  # fmt: skip
+    if st.query_params.get("study") != current and current == wanted:
+        st.query_params["study"] = current
+    return example if current == EXAMPLE else backend.load(sweeps[current])

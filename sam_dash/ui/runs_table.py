@@ -1,0 +1,105 @@
+"""The table of runs: one row a run, filters in the URL, a selected row."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import export, style, tables
+from sam_dash.results import study as studies
+from sam_dash.results.study import Study
+from sam_dash.ui import backend, figure, pick, states
+
+KEY = "runs_rows"
+SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
+
+
+def wide(study: Study) -> pd.DataFrame:
+    """One row a run: what it is, how it ended, its main final values. Accuracies in per cent."""
+    runs = study.runs.copy()
+    runs["variant"] = [style.title(v) for v in runs["variant"]]
+    finals = study.finals.pivot_table(index="run", columns="quantity", values="value", aggfunc="last")
+    finals = finals.reindex(columns=[q for q in SHOWN if q in finals])
+    frame = runs.merge(finals, left_on="run", right_index=True, how="left")
+    if "test_acc" in frame:
+        frame["test_acc"] *= 100
+    knobs = [k for k in tables.knob_names() if k in ("rho", "lam") or frame[k].nunique() > 1]
+    knobs = [k for k in knobs if frame[k].notna().any()]
+    order = ["status", "variant", "m", *knobs, "seed", *finals.columns, "seconds", "run", "error"]
+    return frame[order].reset_index(drop=True)
+
+
+def filters(frame: pd.DataFrame) -> pd.DataFrame:
+    """Narrow the table by status and variant."""
+    with st.container(horizontal=True):
+        for column, label in (("status", "Status"), ("variant", "Variant")):
+            options = sorted(frame[column].unique())
+            if len(options) > 1:
+                chosen = st.pills(
+                    label, options, selection_mode="multi", key=f"runs_{column}", bind="query-params",
+                    help="None chosen: all are shown.",
+                )  # fmt: skip
+                frame = frame[frame[column].isin(chosen)] if chosen else frame
+    return frame.reset_index(drop=True)
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
+    column = st.column_config
+    out: dict[str, Any] = {
+        "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
+        "m": column.NumberColumn("m", format="%d"), "seed": column.NumberColumn("Seed"),
+        "seconds": column.NumberColumn("Seconds", format="%.1f", help="This run's share of its stack"),
+        "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
+        "test_acc": column.NumberColumn("Test acc (%)", format="%.1f"),
+    }  # fmt: skip
+    for q in SHOWN[1:]:
+        out[q] = column.NumberColumn(style.quantity(q).name, format="%.3g" if q != "train_loss" else "%.3f")
+    symbols = {n: k.symbol for n, k in style.knobs().items()}
+    return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
+
+
+def show(frame: pd.DataFrame, total: int) -> str | None:
+    """The table; the key of the selected run, or of the one in the URL."""
+    st.caption(f"{len(frame)} of {total} runs. Values are those of the last step; accuracies in per cent.")
+    marked = frame.assign(status=[f"{_MARK[s]} {s}" for s in frame["status"]])
+    event: Any = st.dataframe(
+        marked, hide_index=True, key=KEY, on_select="rerun", selection_mode="single-row", placeholder="–",
+        column_config=_columns(frame), alt="All runs of this study, one row each",
+        height=min(420, 38 + 35 * (len(frame) + 1)),
+    )  # fmt: skip
+    rows = event["selection"]["rows"]
+    if rows and rows[0] < len(frame):
+        st.query_params["run"] = key = str(frame.loc[rows[0], "run"])
+        return key
+    asked = st.query_params.get("run")
+    if asked and asked not in set(frame["run"]):
+        st.warning(f"There is no run “{asked[:40]}” among these.", icon=":material/link_off:")
+        return None
+    return asked
+
+
+_MARK = {"queued": "◦", "running": "▸", "done": "✓", "diverged": "↗", "failed": "✕", "stopped": "■", "interrupted": "‖"}
+assert set(_MARK) == set(states.ICONS)
+
+
+def downloads(study: Study) -> None:
+    """The runs table and all curves as CSV, in the format of `python -m sam_dash export`."""
+    with st.container(horizontal=True):
+        for name in ("runs", "curves"):
+            st.download_button(
+                f"{name}.csv", partial(_export, study.id, name), f"{name}-{study.id[:6]}.csv",
+                "text/csv", key=f"csv_{name}", on_click="ignore", icon=":material/download:",
+                help="All runs of this study" if name == "runs" else "Every measurement at every step, tidy",
+            )  # fmt: skip
+
+
+def _export(study_id: str, name: str) -> bytes:
+    if study_id == pick.EXAMPLE:
+        folder = studies.EXAMPLE
+        return figure.csv(pd.read_csv(folder / "runs.csv") if name == "runs" else studies.read_curves(folder))
+    store = backend.store()
+    make = export.runs_frame if name == "runs" else export.curves_frame
+    return figure.csv(make(store, study_id))

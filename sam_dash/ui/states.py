@@ -1,0 +1,79 @@
+"""What a page shows when there is nothing, or not everything, to show."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from sam_dash.results import captions
+from sam_dash.results.study import Study
+
+Colour = Literal["gray", "blue", "green", "orange", "red"]
+ICONS = {
+    "queued": ":material/schedule:",
+    "running": ":material/play_arrow:",
+    "done": ":material/check_circle:",
+    "diverged": ":material/trending_up:",
+    "failed": ":material/error:",
+    "stopped": ":material/stop_circle:",
+    "interrupted": ":material/pause_circle:",
+}
+COLOURS: dict[str, Colour] = {
+    "queued": "gray",
+    "running": "blue",
+    "done": "green",
+    "stopped": "gray",
+    "interrupted": "orange",
+}
+
+
+def empty(what: str = "No study yet") -> None:
+    """An invitation instead of an empty page."""
+    with st.container(border=True):
+        st.header(f":material/science: {what}", anchor=False)
+        st.write(
+            "A study is a sweep over variants, micro-batch sizes and seeds. The default preset takes about a minute."
+        )
+        st.page_link("pages/run.py", label="Start the first study", icon=":material/play_circle:")
+
+
+def colour(status: str) -> Colour:
+    """Red for what went wrong."""
+    return COLOURS.get(status, "red")
+
+
+def badges(counts: dict[str, int]) -> None:
+    """Number of runs per status, each with icon and word."""
+    with st.container(horizontal=True, gap="small"):
+        for status, n in counts.items():
+            st.badge(f"{n} {status}", icon=ICONS[status], color=colour(status))
+
+
+def partial(study: Study) -> None:
+    """A line above the figures while a study is incomplete: "18 of 24 runs finished; 2 failed"."""
+    total, done = len(study.runs), study.counts.get("done", 0)
+    if done in (0, total):  # with none finished the page has more to say than this line
+        return
+    others = captions.listed(f"{n} {s}" for s, n in study.counts.items() if s != "done")
+    text = f"{done} of {total} runs finished; {others}. "
+    if study.active:
+        st.info(text + "The figures show what has finished so far.", icon=":material/hourglass_top:")
+    else:
+        st.warning(text + "The figures leave these out; the page Runs says why.", icon=":material/warning:")
+
+
+def nothing_finished(study: Study) -> None:
+    """Instead of a figure without points."""
+    counts = captions.listed(f"{n} {s}" for s, n in study.counts.items())
+    if study.active:
+        st.info(f"No run of this study has finished yet ({counts}).", icon=":material/hourglass_top:")
+    else:
+        st.error(
+            f"No run of this study finished ({counts}), so there is nothing to plot. Runs says why.",
+            icon=":material/error:",
+        )
+    st.page_link(
+        "pages/run.py" if study.active else "pages/runs.py", query_params={"study": study.id},
+        label="Watch it" if study.active else "Open the runs", icon=":material/arrow_forward:",
+    )  # fmt: skip

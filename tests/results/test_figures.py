@@ -1,0 +1,171 @@
+"""The figures on twelve rows made by hand: traces, titles, error bars, numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import plotly.graph_objects as go
+import pytest
+
+from sam_dash import variants
+from sam_dash.results import captions, curves, figures, style, tables
+from sam_dash.results import study as studies
+from tests.results import frames
+
+
+def figure(**options: object) -> go.Figure:
+    return figures.multiples(frames.summary(**options), "m", batch=4)  # type: ignore[arg-type]
+
+
+def traces(fig: go.Figure, name: str, mode: str) -> list[go.Scatter]:
+    return [t for t in fig.data if t.name == name and t.mode == mode]
+
+
+def test_one_panel_a_quantity_with_its_title() -> None:
+    assert [a.text for a in figure().layout.annotations] == ["tr(<i>H</i>)", "Test accuracy"]
+
+
+def test_the_curve_is_the_means_of_the_frame() -> None:
+    frame = frames.summary()
+    lines = traces(figures.multiples(frame, "m", batch=4), "m-SAM", "lines+markers")
+    for line, quantity in zip(lines, ("tr_H", "test_acc"), strict=True):
+        rows = frame[(frame["kind"] == "mean") & (frame["variant"] == "sam") & (frame["quantity"] == quantity)]
+        rows = rows.sort_values("m")
+        assert list(line.x) == [1, 4]
+        assert list(line.y) == list(rows["y"])
+        assert list(line.error_y.array) == list(rows["high"] - rows["y"])
+        assert list(line.error_y.arrayminus) == list(rows["y"] - rows["low"])
+
+
+def test_every_seed_is_a_dot() -> None:
+    dots = traces(figure(), "m-SAM", "markers")
+    assert sorted(dots[0].y) == [24, 25, 70, 74]
+    assert sorted(traces(figure(), "SGD", "markers")[0].y) == [100, 104]
+
+
+def test_sgd_is_a_horizontal_line_with_the_band_of_its_interval() -> None:
+    band, line = traces(figure(), "SGD", "lines")[:2]
+    frame = frames.summary()
+    row = frame[(frame["kind"] == "mean") & (frame["variant"] == "sgd")].iloc[0]
+    assert set(line.y) == {102}
+    assert (min(band.y), max(band.y)) == (row["low"], row["high"])
+
+
+def test_each_series_is_in_the_legend_once() -> None:
+    assert [t.name for t in figure().data if t.showlegend] == ["SGD", "m-SAM"]
+
+
+def test_the_ticks_are_the_values_of_m_on_a_log_axis() -> None:
+    axis = figure().layout.xaxis
+    assert (axis.type, list(axis.tickvals)) == ("log", [1, 4])
+    assert any("log₂" in (a.title.text or "") for a in figure().select_xaxes())
+
+
+def test_every_trace_has_the_colour_of_its_variant() -> None:
+    for trace in figure().data:
+        colour = trace.line.color or trace.marker.color
+        if trace.fill != "toself":
+            assert colour == {"SGD": "#0072B2", "m-SAM": "#009E73"}[trace.name]
+
+
+def test_one_seed_has_no_band_and_no_bar() -> None:
+    frame = frames.summary()
+    frame = tables.summary(frames.study().finals.query("seed == 0"), frames.study().runs.query("seed == 0"), ("tr_H",))
+    fig = figures.multiples(frame, "m", batch=4)
+    assert not [t for t in fig.data if t.fill == "toself"]
+    assert all(math.isnan(e) for e in traces(fig, "m-SAM", "lines+markers")[0].error_y.array)
+
+
+def test_a_wide_range_gets_a_log_axis_and_a_difference_never_does() -> None:
+    study = frames.study()
+    finals = study.finals.assign(value=lambda f: f["value"] * f["m"].eq(1).map({True: 100, False: 1}))
+    wide = figures.multiples(tables.summary(finals, study.runs, ("tr_H",), "se"), "m", batch=4)
+    assert wide.layout.yaxis.type == "log"
+    frame = tables.summary(finals, study.runs, ("tr_H",), "se", {"variant": "sgd"})
+    assert figures.multiples(frame, "m", batch=4, difference="SGD").layout.yaxis.type != "log"
+
+
+def test_colours_are_visible_on_both_backgrounds() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    for colour in [*(look.colour for look in style.LOOKS.values()), style.GREY]:
+        for background in ("#ffffff", "#171614"):
+            low, high = sorted((luminance(colour), luminance(background)))
+            assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
+
+
+def test_every_registered_variant_has_a_look_of_its_own() -> None:
+    looks = [style.look(key) for key in ("sgd", "nsam", "sam", "rwsam", "usam", "nusam")]
+    assert len({(look.colour, look.marker) for look in looks}) == 6
+    assert set(style.LOOKS) <= set(variants.REGISTRY)
+
+
+def test_the_caption_names_data_rho_seeds_interval_and_what_is_left_out() -> None:
+    study = frames.study("failed")
+    text = captions.caption(study, frames.summary("failed"), "m")
+    for part in (
+        "1 to 2 seeds", "95 % t-interval", "scikit-learn digits", "mlp:8", "40 % label noise", "B = 4",
+        "At this ρ = 0.1", "6 runs in this study; 1 failed, excluded", "horizontal lines: SGD",
+    ):  # fmt: skip
+        assert part in text
+    assert "± 1 standard error" in captions.caption(study, frames.summary(), "m", "se")
+
+
+def test_a_setting_without_any_result_is_named() -> None:
+    study = frames.study("diverged")
+    runs = study.runs.assign(status=["done"] * 4 + ["diverged"] * 2)
+    finals = study.finals[study.finals["m"] != 1]
+    broken = studies.Study(study.id, study.spec, runs, finals)
+    frame = tables.summary(finals, runs, ("tr_H",))
+    text = captions.caption(broken, frame, "m")
+    assert "Without any result: m-SAM, m = 1 (2 diverged)." in text
+
+
+def test_the_alternative_text_states_the_finding() -> None:
+    text = captions.alt(frames.summary(), "m", 4)
+    assert "tr(H) falls from 72.0 at m = 4 (SAM) to 24.5 at m = 1 (paired, n = 2)." in text
+    assert "Test accuracy: a tie between 73.0 % at m = 4 (SAM) and 77.0 % at m = 1" in text
+
+
+def test_the_alternative_text_claims_nothing_from_one_seed() -> None:
+    study = frames.study()
+    frame = tables.summary(study.finals.query("seed == 0"), study.runs.query("seed == 0"), ("tr_H",))
+    assert "(one seed: no interval)" in captions.alt(frame, "m", 4)
+
+
+def test_slopes_are_read_off_their_interval() -> None:
+    table = captions.slope_table(tables.slopes(frames.study().finals, ("tr_H", "test_acc")))
+    assert list(table["Reading"]) == ["rises with m", "no trend detected"]
+    assert list(table["Change per doubling of m"]) == ["+23.8", "−2.00 points"]
+
+
+def test_curves_are_coloured_in_the_order_of_m() -> None:
+    study = frames.study()
+    rows = tables.curves_frame(
+        {"run": key, "step": s, "epoch": float(s), "quantity": "test_acc", "value": 0.5 + s}
+        for key in study.runs["run"] for s in (0, 1)
+    )  # fmt: skip
+    frame = curves.by_cell(tables.curve_means(study.runs, rows, "test_acc"), 4)
+    colours = dict(zip(frame["cell"], frame["colour"], strict=True))
+    assert colours == {"SGD": "#0072B2", "SAM (m = B = 4)": style.ORDERED[0], "m-SAM, m = 1": style.ORDERED[-1]}
+    assert (frame["n"] == 2).all()
+    assert "m-SAM, m = 1 150.0 % at epoch 1" in curves.alt(frame, "test_acc")
+    assert curves.chart(frame, "test_acc").to_dict()["encoding"]["y"]["title"] == "Test accuracy"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(24.6, "24.6"), (-0.5, "−0.5"), (1234.0, "1234"), (2e-5, "2.00e−05"), (float("nan"), "–"), (0.0, "0")],
+)
+def test_numbers_have_three_digits_and_a_true_minus(value: float, text: str) -> None:
+    assert style.number(value) == text
+
+
+def test_hover_texts_say_what_n_is() -> None:
+    line = traces(figure(), "m-SAM", "lines+markers")[0]
+    assert re.search(r"n = %\{customdata\[2\]\}", line.hovertemplate)
+    assert list(line.customdata[0])[2:4] == [2, 0]

@@ -1,0 +1,62 @@
+"""Pages run through app.py in this process, on a store of their own, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from sam_dash.results import study as studies
+from sam_dash.runs import launch
+from sam_dash.runs.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+class NoEngine:
+    """Takes the engine's place: runs stay in the queue."""
+
+    alive = True
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("SAM_DASH_STORE", str(tmp_path / "store.db"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(launch, "start", lambda *_, **__: NoEngine())
+    monkeypatch.setattr(studies, "EXAMPLE", tmp_path / "no-example")
+    monkeypatch.chdir(ROOT)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    found = Store()
+    yield found
+    found.close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def visit(store: Store) -> Callable[..., AppTest]:
+    """Open a page with a query, as a browser would; it must not raise."""
+
+    def visit(page: str = "overview", **query: Any) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.run()
+        if page != "overview":
+            at.switch_page(f"pages/{page}.py")
+            for name, value in query.items():
+                at.query_params[name] = value
+            at.run()
+        assert not at.exception, at.exception[0].message
+        return at
+
+    return visit

@@ -1,0 +1,122 @@
+"""Text fields, the form's sweep, uploads, and the arithmetic of the live view: no page needed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam_dash.problems.datasets import DataError, load
+from sam_dash.runs import presets
+from sam_dash.runs.spec import SpecError
+from sam_dash.ui import fields, form, live, start, upload
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", (0, 1, 2)), ("10-12", (10, 11, 12)), ("7, 3", (7, 3)), (" 1 ", (0,)), ("5–6", (5, 6))],
+)
+def test_seeds_are_a_number_a_range_or_a_list(text: str, seeds: tuple[int, ...]) -> None:
+    assert fields.seeds(text) == seeds
+    assert fields.seeds(fields.seeds_text(seeds)) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "0", "5-3", "a", "1-99999", "1.5"])
+def test_other_seeds_are_refused_in_words(text: str) -> None:
+    with pytest.raises(SpecError, match="seeds"):
+        fields.seeds(text)
+
+
+@pytest.mark.parametrize("name", list(presets.PRESETS))
+def test_the_form_filled_from_a_preset_is_the_preset(name: str) -> None:
+    sweep = presets.get(name).sweep
+    values: dict[str, Any] = form.values_of(sweep)
+    titles = {v.title: k for k, v in form.variants.REGISTRY.items()}
+    values["variants"] = [titles[t] for t in values["variants"]]
+    assert fields.sweep(values, sweep).key == sweep.key
+
+
+def test_a_changed_form_does_not_carry_the_presets_name() -> None:
+    sweep = presets.get("digits").sweep
+    values = form.values_of(sweep) | {"variants": ["sam"], "network": "mlp:8"}
+    changed = fields.sweep(values, sweep)
+    assert changed.preset == ""
+    assert {r.variant for r in changed.runs()} == {"sam"}
+
+
+def test_every_knob_of_every_variant_has_a_field() -> None:
+    values = form.values_of(presets.get("digits").sweep)
+    for variant in form.variants.REGISTRY.values():
+        assert set(variant.knobs) <= set(values)
+
+
+def _npz(**changes: Any) -> bytes:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.standard_normal((20, 4)), "y_train": rng.integers(0, 2, 20),
+        "x_test": rng.standard_normal((10, 4)), "y_test": rng.integers(0, 2, 10),
+    } | changes  # fmt: skip
+    file = io.BytesIO()
+    np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+
+def test_an_upload_is_kept_by_its_content_and_can_be_trained_on() -> None:
+    name = upload.keep("../my data.npz", _npz())
+    assert upload.known() == [name]
+    assert load(name).x_train.shape == (20, 4)
+    assert upload.keep("../my data.npz", _npz()) == name
+    assert Path(name.removeprefix("npz:")).parent == upload.folder()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: _npz(y_test=None), "mine.npz: missing array 'y_test'"),
+        (lambda: _npz(y_train=np.zeros(3, int)), "x_train"),
+        (lambda: _npz(x_train=np.array([{}] * 20, dtype=object)), "pickled objects"),
+        (lambda: b"not a zip", "cannot be read"),
+    ],
+)
+def test_a_bad_upload_is_refused_in_words_and_not_kept(content: Callable[[], bytes], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        upload.keep("mine.npz", content())
+    assert list(upload.folder().iterdir()) == []
+
+
+def test_the_time_left_is_counted_from_the_first_look() -> None:
+    first = {"time": 100.0, "share": 0.5}
+    assert live.eta(0.75, first, 110.0) == pytest.approx(10)
+    assert live.eta(0.5, first, 200.0) is None
+    assert live.eta(0.9, first, 101.0) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (1.0, " · finishing"), (22.0, " · about 20 s left"), (200.0, " · about 3 min left")],
+)
+def test_the_time_left_is_never_more_exact_than_it_is(seconds: float | None, text: str) -> None:
+    assert live.left(seconds) == text
+
+
+def test_progress_counts_ended_runs_in_full() -> None:
+    runs = [
+        {"status": "done", "step": 10, "steps": 10}, {"status": "failed", "step": 3, "steps": 10},
+        {"status": "running", "step": 5, "steps": 10}, {"status": "queued", "step": 0, "steps": 10},
+    ]  # fmt: skip
+    assert live.progress(runs) == 25 / 40
+    assert live.progress([]) == 0
+
+
+@pytest.mark.parametrize(("n", "text"), [(999, "999"), (71_200, "71.2 thousand"), (1.3e6, "1.3 million")])
+def test_large_numbers_are_words(n: float, text: str) -> None:
+    assert start.evaluations(n) == text

@@ -1,0 +1,287 @@
+"""Every page through app.py, on an empty, a tiny, a partial and a failed store, and by stale links."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sam_dash.results import export, style, tables
+from sam_dash.results import study as studies
+from sam_dash.runs.store import Store
+from tests.synthetic import SWEEP, every, fill
+
+PAGES = ("overview", "run", "sharpness", "rw_sam", "runs")
+ROOT = Path(__file__).parents[2]
+Visit = Callable[..., AppTest]
+
+
+def words(at: AppTest) -> str:
+    """All text of a page."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    return "\n".join(str(e.value) for kind in kinds for e in at.get(kind))
+
+
+def charts(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(c.proto.spec) for c in at.get("plotly_chart")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_store_invites_to_a_first_run(visit: Visit, page: str) -> None:
+    at = visit(page)
+    text = words(at)
+    assert len(at.title) == 1
+    assert ("Press Start" if page == "run" else "The default preset takes about a minute") in text
+    assert not at.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_full_store_shows_a_page_without_warnings(store: Store, visit: Visit, page: str) -> None:
+    fill(store, SWEEP)
+    at = visit(page)
+    assert not at.error
+    assert not at.warning
+
+
+def test_the_sharpness_figure_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
+    study = studies.from_store(store, fill(store, SWEEP))
+    assert study is not None
+    at = visit("sharpness", study=study.id)
+    frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), style.SHARPNESS)
+    shown = next(d.value for d in at.dataframe if "kind" in d.value)
+    assert list(shown["y"]) == list(frame["y"])
+    assert len(charts(at)) == 1
+    text = words(at)
+    assert "Mean over 3 seeds; bars and bands: 95 % t-interval over seeds" in text
+    assert "At this ρ = 0.1" in text
+    assert "tr(H) falls from" in text
+
+
+def test_the_interval_comes_from_the_link(store: Store, visit: Visit) -> None:
+    study = fill(store, SWEEP)
+    assert "± 1 standard error over seeds" in words(visit("sharpness", study=study, interval="SE"))
+    assert "95 % t-interval over seeds" in words(visit("sharpness", study=study, interval="nonsense"))
+
+
+def test_a_difference_is_paired_and_says_so(store: Store, visit: Visit) -> None:
+    at = visit("sharpness", study=fill(store, SWEEP), show="Difference from SGD")
+    assert "Mean difference from SGD, paired by seed, over 3 seeds" in words(at)
+    sgd = next(d.value for d in at.dataframe if "kind" in d.value).query("variant == 'sgd'")
+    assert (sgd["y"] == 0).all()
+
+
+def test_several_rho_are_shown_one_at_a_time(store: Store, visit: Visit) -> None:
+    study = fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1, 0.2)}))
+    assert "At this ρ = 0.1;" in words(visit("sharpness", study=study))
+    at = visit("sharpness", study=study, at_rho="0.2")
+    assert "At this ρ = 0.2;" in words(at)
+    assert set(next(d.value for d in at.dataframe if "kind" in d.value)["rho"].dropna()) == {0.2}
+
+
+def test_modes_of_rw_sam_are_series_of_their_own(store: Store, visit: Visit) -> None:
+    knobs = {"rho": (0.1,), "lam": (0.0, 1.0), "norms": ("one-probe", "exact")}
+    at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("rwsam",), knobs=knobs)))
+    names = {t["name"] for t in charts(at)[0]["data"]}
+    assert names == {"RW-SAM, norms = exact", "RW-SAM, norms = one-probe"}
+    assert "RW-SAM, norms = exact: tr(H)" in words(at)
+
+
+def test_rw_sam_shows_effective_sample_size_and_perturbation_length(store: Store, visit: Visit) -> None:
+    at = visit("rw_sam", study=fill(store, SWEEP))
+    titles = [a["text"] for a in charts(at)[0]["layout"]["annotations"]]
+    assert titles[-2:] == ["Effective sample size", "Mean ‖ε‖"]
+    assert {"RW-SAM", "SAM", "SGD"} <= {t["name"] for t in charts(at)[0]["data"]}
+
+
+def test_a_study_without_rw_sam_says_how_to_add_it(store: Store, visit: Visit) -> None:
+    at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1,)})))
+    assert "This study has no RW-SAM runs" in words(at)
+    assert not charts(at)
+
+
+def test_a_partial_study_plots_what_has_finished_and_says_so(store: Store, visit: Visit) -> None:
+    runs = SWEEP.runs()
+    fate = {runs[0].key: "failed", runs[1].key: "failed", runs[-1].key: "queued"}
+    at = visit("sharpness", study=fill(store, SWEEP, fate))
+    assert at.info[0].value.startswith("24 of 27 runs finished; 1 queued and 2 failed")
+    text = words(at)
+    assert "2 failed, excluded; 1 queued, not yet included" in text
+    assert len(charts(at)) == 1
+
+
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "run"])
+@pytest.mark.parametrize("fate", ["failed", "diverged", "stopped", "interrupted"])
+def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
+    store: Store, visit: Visit, page: str, fate: str
+) -> None:
+    at = visit(page, study=fill(store, SWEEP, every(SWEEP, fate)))
+    assert "No run of this study finished" in at.error[0].value
+    assert f"27 {fate}" in words(at)
+    assert not charts(at)
+
+
+@pytest.mark.parametrize("page", ["run", "sharpness", "rw_sam", "runs"])
+def test_a_stale_link_is_said_to_be_one(store: Store, visit: Visit, page: str) -> None:
+    fill(store, SWEEP)
+    at = visit(page, study="../../etc/passwd")
+    assert "There is no study “../../etc/passwd” in this store. This is the newest one instead." in at.warning[0].value
+
+
+def test_a_failed_run_shows_its_message_its_log_and_a_way_to_try_again(store: Store, visit: Visit) -> None:
+    key = SWEEP.runs()[0].key
+    study = fill(store, SWEEP, {key: "failed"})
+    at = visit("runs", study=study, run=key)
+    assert "RuntimeError: invented failure" in at.error[0].value
+    assert any("line 2" in c.value for c in at.code)
+    at.button(key="again").click().run()
+    assert store.statuses([key]) == {key: "queued"}
+
+
+def test_a_link_to_a_run_that_does_not_exist_is_answered(store: Store, visit: Visit) -> None:
+    at = visit("runs", study=fill(store, SWEEP), run="../../x")
+    assert "There is no run “../../x” among these." in at.warning[0].value
+
+
+def test_runs_can_be_filtered_by_the_link(store: Store, visit: Visit) -> None:
+    at = visit("runs", study=fill(store, SWEEP), runs_variant=["SGD"])
+    assert "3 of 27 runs" in words(at)
+
+
+def test_a_running_study_shows_progress_counts_and_stop(store: Store, visit: Visit) -> None:
+    runs = SWEEP.runs()
+    study = fill(store, SWEEP, {runs[0].key: "running", runs[1].key: "queued"})
+    at = visit("run", study=study)
+    assert "25 of 27 runs finished" in at.get("progress")[0].proto.text
+    at.button(key="stop").click().run()
+    assert store.statuses([runs[1].key]) == {runs[1].key: "stopped"}
+
+
+def test_the_form_starts_the_sweep_of_its_link(store: Store, visit: Visit) -> None:
+    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
+    assert "**6 runs** to train" in words(at)
+    at.button(key="go").click().run()
+    assert not at.exception
+    (sweep,) = store.sweeps()
+    assert sweep["counts"] == {"queued": 6}
+    assert at.query_params["study"] in (sweep["id"], [sweep["id"]])
+    assert sweep["spec"]["problem"]["network"] == "mlp:8"
+    assert (sweep["spec"]["m"], sweep["spec"]["seeds"]) == ([64, 4], [0, 1])
+
+
+def test_what_is_in_the_store_is_not_counted_again(store: Store, visit: Visit) -> None:
+    fill(store, SWEEP)
+    query: dict[str, Any] = {"network": "mlp:8", "batch": "8", "epochs": "4", "m": ["8", "4"], "variants": ["SAM"]}
+    at = visit("run", **query)
+    assert "All 6 runs are in the store already" in words(at)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rho", "0.1, x", "ρ = 'x': expected numbers"),
+        ("rho", "-1", "rho = -1.0: expected a number in [0, 100]"),
+        ("seeds", "many", "seeds = 'many'"),
+        ("network", "mlp", "network 'mlp': expected widths"),
+        ("batch", "2000", "fewer than one batch of B = 2000"),
+    ],
+)
+def test_a_bad_field_disables_start_and_says_why(visit: Visit, field: str, value: str, message: str) -> None:
+    at = visit("run", **{field: value})
+    assert message in at.error[0].value
+    assert at.button(key="go_off").disabled
+
+
+def test_choosing_a_preset_fills_the_form(visit: Visit) -> None:
+    at = visit("run")
+    at.selectbox(key="preset").set_value("mnist-cnn").run()
+    assert not at.exception
+    assert at.text_input(key="network").value == "cnn:12"
+    assert at.number_input(key="batch").value == 50
+    assert at.text_input(key="rho").value == "0.05"
+    assert not at.error
+
+
+def test_an_unusable_store_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "file.db").write_text("not a database")
+    monkeypatch.setenv("SAM_DASH_STORE", str(tmp_path / "file.db"))
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+    assert not at.exception
+    assert "file.db" in at.error[0].value
+
+
+@pytest.fixture
+def example(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> studies.Study:
+    """An example folder as `python -m sam_dash export` writes it, of invented numbers."""
+    other = Store(tmp_path / "other.db")
+    sweep_id = fill(other, SWEEP)
+    monkeypatch.setattr(studies, "EXAMPLE", tmp_path / "example")
+    export.write_study(other, sweep_id, studies.EXAMPLE)
+    study = studies.from_store(other, sweep_id)
+    other.close()
+    assert study is not None
+    return study
+
+
+def test_the_example_is_read_back_as_it_was_in_its_store(example: studies.Study) -> None:
+    read = studies.from_folder(studies.EXAMPLE)
+    assert read is not None
+    assert read.counts == {"done": 27}
+    columns = ["run", "quantity", "value"]
+    ours, theirs = (s.finals[columns].sort_values(columns[:2]).reset_index(drop=True) for s in (read, example))
+    assert list(ours["run"] + ours["quantity"]) == list(theirs["run"] + theirs["quantity"])
+    assert list(ours["value"]) == pytest.approx(list(theirs["value"]), rel=1e-6)
+
+
+def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studies.Study, visit: Visit) -> None:
+    at = visit("overview")
+    frame = tables.summary(*tables.without_swept(example.finals, example.runs, "lam"), style.SHARPNESS)
+    assert list(next(d.value for d in at.dataframe if "kind" in d.value)["y"]) == pytest.approx(list(frame["y"]))
+    text = words(at)
+    assert "What it does not show" in text
+    assert "memorises fewer wrong labels" in text
+    assert "over 3 seeds" in text
+
+
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "runs"])
+def test_without_a_study_of_ones_own_the_example_is_there(example: studies.Study, visit: Visit, page: str) -> None:
+    at = visit(page, study="example", run=example.runs["run"][0])
+    assert not at.error
+    assert not at.warning
+    assert "27" in words(at)
+
+
+def test_the_run_page_does_not_take_the_example_for_progress(example: studies.Study, visit: Visit) -> None:
+    at = visit("run", study="example")
+    assert "Nothing has been started yet" in words(at)
+    assert not at.warning
+    assert not charts(at)
+
+
+def test_no_page_imports_torch_or_dask(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+os.environ["SAM_DASH_STORE"] = {str(tmp_path / "s.db")!r}
+from streamlit.testing.v1 import AppTest
+from sam_dash.runs import launch
+launch.start = lambda *a, **k: type("No", (), {{"alive": True, "close": lambda self: None}})()
+from tests.synthetic import SWEEP, fill
+from sam_dash.runs.store import Store
+fill(Store(), SWEEP)
+at = AppTest.from_file("app.py", default_timeout=30).run()
+assert not at.exception, at.exception
+for page in {PAGES!r}:
+    at.switch_page(f"pages/{{page}}.py").run()
+    assert not at.exception, (page, at.exception)
+bad = [m for m in ("torch", "dask", "distributed", "pyhessian", "sklearn") if m in sys.modules]
+assert not bad, bad
+print("looked at", len({PAGES!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "looked at 5" in done.stdout, done.stderr[-2000:]
