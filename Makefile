@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 URL := http://127.0.0.1:8501
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fix bench docs screenshots browser clean
+.PHONY: help run test check lint types fix bench docs example screenshots browser clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ bench: $(VENV)/.test ## Time the fast paths side by side with what a user would 
 
 docs: $(VENV)/.run ## Write the generated tables of docs/
 	@$(BIN)/python -m docs.generate
+
+example: $(VENV)/.run ## Make the example that ships with the project (a minute or two)
+	@$(BIN)/python -m docs.example
 
 screenshots: $(VENV)/.test browser ## Photograph every page, light and dark, into docs/screenshots
 	@$(BIN)/python -m tests.browser.screenshots docs/screenshots

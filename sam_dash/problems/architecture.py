@@ -44,13 +44,17 @@ def parse(name: str) -> Architecture:
 
 
 def size(name: str, shape: tuple[int, ...], classes: int) -> Size:
-    """d and the work of a forward pass, for inputs of that shape (without the batch)."""
+    """d and the work of a forward pass, for inputs of that shape (without the batch); ValueError if they do not fit."""
     family, widths = parse(name)
+    if family != "mlp" and len(shape) != 3:
+        raise ValueError(f"network {name!r} needs images (C, H, W); these inputs have shape {shape}; use an mlp")
+    if family != "mlp" and min(shape[1:]) < 4:
+        raise ValueError(f"network {name!r} needs images of at least 4x4 pixels, got {shape}")
     if family == "mlp":
         layers = (math.prod(shape), *widths, classes)
         work = sum(a * b for a, b in itertools.pairwise(layers))
         return Size(work + sum(layers[1:]), work)
-    channels, height, width = shape if len(shape) == 3 else (1, 1, math.prod(shape))
+    channels, height, width = shape
     if family == "cnn":
         h, w, c = (height - 4) // 2 + 1, (width - 4) // 2 + 1, widths[0]
         conv, dense = 16 * channels * c, c * h * w * classes

@@ -10,19 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_dash.problems.architecture import parse
+from sam_dash.problems.architecture import parse, size
 
 
 def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The module of that name for inputs of `shape` (without the batch); ValueError if they do not fit."""
     family, widths = parse(name)
+    size(name, shape, classes)
     if family == "mlp":
         sizes = (math.prod(shape), *widths, classes)
         return nn.Sequential(nn.Flatten(), *_dense(sizes))
-    if len(shape) != 3:
-        raise ValueError(f"network {name!r} needs images (C, H, W); these inputs have shape {shape}; use an mlp")
-    if min(shape[1:]) < 4:
-        raise ValueError(f"network {name!r} needs images of at least 4x4 pixels, got {shape}")
     if family == "cnn":
         out = widths[0] * math.prod((side - 4) // 2 + 1 for side in shape[1:])
         conv = nn.Conv2d(shape[0], widths[0], 4, stride=2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sam_dash.problems.architecture import parse
+from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DATASETS, NPZ, sha256
 
 STARTS = ("init", "memorised")
@@ -60,14 +60,16 @@ class Problem:
             object.__setattr__(self, "data_hash", self.data_hash or sha256(path))
         else:
             check_choice("dataset", self.dataset, DATASETS)
+        known = DATASETS.get(self.dataset)
         try:
             parse(self.network)
+            if known:
+                size(self.network, known.shape, known.classes)
         except ValueError as error:
             raise SpecError(str(error)) from None
         check_number(self, "n_train", 0, 10**7, whole=True)
         check_number(self, "label_noise", 0, 0.95)
         check_choice("start", self.start, STARTS)
-        known = DATASETS.get(self.dataset)
         check(
             known is None or self.n_train <= known.n_train,
             f"n_train = {self.n_train}: {self.dataset} has only {known and known.n_train} training samples",

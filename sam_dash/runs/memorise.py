@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sam_dash.problems.stack import Stack, corrupt, stream
-from sam_dash.runs.spec import Training
+from sam_dash.runs.spec import RunSpec, Training
 
 EPOCHS = 150
 
@@ -33,7 +33,7 @@ def memorise(problem: Stack, batch: int) -> Stack:
     y = torch.from_numpy(np.stack(labels)).to(problem.x.device)
     mixed = replace(problem, rows=index, y=y)
     W = problem.w0
-    for W, _ in steps(mixed, Training(batch=batch, epochs=EPOCHS)):  # noqa: B007
+    for W, _ in steps(mixed, RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))):  # noqa: B007
         pass
     right = y[:, :half]
     return replace(problem, w0=W, rows=index[:, :half], y=right, y_clean=right)

@@ -49,11 +49,14 @@ class Report:
 
 @dataclass
 class Outcome:
-    """How a run ended: status "done", "diverged" or "stopped", one line of why, and the final weights (d,)."""
+    """How a run ended: status "done", "diverged" or "stopped", one line of why, the final weights (d,), and which way
+    its steps were taken: "vmapped", by the definition, or "factored".
+    """
 
     status: str
     message: str = ""
     weights: np.ndarray | None = None
+    path: str = "vmapped"
 
 
 Listener = Callable[[Report], set[int]]

@@ -145,16 +145,17 @@ class SweepSpec:
         _common(self)
         for name in ("variants", "m", "seeds"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        object.__setattr__(self, "knobs", {k: tuple(dict.fromkeys(v)) for k, v in self.knobs.items() if v})
         check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
-        known: set[str] = set()
-        for key in self.variants:
-            try:
-                known |= set(variants.get(key).knobs)
-            except ValueError as error:
-                raise SpecError(str(error)) from None
-        for knob in self.knobs:
-            check(knob in known, f"none of {', '.join(self.variants)} has a knob {knob!r}")
+        try:
+            known = {name: knob for key in self.variants for name, knob in variants.get(key).knobs.items()}
+            for name in self.knobs:
+                check(name in known, f"none of {', '.join(self.variants)} has a knob {name!r}")
+            values = {k: tuple(dict.fromkeys(known[k].check(k, x) for x in v)) for k, v in self.knobs.items() if v}
+        except SpecError:
+            raise
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        object.__setattr__(self, "knobs", values)
         self.runs()  # every cell must be valid
 
     def runs(self) -> tuple[RunSpec, ...]:

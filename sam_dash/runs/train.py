@@ -23,7 +23,7 @@ from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.probes import evaluate, measure
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
-from sam_dash.runs.spec import RunSpec, Training
+from sam_dash.runs.spec import RunSpec
 
 Scalars = dict[str, Tensor]
 
@@ -54,12 +54,12 @@ def pick(device: str) -> torch.device:
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
-def steps(problem: Stack, training: Training, spec: RunSpec | None = None) -> Iterator[tuple[Tensor, Scalars]]:
-    """The weights (S, d) after every training step and its scalars (S,); without `spec`, plain SGD."""
-    spec = spec or RunSpec(variant="sgd", training=training)
+def steps(problem: Stack, spec: RunSpec, step: Callable[..., Step] | None = None) -> Iterator[tuple[Tensor, Scalars]]:
+    """The weights (S, d) after every training step and its scalars (S,), by the definition unless `step` is given."""
+    training = spec.training
     v, knobs = variants.get(spec.variant), spec.knobs
     S = len(problem.seeds)
-    step = fast_step(problem, spec) or plain_step(problem, spec)
+    step = step or plain_step(problem, spec)
     full = problem.full() if v.cost(**knobs).full else None
 
     def one(w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None) -> tuple[Tensor, Any, Scalars]:
@@ -140,8 +140,9 @@ class _Run:
 
     def go(self) -> list[Outcome]:
         W, every = self.problem.w0, self.spec.measures.every
+        fast = fast_step(self.problem, self.spec)
         self.look(0, W, measured=every > 0)
-        for t, (W, scalars) in enumerate(steps(self.problem, self.spec.training, self.spec), 1):
+        for t, (W, scalars) in enumerate(steps(self.problem, self.spec, fast), 1):
             self.scalars.append(scalars)
             if t % self.per_epoch == 0:
                 self.drop_diverged(t, W)
@@ -152,7 +153,9 @@ class _Run:
                 break
         self.flush(t)
         weights = W.detach().cpu().numpy()
-        return [replace(self.ended.get(s, Outcome("done")), weights=weights[s]) for s in range(self.S)]
+        path = "factored" if fast else "vmapped"
+        ended = [self.ended.get(s, Outcome("done")) for s in range(self.S)]
+        return [replace(outcome, weights=weights[s], path=path) for s, outcome in enumerate(ended)]
 
     def look(self, t: int, W: Tensor, *, measured: bool) -> None:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""

@@ -18,7 +18,12 @@ runs = st.builds(
     m=st.sampled_from([None, 1, 2, 32]),
     knobs=st.fixed_dictionaries({"rho": st.floats(0, 10)}),
     training=st.builds(Training, lr=st.floats(1e-6, 1), epochs=st.integers(1, 99), batch=st.sampled_from([32, 64])),
-    problem=st.builds(Problem, label_noise=st.floats(0, 0.9), network=st.sampled_from(["mlp:64", "cnn:12"])),
+    problem=st.builds(
+        Problem,
+        label_noise=st.floats(0, 0.9),
+        dataset=st.just("mnist-5k"),
+        network=st.sampled_from(["mlp:64", "cnn:12"]),
+    ),
 )
 
 
@@ -61,6 +66,8 @@ def test_an_axis_is_crossed_only_with_the_variants_that_have_it() -> None:
 def test_a_number_names_the_same_run_as_an_integer_and_as_a_float() -> None:
     assert RunSpec(variant="sam", knobs={"rho": 1}).key == RunSpec(variant="sam", knobs={"rho": 1.0}).key
     assert Training(lr=1) == Training(lr=1.0)
+    one, other = (SweepSpec(variants=("rwsam",), knobs={"lam": (x,)}) for x in (0, 0.0))
+    assert one.key == other.key
     assert RunSpec(variant="sam", training=Training(lr=1)).key == RunSpec(variant="sam", training=Training(lr=1.0)).key
 
 
@@ -91,6 +98,7 @@ def test_runs_of_one_group_differ_by_the_seed_only() -> None:
         ({"variant": "sam", "problem": {"dataset": "imagenet"}}, "unknown dataset 'imagenet'"),
         ({"variant": "sam", "problem": {"dataset": "npz:/nowhere.npz"}}, "no file '/nowhere.npz'"),
         ({"variant": "sam", "problem": {"network": "vit:2"}}, "unknown network 'vit:2'"),
+        ({"variant": "sam", "problem": {"network": "cnn:4"}}, "'cnn:4' needs images"),
         ({"variant": "sam", "problem": {"label_noise": 1.5}}, r"label_noise = 1\.5"),
         ({"variant": "sam", "measures": {"what": ["trace", "volume"]}}, "unknown measure 'volume'"),
         ({"variant": "sam", "problem": 3}, "expected a JSON object for Problem, got int"),

@@ -233,6 +233,21 @@ def test_a_stack_refuses_runs_that_differ_by_more_than_the_seed() -> None:
         train([TINY, replace(TINY, m=4)], Recorder())
 
 
+def test_a_run_says_which_way_its_steps_were_taken() -> None:
+    assert train([TINY], Recorder())[0].path == "factored"
+    for plain in (replace(TINY, m=64), RunSpec(variant="sgd", problem=TINY.problem, training=TINY.training)):
+        assert train([replace(plain, measures=Measures(what=()))], Recorder())[0].path == "vmapped"
+
+
+def test_the_fast_path_trains_as_the_definition_does(monkeypatch) -> None:
+    fast = train(seeds(TINY, 0, 1), Recorder())
+    monkeypatch.setattr("sam_dash.runs.train.fast_step", lambda *_: None)
+    plain = train(seeds(TINY, 0, 1), Recorder())
+    for a, b in zip(fast, plain, strict=True):
+        assert (a.path, b.path) == ("factored", "vmapped")
+        np.testing.assert_allclose(a.weights, b.weights, rtol=2e-3, atol=2e-5)
+
+
 def test_a_file_smaller_than_a_batch_is_refused(tmp_path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 3)), np.arange(32) % 2

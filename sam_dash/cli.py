@@ -1,0 +1,124 @@
+"""The command line: list presets, run a sweep, export a store, serve an engine.
+
+Exit codes: 0 done; 1 some runs failed, diverged or were stopped; 2 bad arguments, specification or store; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NoReturn
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sam_dash.options import add_sweep_options, sweep_of
+from sam_dash.runs import cost, presets
+from sam_dash.runs.environment import default_workers
+from sam_dash.runs.spec import SpecError
+from sam_dash.runs.store import Store
+from sam_dash.runs.tables import StoreError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (SpecError, StoreError, OSError) as error:
+        print(f"sam_dash: {error}", file=sys.stderr)
+        return 2
+    except SQLAlchemyError as error:
+        print(f"sam_dash: the store failed: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m sam_dash", description="m-sharpness: train, measure, compare.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, action: object, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        sub.set_defaults(command=action)
+        return sub
+
+    command("presets", _presets, "list the presets")
+    run = command("run", _run, "run a sweep: what is in the store already is not run again")
+    add_sweep_options(run)
+    run.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: one a core, at most 8)")
+    _add_store(run)
+    run.add_argument("--out", metavar="DIR", help="write runs.csv, curves.csv, config.json, environment.json there")
+
+    export = command("export", _export, "write what a store holds as CSV and JSON")
+    _add_store(export)
+    export.add_argument("--out", required=True, metavar="DIR")
+    export.add_argument("--sweep", metavar="ID", help="only this sweep")
+
+    engine = command("engine", _engine, "train what is queued in a store, until told to leave")
+    _add_store(engine)
+    engine.add_argument("--workers", type=_positive, metavar="N")
+    engine.add_argument(
+        "--scheduler", default=os.environ.get("SAM_DASH_SCHEDULER"), metavar="tcp://HOST:PORT",
+        help="an existing dask cluster, instead of workers on this machine",
+    )  # fmt: skip
+    engine.add_argument("--stale", type=float, default=20.0, metavar="SECONDS", help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    where = "a path or a database URL (default: SAM_DASH_STORE, or a file in the user's data directory)"
+    command.add_argument("--store", metavar="URL", help=where)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number in [1, 1024]")
+    return int(text)
+
+
+def _presets(_args: argparse.Namespace) -> int:
+    workers = default_workers()
+    for name, preset in presets.PRESETS.items():
+        expected = cost.preview(preset.sweep, {}, workers)
+        print(f"{name}: {preset.title} ({expected.total} runs, about {cost.duration(expected.seconds)})")
+        print(f"    {preset.about}")
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sam_dash.headless import run  # pandas takes half a second
+
+    sweep = sweep_of(args)
+    with closing(Store(args.store)) as store:
+        return run(sweep, store, args.workers or default_workers(), args.out)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from sam_dash.results.export import write_study
+
+    with closing(Store(args.store)) as store:
+        if args.sweep is not None and store.sweep(args.sweep) is None:
+            known = ", ".join(row["id"] for row in store.sweeps()) or "none"
+            raise SpecError(f"no sweep {args.sweep!r} in this store; there are: {known}")
+        for path in write_study(store, args.sweep, args.out):
+            print(path)
+    return 0
+
+
+def _engine(args: argparse.Namespace) -> int:
+    with closing(Store(args.store)) as store:
+        from sam_dash.runs.engine import serve  # dask, for the engine's process only
+
+        return serve(store, args.workers, args.scheduler, args.stale)

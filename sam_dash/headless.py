@@ -1,0 +1,117 @@
+"""Run a sweep without a page: submit, start an engine, watch, print the table, export."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from sam_dash.results.export import runs_frame, summary, write_study
+from sam_dash.runs import cost, launch
+from sam_dash.runs.report import ACTIVE
+from sam_dash.runs.spec import SweepSpec
+from sam_dash.runs.store import Store
+
+POLL = 0.3
+GRACE = 5.0  # seconds that runs asked to stop may take, before the engine is closed on them
+WIDTH = 24
+
+
+def run(sweep: SweepSpec, store: Store, workers: int, out: str | None) -> int:
+    """Run what is missing of a sweep and print its table; the exit code (see `sam_dash.cli`)."""
+    keys = [spec.key for spec in sweep.runs()]
+    before = store.statuses(keys)
+    expected = cost.preview(sweep, before, workers, store.speed())
+    submitted = store.submit(sweep)
+    _say(f"{expected.total} runs: {submitted.cached} from the store, {expected.total - submitted.cached} to do")
+    if expected.total > expected.cached:
+        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {cost.duration(expected.seconds)}")
+        ours = [key for key in keys if before.get(key) not in ACTIVE]
+        _work(store, submitted.sweep_id, ours, workers)
+    print(summary(runs_frame(store, submitted.sweep_id)).to_string(index=False))
+    if out is not None:
+        for path in write_study(store, submitted.sweep_id, out):
+            _say(f"wrote {path}")
+    bad = [row for row in store.runs(submitted.sweep_id) if row["status"] != "done"]
+    for row in bad:
+        _say(_complaint(row))
+    return 1 if bad else 0
+
+
+def _work(store: Store, sweep_id: str, ours: list[str], workers: int) -> None:
+    """Keep an engine until no run of the sweep is active. On Ctrl-C stop our runs and pass it on."""
+    engine = launch.start(store.url, workers)
+    try:
+        _watch(store, sweep_id, engine)
+    except KeyboardInterrupt:
+        store.stop(keys=ours)
+        limit = time.monotonic() + GRACE
+        while time.monotonic() < limit and "running" in store.statuses(ours).values():
+            time.sleep(POLL)
+        raise
+    finally:
+        engine.close()
+
+
+def _watch(store: Store, sweep_id: str, engine: launch.Engine) -> None:
+    bar = _Bar()
+    while True:
+        rows = store.runs(sweep_id)
+        bar.show(rows)
+        if not any(row["status"] in ACTIVE for row in rows):
+            break
+        if not engine.alive:
+            raise OSError("the engine has ended; what it was running is interrupted, the rest is still queued")
+        time.sleep(POLL)
+    bar.close()
+
+
+class _Bar:
+    """Progress on one line of a terminal; on anything else a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.start = time.monotonic()
+        self.first: float | None = None
+        self.last = self.start
+
+    def show(self, rows: list[dict[str, Any]]) -> None:
+        """Show how far these runs are."""
+        at = time.monotonic()
+        if not self.terminal and at - self.last < 10:
+            return
+        self.last = at
+        counts = Counter(row["status"] for row in rows)
+        finished = len(rows) - sum(counts[status] for status in ACTIVE)
+        partial = sum(row["step"] / max(1, row["steps"]) for row in rows if row["status"] == "running")
+        done = (finished + partial) / len(rows)
+        self.first = done if self.first is None else self.first
+        text = f"{finished}/{len(rows)} runs  {counts['running']} running{self._left(done, at)}"
+        full = round(WIDTH * done)
+        end = "" if self.terminal else "\n"
+        start = "\r\x1b[K" if self.terminal else ""
+        print(f"{start}[{'#' * full}{'.' * (WIDTH - full)}] {text}", end=end, file=sys.stderr, flush=True)
+
+    def _left(self, done: float, at: float) -> str:
+        new = done - (self.first or 0.0)
+        if new < 0.05 or at - self.start < 2 or done >= 1:
+            return ""
+        return f"  ~{cost.duration((at - self.start) * (1 - done) / new)} left"
+
+    def close(self) -> None:
+        """End the line."""
+        if self.terminal:
+            print(file=sys.stderr)
+
+
+def _complaint(row: dict[str, Any]) -> str:
+    spec = row["spec"]
+    m = "" if spec["m"] is None else f" m={spec['m']}"
+    return (
+        f"run {row['key']} ({spec['variant']}{m} seed={spec['seed']}) {row['status']}: {row['error'] or 'no message'}"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

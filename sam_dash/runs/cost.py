@@ -1,0 +1,168 @@
+"""What a sweep costs, before it is run: gradients, and seconds from a linear model. Torch-free.
+
+    seconds of a stack = sum_k COEFFICIENTS[k] * features(spec, S)[k]
+
+times the machine's own factor (`Store.speed`). The coefficients are fitted to the finished runs of a store by
+
+    python -m sam_dash.runs.cost STORE
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sam_dash.problems.architecture import size
+from sam_dash.problems.datasets import DataError, Dataset, describe
+from sam_dash.runs.report import FINISHED
+from sam_dash.runs.spec import Problem, RunSpec, SpecError, SweepSpec, from_dict
+
+FEATURES = ("passes", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
+COEFFICIENTS = (4e-4, 1e-10, 1e-9, 2e-3, 2e-10, 0.1)
+"""Seconds per unit of each feature, on one core of a 2-core EPYC."""
+
+POINTS = 2000  # samples measured on, at most
+MEMORISE_EPOCHS = 150  # of SGD, before an escape run proper
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a measurement is and takes, in gradients over the samples that it is made on."""
+
+    about: str
+    gradients: float
+
+
+MEASURES: dict[str, Measure] = {
+    "trace": Measure("tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN", 12),
+    "lam_max": Measure("largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products", 60),
+    "noise": Measure("tr(V) at m = 1 ... B: per-sample gradients once", 3),
+    "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Runs in all and finished already; of the rest, mini-batch gradients and seconds on so many workers."""
+
+    total: int
+    cached: int
+    grad_evals: float
+    seconds: float
+
+
+def preview(sweep: SweepSpec, statuses: Mapping[str, str], workers: int = 1, speed: float = 1.0) -> Preview:
+    """What is left of a sweep, given the statuses of its runs in the store; SpecError if it cannot train."""
+    specs = sweep.runs()
+    left = [spec for spec in specs if statuses.get(spec.key) not in FINISHED]
+    stacks = [seconds(group[0], len(group)) for group in groups(left).values()]
+    wall = max(sum(stacks) / workers, max(stacks, default=0.0) / max(1, workers // max(1, len(stacks))))
+    return Preview(len(specs), len(specs) - len(left), sum(map(gradients, left)), speed * wall)
+
+
+def groups(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Runs by group: those that train in one stack."""
+    out: dict[object, list[RunSpec]] = defaultdict(list)
+    for spec in specs:
+        same = spec.variant, spec.m, tuple(spec.knobs.items()), spec.problem, spec.training, spec.measures
+        out[same].append(spec)
+    return {group[0].group: group for group in out.values()}  # one hash a group, not one a run
+
+
+def gradients(spec: RunSpec) -> float:
+    """Mini-batch gradients that training takes, without measurements."""
+    n, _ = samples(spec)
+    per_step: float = spec.cost().in_gradients(n / spec.training.batch)
+    return steps(spec) * per_step + _memorise_steps(spec)
+
+
+def steps(spec: RunSpec) -> int:
+    """Steps T of a run; SpecError if the training set holds less than one batch."""
+    n, B = samples(spec)[0], spec.training.batch
+    if n < B:
+        raise SpecError(f"batch = {B} is larger than the training set of {n} samples")
+    return spec.training.epochs * (n // B)
+
+
+def samples(spec: RunSpec) -> tuple[int, int]:
+    """Training samples N of the run proper, and test samples."""
+    data = _data(spec.problem.dataset, spec.problem.data_hash)
+    n = min(spec.problem.n_train or data.n_train, data.n_train)
+    return (n // 2 if spec.problem.start == "memorised" else n), data.n_test
+
+
+def features(spec: RunSpec, S: int) -> tuple[float, ...]:
+    """What a stack of S such runs takes, in the order of `FEATURES`."""
+    n, n_test = samples(spec)
+    B, T, per = spec.training.batch, steps(spec), spec.cost()
+    d, work = _size(spec.problem)
+    passes = per.in_gradients(n / B)
+    groups_per_step = B // spec.m if spec.m else 1
+    before = _memorise_steps(spec)
+    looks = spec.training.epochs + 1
+    every = spec.measures.every
+    measured = 1 if not every else spec.training.epochs // every + 2
+    each = sum(MEASURES[q].gradients for q in spec.measures.what) * min(n, POINTS)
+    return (
+        T * (2 + per.gradients + per.forwards) + before * 3,
+        S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
+        S * d * (T * (groups_per_step * passes + 4) + before * 5),
+        S * (looks + measured * len(spec.measures.what)),
+        S * measured * each * 3 * work,
+        1.0,
+    )
+
+
+def seconds(spec: RunSpec, S: int) -> float:
+    """Predicted seconds of a stack of S such runs."""
+    return float(np.dot(COEFFICIENTS, features(spec, S)))
+
+
+def _memorise_steps(spec: RunSpec) -> int:
+    if spec.problem.start != "memorised":
+        return 0
+    return MEMORISE_EPOCHS * (2 * samples(spec)[0] // spec.training.batch)
+
+
+@lru_cache(maxsize=64)
+def _data(name: str, _data_hash: str) -> Dataset:
+    try:
+        return describe(name)
+    except DataError as error:
+        raise SpecError(str(error)) from None
+
+
+def _size(problem: Problem) -> tuple[int, int]:
+    data = _data(problem.dataset, problem.data_hash)
+    return size(problem.network, data.shape, data.classes)
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "3 min" or "2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def calibrate(rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """Coefficients (K,) >= 0 that fit the seconds of finished runs best, in relative error."""
+    from scipy.optimize import nnls
+
+    done = [row for row in rows if row["status"] == "done"]
+    X = np.array([features(from_dict(RunSpec, r["spec"]), r["stack"]) for r in done])
+    took = np.array([r["seconds"] * r["stack"] for r in done])
+    return np.asarray(nnls(X / took[:, None], np.ones(len(done)))[0])
+
+
+if __name__ == "__main__":
+    from sam_dash.runs.store import Store
+
+    finished = Store(sys.argv[1]).runs()
+    fitted = calibrate(finished)
+    print("COEFFICIENTS =", tuple(float(f"{c:.2g}") for c in fitted))

@@ -1,0 +1,43 @@
+"""What a run was made with: versions, machine, device. Torch-free: the worker says which device it used."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import sam_dash
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d", "PyHessian", "distributed", "SQLAlchemy")
+
+
+def environment(device: str = "cpu", threads: int = 1) -> dict[str, Any]:
+    """Versions of what matters, and the machine, as plain JSON values."""
+    return {
+        "sam-dash": sam_dash.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": cores(),
+        "device": device,
+        "threads": threads,
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Worker processes of an engine, unless told otherwise: one a core, at most 8."""
+    return min(cores(), 8)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,157 @@
+"""What an engine and its workers do to runs: every transition is one compare-and-swap UPDATE.
+
+An engine *claims* queued runs under a token; each attempt at them *begins* under a new owner token. A worker whose
+token is no longer the run's owner is fenced off: what it writes is refused and it is told to stop.
+
+    queued -> running (claimed) -> running (begun, owner) -> done | diverged | stopped | failed | interrupted
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import case, func, insert, or_, select, update
+
+from sam_dash.runs.queue import clear
+from sam_dash.runs.report import Measurement, Outcome, Report
+from sam_dash.runs.spec import RunSpec, from_dict
+from sam_dash.runs.store import Store
+from sam_dash.runs.tables import artifacts, measurements, now, runs, series
+
+MAX_ARTIFACT = 10_000_000  # bytes
+
+QUEUED, RUNNING = runs.c.status == "queued", runs.c.status == "running"
+
+
+class Leases:
+    """The worker-facing side of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def claim(self, claim: str, idle: int = 1) -> list[str]:
+        """Take the next queued group; of it only a share, if there are fewer groups than `idle` workers."""
+        with self.store.read() as c:  # a look costs no lock
+            if c.scalar(select(runs.c.key).where(QUEUED).limit(1)) is None:
+                return []
+        with self.store.write() as c:
+            head = select(runs.c.group).where(QUEUED).order_by(runs.c.created, runs.c.position)
+            group = c.scalar(head.limit(1))
+            waiting = c.scalar(select(func.count(runs.c.group.distinct())).where(QUEUED)) or 1
+            stack = select(runs.c.key).where(QUEUED, runs.c.group == group)
+            keys = list(c.scalars(stack.order_by(runs.c.created, runs.c.position)))
+            keys = keys[: math.ceil(len(keys) / max(1, idle // waiting))]
+            taken = update(runs).where(QUEUED, runs.c.key.in_(keys)).values(
+                status="running", claim=claim, owner=None, attempt=0, cancel=False, phase="waiting"
+            )  # fmt: skip
+            won = set(c.scalars(taken.returning(runs.c.key)))
+        return [key for key in keys if key in won]
+
+    def begin(self, keys: Sequence[str], claim: str) -> tuple[str, list[RunSpec]]:
+        """Start an attempt, on a clean slate, at the runs still under the claim: its owner, their specs."""
+        owner = f"{claim}.{uuid.uuid4().hex[:8]}"
+        mine = (runs.c.key.in_(keys), RUNNING, runs.c.claim == claim)
+        with self.store.write() as c:
+            asked = update(runs).where(*mine, runs.c.cancel)
+            c.execute(asked.values(status="stopped", error="stopped before it started", ended=now()))
+            start = update(runs).where(*mine).values(
+                owner=owner, attempt=runs.c.attempt + 1, heartbeat=runs.c.heartbeat + 1,
+                step=0, phase="starting", started=now(),
+            )  # fmt: skip
+            specs = {key: spec for key, spec in c.execute(start.returning(runs.c.key, runs.c.spec))}
+            live = [key for key in keys if key in specs]
+            c.execute(update(runs).where(runs.c.key.in_(live)).values(stack=len(live)))
+            clear(c, live)
+        return owner, [from_dict(RunSpec, json.loads(specs[key])) for key in live]
+
+    def flush(self, owner: str, keys: Sequence[str], report: Report) -> set[int]:
+        """Store a report in one transaction; the indices of the runs to stop, those of another owner among them."""
+        beat = update(runs).where(runs.c.key.in_(keys), RUNNING, runs.c.owner == owner).values(
+            heartbeat=runs.c.heartbeat + 1, step=report.step, steps=report.steps, phase=report.phase
+        )  # fmt: skip
+        with self.store.write() as c:
+            cancel = {key: asked for key, asked in c.execute(beat.returning(runs.c.key, runs.c.cancel))}
+            mine = [(i, key) for i, key in enumerate(keys) if key in cancel]
+            rows = [_row(key, m) for i, key in mine if report.measurements for m in report.measurements[i]]
+            chunks = [
+                {"run": key, "quantity": q, "first": report.first, "data": np.asarray(x[i], "<f4").tobytes()}
+                for q, x in report.series.items() if x.shape[1] for i, key in mine
+            ]  # fmt: skip
+            if rows:
+                c.execute(insert(measurements), rows)
+            if chunks:
+                c.execute(insert(series), chunks)
+        return {i for i, key in enumerate(keys) if cancel.get(key, True)}
+
+    def finish(self, owner: str, key: str, outcome: Outcome, seconds: float, environment: Mapping[str, Any]) -> bool:
+        """End a run as its outcome says; False if it has another owner by now, and then nothing is written."""
+        end = update(runs).where(runs.c.key == key, RUNNING, runs.c.owner == owner).values(
+            status=outcome.status, error=outcome.message, phase="", seconds=seconds,
+            environment=json.dumps(dict(environment), sort_keys=True), ended=now(), claim=None, owner=None,
+        )  # fmt: skip
+        with self.store.write() as c:
+            if c.execute(end).rowcount == 0:
+                return False
+            if outcome.weights is not None and outcome.weights.nbytes < MAX_ARTIFACT:
+                file = io.BytesIO()
+                np.save(file, outcome.weights, allow_pickle=False)
+                row = {"run": key, "name": "weights.npy", "data": file.getvalue()}
+                c.execute(insert(artifacts), row)
+        return True
+
+    def fail(self, holder: str, keys: Sequence[str], error: str, log: str = "") -> list[str]:
+        """Fail those of the runs that are held under this claim or owner token; which those were."""
+        held = or_(runs.c.owner == holder, runs.c.claim == holder)
+        end = update(runs).where(runs.c.key.in_(keys), RUNNING, held).values(
+            status="failed", error=error, log=log, ended=now(), claim=None, owner=None
+        )  # fmt: skip
+        with self.store.write() as c:
+            return list(c.scalars(end.returning(runs.c.key)))
+
+    def beat(self, claims: Sequence[str]) -> None:
+        """Show that the runs of these claims are looked after."""
+        with self.store.write() as c:
+            mine = update(runs).where(RUNNING, runs.c.claim.in_(claims))
+            c.execute(mine.values(heartbeat=runs.c.heartbeat + 1))
+
+    def release(self, claims: Sequence[str]) -> None:
+        """Let go of all runs of these claims, when the engine is closed."""
+        with self.store.write() as c:
+            mine = update(runs).where(RUNNING, runs.c.claim.in_(claims))
+            c.execute(mine.values(_let_go("the engine was closed")))
+
+    def heartbeats(self, claims: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Of the running runs that are not under these claims: heartbeat by key and attempt."""
+        others = select(runs.c.key, runs.c.attempt, runs.c.heartbeat).where(RUNNING, runs.c.claim.not_in(claims))
+        with self.store.read() as c:
+            return {(key, attempt): heartbeat for key, attempt, heartbeat in c.execute(others)}
+
+    def interrupt(self, key: str, heartbeat: int) -> bool:
+        """Let go of a run whose engine is gone, unless its heartbeat has moved on."""
+        dead = update(runs).where(runs.c.key == key, RUNNING, runs.c.heartbeat == heartbeat)
+        with self.store.write() as c:
+            return c.execute(dead.values(_let_go("its engine is gone"))).rowcount > 0
+
+
+def _let_go(why: str) -> dict[str, Any]:
+    """Back to the queue if not begun, else interrupted, or stopped where that was asked for."""
+    waiting, asked = runs.c.owner.is_(None), runs.c.cancel
+    return {
+        "status": case((waiting, "queued"), (asked, "stopped"), else_="interrupted"),
+        "error": case((waiting, ""), else_=why),
+        "ended": now(), "claim": None, "owner": None, "phase": "",
+    }  # fmt: skip
+
+
+def _row(key: str, m: Measurement) -> dict[str, Any]:
+    return {
+        "run": key, "step": int(m.step), "epoch": float(m.epoch), "quantity": m.quantity, "value": float(m.value),
+        "stderr": float(m.stderr), "method": m.method, "budget": int(m.budget), "residual": float(m.residual),
+        "converged": bool(m.converged),
+    }  # fmt: skip

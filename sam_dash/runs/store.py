@@ -1,0 +1,191 @@
+"""The store: sweeps, their runs, and what the runs measured, in a database that is also the cache.
+
+This is what pages, the command line and exports use; what the engine and its workers do to a run is in
+`sam_dash.runs.leases`. Rows are plain dicts; a null number is nan. Nothing here imports torch or dask.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, delete, func, or_, select, update
+
+from sam_dash.runs import records
+from sam_dash.runs.queue import clear, queued_rows, requeue
+from sam_dash.runs.records import of
+from sam_dash.runs.report import FINISHED
+from sam_dash.runs.spec import SweepSpec, from_dict
+from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, members, now, runs, sweeps
+
+HIDDEN = ("log", "environment", "claim", "owner")
+
+
+class Submitted(NamedTuple):
+    """The sweep's id, how many of its runs were put in the queue, and how many were there, finished, already."""
+
+    sweep_id: str
+    new: int
+    cached: int
+
+
+class Store:
+    """A store at a URL or a path (default: SAM_DASH_STORE, or a file in the user's data directory).
+
+    Raises StoreError, one clear line, if it cannot be opened. Safe to share between threads.
+    """
+
+    def __init__(self, url: str | Path | None = None) -> None:
+        where = locate(url)
+        self.url = where.render_as_string(hide_password=False)
+        self.db = connect(where)
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection to read with."""
+        return self.db.connect()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction to write in: committed at the end, rolled back on an exception."""
+        return self.db.execution_options(write=True).begin()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.db.dispose()
+
+    def submit(self, sweep: SweepSpec) -> Submitted:
+        """Queue the runs that are missing and those that were stopped, interrupted or failed."""
+        queued = queued_rows(sweep)
+        keys = [row["key"] for row in queued]
+        member = [{"sweep": sweep.key, "run": k, "position": i} for i, k in enumerate(keys)]
+        about = {"id": sweep.key, "preset": sweep.preset, "created": now(), "spec": json.dumps(sweep.to_dict())}
+        with self.write() as c:
+            old = _statuses(c, keys)
+            insert_missing(c, sweeps, [about])
+            insert_missing(c, runs, [row for row in queued if row["key"] not in old])
+            insert_missing(c, members, member)
+            again = requeue(c, keys)
+        cached = sum(status in FINISHED for status in old.values())
+        return Submitted(sweep.key, len(keys) - len(old) + len(again), cached)
+
+    def sweeps(self) -> list[dict[str, Any]]:
+        """Newest first: id, preset, created, spec, counts (runs by status)."""
+        by = members.c.sweep, runs.c.status
+        counted = select(*by, func.count()).join(runs).group_by(*by)
+        with self.read() as c:
+            counts: dict[str, dict[str, int]] = defaultdict(dict)
+            for sweep, status, n in c.execute(counted):
+                counts[sweep][status] = n
+            rows = c.execute(select(sweeps).order_by(sweeps.c.created.desc())).mappings().all()
+        return [{**row, "spec": json.loads(row["spec"]), "counts": counts[row["id"]]} for row in rows]
+
+    def sweep(self, sweep_id: str) -> SweepSpec | None:
+        """The sweep of that id, None if there is none."""
+        with self.read() as c:
+            text = c.scalar(select(sweeps.c.spec).where(sweeps.c.id == sweep_id))
+        return None if text is None else from_dict(SweepSpec, json.loads(text))
+
+    def runs(self, sweep_id: str | None = None) -> list[dict[str, Any]]:
+        """All runs, or those of a sweep in its order: every column but the log, and the first sweep's preset."""
+        columns = [column for column in runs.c if column.name not in HIDDEN]
+        listed = select(*columns).order_by(runs.c.created, runs.c.position)
+        presets = select(members.c.run, sweeps.c.preset).join(sweeps).order_by(sweeps.c.created.desc())
+        if sweep_id is not None:
+            listed = select(*columns).join(members).where(members.c.sweep == sweep_id).order_by(members.c.position)
+            presets = presets.where(sweeps.c.id == sweep_id)
+        with self.read() as c:
+            preset = {run: name for run, name in c.execute(presets)}  # the oldest sweep comes last, and stays
+            rows = c.execute(listed).mappings().all()
+        return [{**r, "spec": json.loads(r["spec"]), "preset": preset.get(r["key"], "")} for r in rows]
+
+    def run(self, key: str) -> dict[str, Any] | None:
+        """One run with its log, error and environment, None if there is none."""
+        with self.read() as c:
+            row = c.execute(select(runs).where(runs.c.key == key)).mappings().first()
+            first = select(sweeps.c.preset).join(members).where(members.c.run == key).order_by(sweeps.c.created)
+            preset = c.scalar(first.limit(1)) or ""
+        if row is None:
+            return None
+        environment = json.loads(row["environment"] or "{}")
+        return {**row, "spec": json.loads(row["spec"]), "environment": environment, "preset": preset}
+
+    def statuses(self, keys: Sequence[str]) -> dict[str, str]:
+        """The status of those of the runs that exist."""
+        with self.read() as c:
+            return _statuses(c, keys)
+
+    def measurements(
+        self,
+        sweep_id: str | None = None,
+        keys: Sequence[str] | None = None,
+        *,
+        quantities: Sequence[str] | None = None,
+        final: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Measurements as dicts, `run` and the fields of `Measurement`, by run and step.
+
+        `final`: those of each run's last measured step only.
+        """
+        with self.read() as c:
+            return records.measurements(c, sweep_id, keys, quantities, final)
+
+    def series(self, keys: Sequence[str], quantities: Sequence[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+        """Per-step values, {run: {quantity: float32 (t,)}}; entry i is of the step after i steps."""
+        with self.read() as c:
+            return records.series(c, keys, quantities)
+
+    def weights(self, key: str) -> np.ndarray | None:
+        """The final weights (d,), None if there are none."""
+        named = (artifacts.c.run == key) & (artifacts.c.name == "weights.npy")
+        with self.read() as c:
+            data = c.scalar(select(artifacts.c.data).where(named))
+        return None if data is None else np.load(io.BytesIO(data), allow_pickle=False)
+
+    def environments(self, sweep_id: str | None = None) -> list[dict[str, Any]]:
+        """The different environments that the runs were made in."""
+        column = runs.c.environment
+        with self.read() as c:
+            texts = c.scalars(of(select(column).distinct(), runs.c.key, sweep_id, None).where(column.is_not(None)))
+            return [json.loads(text) for text in sorted(texts)]
+
+    def stop(self, sweep_id: str | None = None, keys: Sequence[str] | None = None) -> None:
+        """Stop what has not begun at once, and ask what is running to stop."""
+        busy = runs.c.status == "running"
+        idle = or_(runs.c.status == "queued", busy & runs.c.owner.is_(None))
+        ended = {"status": "stopped", "error": "stopped before it started", "ended": now()}
+        with self.write() as c:
+            c.execute(of(update(runs).where(idle), runs.c.key, sweep_id, keys).values(ended))
+            c.execute(of(update(runs).where(busy), runs.c.key, sweep_id, keys).values(cancel=True))
+
+    def requeue(self, keys: Sequence[str]) -> list[str]:
+        """Start stopped, interrupted and failed runs again, without their partial data; return which."""
+        with self.write() as c:
+            return requeue(c, keys)
+
+    def delete(self, keys: Sequence[str]) -> list[str]:
+        """Delete runs that are not running, with their data, and sweeps left without runs; return which."""
+        idle = select(runs.c.key).where(runs.c.key.in_(keys), runs.c.status != "running").with_for_update()
+        with self.write() as c:
+            gone = list(c.scalars(idle))
+            clear(c, gone)
+            c.execute(delete(members).where(members.c.run.in_(gone)))
+            c.execute(delete(runs).where(runs.c.key.in_(gone)))
+            c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
+        return gone
+
+    def speed(self) -> float:
+        """This machine's factor: the median of seconds / predicted seconds of the last finished runs; 1 without any."""
+        recent = select(runs.c.seconds, runs.c.predicted).where(runs.c.status == "done", runs.c.seconds > 0)
+        with self.read() as c:
+            rows = c.execute(recent.order_by(runs.c.ended.desc()).limit(200)).all()
+        return float(np.median([seconds / predicted for seconds, predicted in rows])) if rows else 1.0
+
+
+def _statuses(c: Connection, keys: Sequence[str]) -> dict[str, str]:
+    rows = c.execute(select(runs.c.key, runs.c.status).where(runs.c.key.in_(keys)))
+    return {key: status for key, status in rows}

@@ -1,0 +1,96 @@
+"""What a sweep is said to cost is what it takes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sam_dash.problems.datasets import Data
+from sam_dash.runs import cost, presets
+from sam_dash.runs.spec import MEASURES, Measures, Problem, RunSpec, SpecError, SweepSpec, Training
+
+SWEEP = SweepSpec(variants=("sgd", "nsam", "sam"), m=(64, 1), seeds=(0, 1, 2))
+
+
+def test_gradients_are_steps_times_the_gradients_of_a_step():
+    steps = 50 * (1000 // 64)
+    grads = {spec.variant: cost.gradients(spec) for spec in SWEEP.runs()}
+    assert grads["sgd"] == steps
+    assert grads["sam"] == 2 * steps
+    assert grads["nsam"] == pytest.approx(steps * (1 + 1000 / 64))
+
+
+def test_an_escape_run_trains_on_half_the_data_after_150_epochs_on_all():
+    spec = RunSpec(variant="sam", problem=Problem(start="memorised"), training=Training(epochs=57))
+    assert cost.steps(spec) == 57 * (500 // 64)
+    assert cost.gradients(spec) == 2 * 57 * 7 + 150 * 15
+
+
+def test_finished_runs_cost_nothing_and_failed_ones_do():
+    specs = SWEEP.runs()
+    statuses = {specs[0].key: "done", specs[1].key: "diverged", specs[2].key: "failed"}
+    everything, left = cost.preview(SWEEP, {}), cost.preview(SWEEP, statuses)
+    assert (everything.total, everything.cached, left.total, left.cached) == (12, 0, 12, 2)
+    assert everything.grad_evals - left.grad_evals == 2 * 750
+    nothing = cost.preview(SWEEP, {spec.key: "done" for spec in specs})
+    assert (nothing.cached, nothing.grad_evals, nothing.seconds) == (12, 0, 0)
+
+
+def test_predicted_seconds_fall_with_workers_and_scale_with_the_machine():
+    alone = cost.preview(SWEEP, {}).seconds
+    assert alone > cost.preview(SWEEP, {}, workers=4).seconds > 0
+    assert cost.preview(SWEEP, {}, speed=2.5).seconds == pytest.approx(2.5 * alone)
+
+
+def test_more_of_anything_takes_longer():
+    base = RunSpec(variant="sam", m=8, training=Training(epochs=10), measures=Measures(what=()))
+    more = [
+        replace(base, m=1),
+        replace(base, training=replace(base.training, epochs=20)),
+        replace(base, problem=replace(base.problem, network="mlp:128")),
+        *(replace(base, measures=Measures(what=(q,))) for q in MEASURES),
+    ]
+    for spec in more:
+        both = np.array([cost.features(base, 3), cost.features(spec, 3)])
+        assert (both[1] >= both[0]).all()
+        assert (both[1] > both[0]).any()
+    assert cost.seconds(base, 4) < 4 * cost.seconds(base, 1), "stacking saves"
+
+
+def test_every_measure_says_what_it_costs_and_every_preset_has_a_preview():
+    assert set(cost.MEASURES) == set(MEASURES)
+    for preset in presets.PRESETS.values():
+        expected = cost.preview(preset.sweep, {})
+        assert 0 < expected.seconds < 24 * 3600
+        assert expected.total == len(preset.sweep.runs())
+
+
+def test_calibration_finds_the_coefficients_that_made_the_times():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 2, len(cost.FEATURES)) * np.array(cost.COEFFICIENTS)
+    rows = []
+    for network in ("mlp:16", "mlp:256", "mlp:64-64"):
+        for m in (64, 8, 1):
+            for what, seeds, epochs in (((), 1, 2), (("trace",), 4, 50), (("lam_max", "noise"), 9, 7)):
+                spec = RunSpec(
+                    variant="sam", m=m, problem=Problem(network=network),
+                    training=Training(epochs=epochs), measures=Measures(what=what),
+                )  # fmt: skip
+                took = float(truth @ cost.features(spec, seeds))
+                rows.append({"status": "done", "spec": spec.to_dict(), "stack": seeds, "seconds": took / seeds})
+    np.testing.assert_allclose(cost.calibrate(rows), truth, rtol=1e-6)
+
+
+def test_a_file_that_is_not_data_is_refused_in_one_line(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"nothing")
+    with pytest.raises(SpecError, match=r"x\.npz"):
+        cost.preview(SweepSpec(problem=Problem(dataset=f"npz:{tmp_path / 'x.npz'}")), {})
+    good = Data(np.zeros((100, 3)), np.arange(100) % 2, np.zeros((10, 3)), np.arange(10) % 2)
+    np.savez(tmp_path / "y.npz", **good._asdict())
+    sweep = SweepSpec(problem=Problem(dataset=f"npz:{tmp_path / 'y.npz'}"), training=Training(batch=50, epochs=3))
+    assert cost.steps(sweep.runs()[0]) == 6
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.1, "1 s"), (40, "40 s"), (200, "3 min"), (9000, "2.5 h")])
+def test_durations_are_read_at_a_glance(seconds, text):
+    assert cost.duration(seconds) == text

@@ -1,0 +1,215 @@
+"""The engine trains what is queued, survives the death of its workers, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sam_dash.runs import launch
+from sam_dash.runs.leases import Leases
+from sam_dash.runs.report import ACTIVE, Report
+from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
+from sam_dash.runs.store import Store
+
+PATIENCE = 120  # seconds, on the slowest machine
+
+
+def sweep(epochs, seeds=(0,), **fields):
+    return SweepSpec(
+        variants=("sgd",), seeds=seeds, problem=Problem(network="mlp:4"), training=Training(epochs=epochs),
+        measures=Measures(what=()), **fields,
+    )  # fmt: skip
+
+
+LONG, SHORT = sweep(10_000), sweep(1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A store and an engine with one worker: what the tests that do not end it share."""
+    store = Store(tmp_path_factory.mktemp("served") / "store.db")
+    engine = launch.start(store.url, 1)
+    yield store, engine
+    engine.close()
+    store.close()
+
+
+def until(condition):
+    """What `condition` returns, once that is true."""
+    limit = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < limit, "out of patience"
+        time.sleep(0.05)
+    return found
+
+
+def key_of(spec):
+    return spec.runs()[0].key
+
+
+def running(store, key, attempt):
+    row = store.run(key)
+    assert row["status"] in ACTIVE, row["error"] + row["log"]
+    return row["attempt"] == attempt and row["step"] > 0 and row["status"] == "running"
+
+
+def family(pid):
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def workers(engine):
+    return [p for p in family(engine.process.pid)[1:] if "--multiprocessing-fork" in p.cmdline()]
+
+
+def gone(processes):
+    """Whether all have ended; a zombie that its parent has yet to collect has."""
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+def all_gone(processes):
+    def check():
+        try:
+            return gone(processes)
+        except psutil.NoSuchProcess:
+            return False  # it ended between two questions: ask again
+
+    return until(check)
+
+
+def test_queued_runs_are_trained_and_everything_they_report_is_stored(served):
+    store, engine = served
+    assert engine.ready(PATIENCE)
+    assert engine.line.startswith("engine ready tcp://127.0.0.1:")
+    spec = sweep(2, seeds=(0, 1))
+    submitted = store.submit(spec)
+    until(lambda: {row["status"] for row in store.runs(submitted.sweep_id)} == {"done"})
+    rows = store.runs(submitted.sweep_id)
+    assert {(row["attempt"], row["step"], row["stack"]) for row in rows} == {(1, 30, 2)}
+    curves = store.series([row["key"] for row in rows])
+    assert {len(by["g_norm"]) for by in curves.values()} == {30}
+    assert len(store.measurements(spec.key, quantities=["test_acc"], final=True)) == 2
+    assert store.weights(rows[0]["key"]).ndim == 1
+    assert store.run(rows[0]["key"])["environment"]["threads"] >= 1
+
+
+def test_a_run_whose_worker_is_killed_starts_again_and_ends_as_if_nothing_had_happened(served):
+    store, engine = served
+    spec = sweep(150)
+    store.submit(spec)
+    key = key_of(spec)
+    until(lambda: running(store, key, attempt=1))
+    for process in workers(engine):
+        process.kill()
+    until(lambda: store.statuses([key])[key] == "done")
+    row = store.run(key)
+    assert (row["attempt"], row["step"]) == (2, 2250)
+    assert len(store.series([key])[key]["g_norm"]) == 2250, "nothing is left of the first attempt"
+
+
+def test_a_run_that_kills_its_worker_every_time_fails_and_the_engine_goes_on(served):
+    store, engine = served
+    store.submit(LONG)
+    store.submit(SHORT)
+    key, next_key = key_of(LONG), key_of(SHORT)
+    for attempt in (1, 2, 3):
+        until(lambda attempt=attempt: running(store, key, attempt))
+        for process in workers(engine):
+            process.kill()
+    until(lambda: store.statuses([key])[key] == "failed")
+    assert store.run(key)["error"].startswith("worker killed (out of memory?) at step ")
+    until(lambda: store.statuses([next_key])[next_key] == "done")
+    assert store.run(next_key)["attempt"] == 1
+
+
+def test_a_running_run_stops_when_asked_and_keeps_its_curve(served):
+    store, _ = served
+    store.submit(LONG)
+    key = key_of(LONG)
+    until(lambda: running(store, key, attempt=1))
+    store.stop(LONG.key)
+    until(lambda: store.statuses([key])[key] == "stopped")
+    assert store.run(key)["error"].startswith("stopped at step ")
+    assert len(store.series([key])[key]["g_norm"]) > 0
+
+
+@pytest.mark.parametrize("how", ["stdin closed", "SIGTERM", "SIGKILL"])
+def test_the_engine_leaves_no_process_behind_and_its_run_can_be_taken_up_again(store, how):
+    engine = launch.start(store.url, 1)
+    store.submit(LONG)
+    key = key_of(LONG)
+    until(lambda: running(store, key, attempt=1))
+    processes = family(engine.process.pid)
+    os.kill(engine.process.pid, signal.SIGINT)  # ignored: Ctrl-C is for the parent
+    if how == "stdin closed":
+        engine.process.stdin.close()
+    else:
+        os.kill(engine.process.pid, getattr(signal, how))
+    engine.process.wait(PATIENCE)
+    assert engine.process.returncode == (-9 if how == "SIGKILL" else 0)
+    all_gone(processes)
+    engine.close()
+    assert store.statuses([key])[key] == ("running" if how == "SIGKILL" else "interrupted")
+    assert store.requeue([key]) == ([] if how == "SIGKILL" else [key])
+
+
+PARENT = """
+import sys, time
+from sam_dash.runs import launch
+engine = launch.start(sys.argv[1], 1)
+assert engine.ready(120)
+print(engine.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_engine_dies_with_a_parent_that_is_killed(store):
+    command = [sys.executable, "-c", PARENT, store.url]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as parent:
+        processes = family(int(parent.stdout.readline()))
+        parent.kill()
+        assert all_gone(processes)
+
+
+def test_runs_of_a_dead_engine_are_interrupted_or_if_not_begun_queued_again(store):
+    begun, waiting = sweep(1), sweep(2)
+    store.submit(begun)
+    store.submit(waiting)
+    dead = Leases(store)
+    keys = dead.claim("dead.0")
+    owner, _ = dead.begin(keys, "dead.0")
+    assert dead.flush(owner, keys, Report(1, 15, "train")) == set()
+    assert dead.claim("dead.1") == [key_of(waiting)]
+    engine = launch.start(store.url, 1, None, "--stale", "1")
+    until(lambda: store.statuses(keys)[keys[0]] == "interrupted")
+    until(lambda: store.statuses([key_of(waiting)])[key_of(waiting)] == "done")
+    engine.close()
+    assert store.run(keys[0])["error"] == "its engine is gone"
+
+
+def test_two_engines_on_one_store_run_everything_once(store):
+    engines = [launch.start(store.url, 1) for _ in range(2)]
+    try:
+        assert all(engine.ready(PATIENCE) for engine in engines)
+        specs = [sweep(epochs, seeds=(0, 1)) for epochs in range(1, 7)]
+        for spec in specs:
+            store.submit(spec)
+        until(lambda: all(row["status"] == "done" for row in store.runs()))
+        assert all((row["attempt"], row["step"]) == (1, row["steps"]) for row in store.runs())
+    finally:
+        for engine in engines:
+            engine.close()
+    assert not any(engine.alive for engine in engines)

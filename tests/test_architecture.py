@@ -1,0 +1,79 @@
+"""Imports point one way, and the Streamlit side never loads torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("maths", "variants", "problems", "runs", "results", "ui")
+FILES = sorted((ROOT / "sam_dash").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """All modules that a file imports, anywhere in it, but not for type checking only."""
+    out: set[str] = set()
+    tree = ast.parse(path.read_text())
+    guarded = {
+        n.lineno
+        for top in ast.walk(tree)
+        if isinstance(top, ast.If) and getattr(top.test, "id", "") == "TYPE_CHECKING"
+        for n in ast.walk(top)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+    }
+    for node in ast.walk(tree):
+        if getattr(node, "lineno", None) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            out |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            out |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    return out
+
+
+def layer(module: str) -> int | None:
+    parts = module.split(".")
+    return LAYERS.index(parts[1]) if parts[0] == "sam_dash" and len(parts) > 1 and parts[1] in LAYERS else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_imports_only_from_layers_to_its_left(path) -> None:
+    here = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if here is None:
+        assert path.parent == ROOT / "sam_dash"
+        return
+    too_far = {m for m in imported(path) if (layer(m) or 0) > here}
+    assert not too_far
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_streamlit_is_imported_by_the_ui_alone(path) -> None:
+    assert path.parent.name == "ui" or not any(m.split(".")[0] == "streamlit" for m in imported(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_results_and_ui_do_not_name_torch_or_dask(path) -> None:
+    roots = {m.split(".")[0] for m in imported(path)}
+    assert path.parent.name not in ("results", "ui") or not roots & {"torch", "dask", "distributed"}
+
+
+def test_importing_all_that_a_page_uses_loads_neither_torch_nor_dask() -> None:
+    modules = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts)
+        for p in FILES
+        if p.parent.name in ("results", "ui") and p.name != "__init__.py"
+    ]
+    code = (
+        f"import sys, {', '.join(modules)}; sys.exit(any(m in sys.modules for m in ('torch', 'dask', 'distributed')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_pages_are_thin() -> None:
+    for page in (ROOT / "pages").glob("*.py"):
+        assert len(page.read_text().splitlines()) <= 90, page.name
+    assert len((ROOT / "app.py").read_text().splitlines()) <= 30

@@ -1,0 +1,177 @@
+"""The command line: one line for what is wrong, a table for what is right, and nothing run twice."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sam_dash import cli
+from sam_dash.options import sweep_of
+from sam_dash.runs import presets
+from sam_dash.runs.spec import SweepSpec, Training
+from sam_dash.runs.store import Store
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "sam_dash"]
+QUICK = ["--variants", "sgd,sam", "--m", "64,8", "--seeds", "2", "--epochs", "1", "--network", "mlp:4"]
+
+
+def sweep(*args):
+    return sweep_of(cli._parser().parse_args(["run", *args]))
+
+
+BAD = {
+    "": "the following arguments are required",
+    "dance": "invalid choice: 'dance'",
+    "run": "either --preset NAME or SPEC.json",
+    "run --preset nope": "unknown preset 'nope'; known: digits",
+    "run --preset digits spec.json": "either --preset NAME or SPEC.json",
+    "run missing.json": "cannot read 'missing.json'",
+    "run broken.json": "'broken.json' is not JSON",
+    "run list.json": "expected a JSON object",
+    "run unknown.json": "unknown field 'colour'",
+    "run --preset digits --bogus": "unrecognized arguments: --bogus",
+    "run --preset digits --m 3": "m = 3 does not divide the batch size B = 64",
+    "run --preset digits --m x": "--m 'x': expected a whole number",
+    "run --preset digits --variants sam,magic": "unknown variant 'magic'",
+    "run --preset digits --rho abc": "rho = 'abc': expected a number",
+    "run --preset digits --rho nan": "expected a number in [0, 100]",
+    "run --preset digits --lam .5": "none of sgd, nsam, sam has a knob 'lam'",
+    "run --preset digits --knob rho": "expected NAME=VALUE",
+    "run --preset digits --seeds 3-1": "--seeds '3-1': expected a number of seeds",
+    "run --preset digits --seeds 0": "--seeds '0': expected a number of seeds",
+    "run --preset digits --seeds 0-99999999999": "expected a number of seeds",
+    "run --preset digits --seeds 1,,2": "expected values separated by commas",
+    "run --preset digits --epochs 0": "epochs = 0: expected a whole number in [1, 10000]",
+    "run --preset digits --dataset cifar": "unknown dataset 'cifar'",
+    "run --preset digits --npz missing.npz": "missing.npz",
+    "run --preset digits --npz broken.json": "cannot be read as a plain .npz",
+    "run --preset digits --dataset digits --npz x": "not allowed with argument",
+    "run --preset digits --network mlp:x": "network 'mlp:x'",
+    "run --preset digits --measure weight": "unknown measure 'weight'",
+    "run --preset digits --batch 2048": "fewer than one batch",
+    "run --preset digits --workers 0": "--workers: '0': expected a whole number",
+    "run --preset digits --store broken.json": "not a database",
+    "run --preset digits --store broken.json/x.db": "cannot be opened",
+    "run --preset digits --store foo://bar": "cannot be opened",
+    "export --store empty.db": "the following arguments are required: --out",
+    "export --store empty.db --out . --sweep 123": "no sweep '123' in this store",
+    "export --store empty.db --out broken.json": "broken.json",
+    "engine --store broken.json": "not a database",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAM_DASH_STORE", str(tmp_path / "store.db"))
+    Path("broken.json").write_text("{,")
+    Path("list.json").write_text("[]")
+    Path("unknown.json").write_text('{"colour": 1}')
+    try:
+        code = cli.main(line.split())
+    except SystemExit as error:
+        code = error.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert BAD[line] in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_presets_are_listed_with_their_runs_and_predicted_time(capsys):
+    assert cli.main(["presets"]) == 0
+    out = capsys.readouterr().out
+    for name, preset in presets.PRESETS.items():
+        assert f"{name}: {preset.title} ({len(preset.sweep.runs())} runs, about " in out
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("5", (0, 1, 2, 3, 4)), ("2-4", (2, 3, 4)), ("100-101", (100, 101)), ("3,7", (3, 7)), ("7-7", (7,))],
+)
+def test_seeds_are_a_number_a_range_or_a_list(text, seeds):
+    assert sweep("--preset", "digits", "--seeds", text).seeds == seeds
+
+
+def test_options_change_their_part_of_the_preset_and_leave_the_rest():
+    digits = presets.get("digits").sweep
+    changed = sweep("--preset", "digits", "--dataset", "mnist1d")
+    assert changed.problem.dataset == "mnist1d"
+    assert (changed.m, changed.training, changed.knobs) == (digits.m, digits.training, digits.knobs)
+    assert changed.problem.label_noise == digits.problem.label_noise
+    full = sweep(
+        "--preset", "digits", "--variants", "rwsam,sgd", "--m", "64", "--rho", ".1,.2", "--lam", "0,.5",
+        "--knob", "norms=exact", "--knob", "normalised=true,false", "--measure", "none", "--measure-every", "3",
+    )  # fmt: skip
+    assert full.knobs == {"rho": (0.1, 0.2), "lam": (0, 0.5), "norms": ("exact",), "normalised": (True, False)}
+    assert (full.measures.what, full.measures.every) == ((), 3)
+    assert sweep("--preset", "digits", "--variants", "sgd").knobs == {}, "rho is the preset's, not the user's"
+    assert len(sweep("--preset", "digits", "--variants", "all").variants) >= 6
+
+
+def test_a_file_gives_the_sweep_it_describes(tmp_path):
+    spec = SweepSpec(variants=("sam",), m=(64, 4), knobs={"rho": (0.2,)}, training=Training(epochs=3))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(spec.to_dict()))
+    assert sweep(str(path)) == spec
+    assert sweep(str(path), "--epochs", "5").training == Training(epochs=5)
+
+
+def run(*args, **options):
+    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, cwd=ROOT, timeout=300, **options)
+
+
+def test_a_sweep_is_run_once_and_then_taken_from_the_store(tmp_path):
+    store, out = ["--store", str(tmp_path / "store.db")], tmp_path / "out"
+    first = run("run", "--preset", "digits", *QUICK, *store, "--workers", "1", "--out", str(out))
+    assert first.returncode == 0, first.stderr
+    assert "6 runs: 0 from the store, 6 to do" in first.stderr
+    assert first.stdout.splitlines()[0].split() == [
+        "variant", "m", "rho", "n", "test_acc", "%", "train_loss", "tr_H", "lam_max", "tr_V",
+    ]  # fmt: skip
+    assert len(first.stdout.splitlines()) == 4
+    assert first.stdout.count("±") == 3 * 5
+    again = run("run", str(out / "config.json"), *store)
+    assert again.returncode == 0
+    assert "6 runs: 6 from the store, 0 to do" in again.stderr
+    assert again.stdout == first.stdout
+    whole = run("export", *store, "--out", str(tmp_path / "all"))
+    assert whole.returncode == 0
+    both = [(folder / "runs.csv").read_text().splitlines() for folder in (tmp_path / "all", out)]
+    assert sorted(both[0]) == sorted(both[1])
+
+
+def test_a_run_that_diverges_is_one_line_and_exit_code_1(tmp_path):
+    spec = SweepSpec(variants=("sgd",), seeds=(0,), training=Training(lr=100.0, weight_decay=10.0, epochs=2))
+    (tmp_path / "spec.json").write_text(json.dumps(spec.to_dict()))
+    done = run("run", str(tmp_path / "spec.json"), "--store", str(tmp_path / "store.db"), "--workers", "1")
+    assert done.returncode == 1
+    assert f"run {spec.runs()[0].key} (sgd seed=0) diverged: diverged at step " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_stops_the_runs_and_leaves_quietly(tmp_path):
+    path = tmp_path / "store.db"
+    args = ["run", "--preset", "digits", "--variants", "sgd", "--seeds", "1", "--epochs", "10000", "--workers", "1"]
+    process = subprocess.Popen(
+        [*COMMAND, *args, "--store", str(path)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    limit = time.monotonic() + 120
+    store = None
+    while store is None or not any(row["step"] for row in store.runs()):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+        store = store or (Store(path) if path.exists() else None)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in err
+    assert {row["status"] for row in store.runs()} == {"stopped"}
+    store.close()

@@ -1,0 +1,55 @@
+"""The documentation is true: generated pages are up to date, and all that exists is in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import HERE, PAGES
+from sam_dash.problems.datasets import DATASETS
+from sam_dash.runs.presets import PRESETS
+from sam_dash.runs.spec import MEASURES
+from sam_dash.variants import REGISTRY
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_up_to_date(name) -> None:
+    assert (HERE / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+
+def test_every_variant_knob_measure_data_set_and_preset_is_documented() -> None:
+    text = "".join((HERE / name).read_text(encoding="utf-8") for name in PAGES)
+    wanted = [*REGISTRY, *(k for v in REGISTRY.values() for k in v.knobs), *MEASURES, *DATASETS, *PRESETS]
+    assert [w for w in wanted if f"`{w}`" not in text] == []
+
+
+def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    commands = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+    assert {"run", "test"} <= set(commands) <= set(targets)
+
+
+@pytest.mark.parametrize(
+    "page", [p.relative_to(ROOT) for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]]
+)
+def test_every_link_of_a_page_leads_somewhere(page) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_every_test_that_the_bad_input_table_names_exists() -> None:
+    rows = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (HERE / "bad-input.md").read_text(encoding="utf-8"))
+    assert len(rows) >= 10
+    for file, name in rows:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.stem)
+def test_every_page_is_in_the_readme(page) -> None:
+    assert re.search(page.stem.replace("_", "[- ]"), README, flags=re.IGNORECASE)
