@@ -69,3 +69,13 @@ def runs(finals: pd.DataFrame, all_runs: pd.DataFrame, spec: SweepSpec) -> set[s
 def without(finals: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
     """The final values of the other runs."""
     return finals[~finals["run"].isin(gone)]
+
+
+def without_cells(frame: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
+    """A `tables.summary` frame without the cells of these runs, their means included."""
+    key = [*tables.CELL, *tables.knob_names()]
+    lost = frame.loc[frame["run"].isin(gone), key].drop_duplicates()
+    if lost.empty:
+        return frame
+    marked = frame.merge(lost.assign(_lost=True), on=key, how="left")
+    return frame[marked["_lost"].isna().to_numpy()]
