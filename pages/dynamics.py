@@ -30,7 +30,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     quantities = choices.over_time(study)
     x = choices.clock()
     beta = choices.smoothing()
-    log = st.toggle("Log scale", key="logy", bind="query-params", help="Of everything but accuracies.")
+    scale = choices.scale()
     lam = choices.one_lambda(study, runs)
 runs = runs if lam is None else lam
 curves = trajectory.curves(study, quantities)
@@ -41,7 +41,7 @@ frame = dynamics.frame(study, curves, drawn, x, beta, runs=runs)
 if len(frame):
     found = dynamics.findings(study, curves, drawn, runs)
     figure.show(
-        lines.figure(frame, dynamics.axes(drawn, x, log), dynamics.titles(drawn), columns=figure.columns(2)),
+        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=figure.columns(2)),
         frame,
         dynamics.caption(study, frame, x, beta, trajectory.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, matched, style
+from sam_dash.results import captions, collapse, matched, matched_figure, style
 from sam_dash.ui import choices, controls, figure, links, pick, router, sections, states, trajectory
 
 router.ensure_routed()
@@ -36,9 +36,10 @@ frame = matched.frame(study, table, x, y, curves)
 rows = matched.at_same_loss(table, curves, y, batch) if y != "train_loss" else []
 found = matched.findings(rows, y)
 front = captions.listed(dict.fromkeys(frame.loc[frame["front"].astype(bool), "line"]))
+best = matched.best_stop(table, curves, y, batch)
 on_front = [f"On the Pareto front of {style.quantity(y).name} and {x.lower()}: {front}."] if front else []
 figure.show(
-    matched.figure(frame, x, y),
+    matched_figure.figure(frame, x, y),
     frame.drop(columns=["colour", "marker"]),
     matched.caption(study, frame, x),
     f"{style.quantity(y).name} against {x.lower() if x != 'train_loss' else 'train loss'}. "
@@ -49,12 +50,14 @@ st.markdown("\n".join(f"- {line}" for line in on_front))
 
 st.header("At the same train loss as SGD stopped early", anchor=False)
 if rows:
-    st.markdown("\n".join(f"- {line}" for line in found))
+    st.markdown("\n".join(f"- {line}" for line in [*found, *([best] if best else [])]))
     st.dataframe(matched.matched_table(rows, y), hide_index=True, alt="Each setting beside SGD at its train loss")
     st.caption(
         "Each run against SGD of the same seed where that first came down to the run's final train loss, linear "
-        "between two epochs. SGD had not annealed its learning rate by then; a run of that many epochs would have."
+        "between two epochs. SGD had not annealed its learning rate by then; runs of so few "
+        "epochs would have, and may do better:"
     )
+    sections.annealed(study, table, y)
 elif y != "train_loss":
     sections.no_trajectory(study, finals, y)
 

@@ -68,24 +68,25 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     )
     if joined.empty:
         return pd.DataFrame(columns=[*lines.COLUMNS, *lines.LOOK, "quantity", "cell"])
-    key = X[x][0]
-    if key in ("seconds", "gradients"):
-        total = costs(study).set_index("run")[key]
+    clock = X[x][0]
+    if clock in ("seconds", "gradients"):
+        total = costs(study).set_index("run")[clock]
         share = joined["epoch"] / study.spec.training.epochs
         joined = joined.assign(x=joined["run"].map(total).astype(float) * share)
     else:
-        joined = joined.assign(x=joined[key].astype(float))
+        joined = joined.assign(x=joined[clock].astype(float))
     grouped = joined.groupby(["quantity", *cells.KEY, "step"], dropna=False, sort=False)
     means = grouped.agg(x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count")).reset_index()
     half = stats.t.ppf(0.975, (means["n"] - 1).clip(lower=1)) * means["sd"] / np.sqrt(means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
     look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
     parts = []
-    order = {q: i for i, q in enumerate(wanted)}
-    for (quantity, *_), part in sorted(
-        means.groupby(["quantity", *cells.KEY], dropna=False, sort=False), key=lambda g: order[str(g[0][0])]
-    ):
-        of = look[cells.key_of(tables.records(part.head(1))[0])]
+    groups = {
+        (str(q), cells.key_of(dict(zip(cells.KEY, key, strict=True)))): part
+        for (q, *key), part in means.groupby(["quantity", *cells.KEY], dropna=False, sort=False)
+    }
+    for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
+        part, of = groups[quantity, key], look[key]
         part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
         if beta > 0 and len(part) > 2:
             parts.append(part.assign(kind="raw"))
@@ -94,11 +95,13 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     return pd.concat(parts, ignore_index=True)[[*lines.COLUMNS, "step", *cells.KEY, *lines.LOOK]]
 
 
-def axes(quantities: Iterable[str], x: str, log: bool = False) -> lines.Axes:
-    """The axes of the figure."""
-    wanted = list(quantities)
-    percent = frozenset(q for q in wanted if style.is_fraction(q))
-    return lines.Axes(X[x][1], x.lower(), logy=frozenset(wanted) - percent if log else frozenset(), percent=percent)
+def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:
+    """The axes of the figure. Scale: Linear, Log, or Auto: log where the means span more than a factor of 20."""
+    panels = table.loc[table["kind"] == "mean"].groupby("panel")["y"].agg(["min", "max"])
+    percent = frozenset(q for q in panels.index if style.is_fraction(str(q)))
+    factor = {"Linear": math.inf, "Log": 0.0}.get(scale, 20.0)
+    wide = panels[(panels["min"] > 0) & (panels["max"] > factor * panels["min"])].index
+    return lines.Axes(X[x][1], x.lower(), logy=frozenset(wide) - percent, percent=percent)
 
 
 def titles(quantities: Iterable[str]) -> dict[str, str]:

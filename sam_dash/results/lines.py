@@ -1,7 +1,8 @@
 """Panels with one line a cell over any x: means with intervals, seed dots, raw lines behind, reference curves.
 
 The frame, which is also the CSV, has the columns panel, line, colour, dash, marker, x, kind, y, and where there is one
-low, high, n, seed. `kind`: mean | seed | raw (faint, behind a smoothed mean) | reference (a formula, thin and grey).
+low, high, n, seed. `kind`: mean | seed | raw (faint, behind a smoothed mean) | reference (a formula; its column `of`
+says of which line).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
     rows = max(1, math.ceil(len(panels) / columns))
     fig = make_subplots(
         rows, columns, horizontal_spacing={1: 0.1, 2: 0.09}.get(columns, 0.06),
-        vertical_spacing=0.3 / rows if rows > 1 else 0, subplot_titles=[titles.get(p, p) for p in panels],
+        vertical_spacing=0.42 / rows if rows > 1 else 0, subplot_titles=[titles.get(p, p) for p in panels],
     )  # fmt: skip
     lines = list(dict.fromkeys(frame["line"]))
     seen: set[str] = set()
@@ -56,13 +57,14 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
             part = of[of["line"] == line]
             if part.empty:
                 continue
-            for trace in _traces(part, line, axes, panel, (k - (len(lines) - 1) / 2) * 0.05):
+            still = (of["kind"] == "reference").any()  # moved aside, a line would miss its formula
+            for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
                 shown = trace.showlegend and line not in seen
                 trace.showlegend = shown
                 seen |= {line} if shown else set()
                 fig.add_trace(trace, **at)
         _style_axes(fig, of, axes, panel, at)
-    legend_rows = math.ceil(len(lines) / 5)
+    legend_rows = math.ceil(len(lines) / 6)
     _layout(fig, rows, legend_rows)
     return fig
 
@@ -71,12 +73,13 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     look = part.iloc[0]
     common: dict[str, Any] = {"name": line, "legendgroup": line}
     number = ".1%" if panel in axes.percent else ".4~g"
-    reference = part[part["kind"] == "reference"].sort_values("x")
-    if len(reference):
+    formulas = part[part["kind"] == "reference"].sort_values("x")
+    for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
         yield go.Scatter(
             x=reference["x"], y=reference["y"], mode="lines", showlegend=True, **common,
             line={"color": look["colour"], "width": 1.5, "dash": look["dash"]},
-            hovertemplate=f"{line}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}<extra></extra>",
+            hovertemplate=f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
+            "<extra></extra>",
         )  # fmt: skip
     raw = part[part["kind"] == "raw"].sort_values("x")
     if len(raw):
@@ -85,6 +88,8 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
             line={"color": look["colour"], "width": 1},
         )  # fmt: skip
     mean = part[part["kind"] == "mean"].sort_values("x")
+    if panel in axes.logy:  # an interval that reaches below 0 goes to the bottom of the axis
+        mean = mean.assign(low=mean["low"].where(~(mean["low"] <= 0), mean["y"].min() / 10))
     many = len(mean) > MANY
     if many and mean["low"].notna().any():
         band = mean.dropna(subset=["low", "high"])
@@ -128,7 +133,12 @@ def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: di
         fig.update_xaxes(type="log", tickvals=ticks, ticktext=text, tickangle=0, range=span, **at)
     fig.update_yaxes(nticks=6, zeroline=False, tickformat=".0%" if panel in axes.percent else None, **at)
     if panel in axes.logy and of["y"].min() > 0:
-        fig.update_yaxes(type="log", dtick=1, exponentformat="power", nticks=None, **at)
+        values = of.loc[of["kind"] != "raw", "y"]
+        decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+        steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+        text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
+        span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
+        fig.update_yaxes(type="log", tickvals=steps, ticktext=text, range=span, **at)
     if panel == axes.one:
         fig.add_hline(y=1, line={"color": style.GREY, "dash": "dot", "width": 1}, **at)
 

@@ -8,7 +8,12 @@ from sam_dash.results import captions, cells, lines, statistics, style, tables
 from sam_dash.results.study import Study
 
 BASE = "m_sharp@"
-AXES = lines.Axes("<i>m</i> of the measurement, <i>m</i><sub>eval</sub> (log₂ scale)", "m_eval", log2=True)
+AXES = lines.Axes(
+    "<i>m</i> of the measurement, <i>m</i><sub>eval</sub> (log₂ scale)",
+    "m_eval",
+    log2=True,
+    logy=frozenset({"m_sharp"}),
+)
 
 
 def measured(finals: pd.DataFrame) -> bool:

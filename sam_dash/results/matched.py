@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from sam_dash.results import captions, cells, dynamics, statistics, style, tables
 from sam_dash.results.study import Study
@@ -155,72 +154,6 @@ def matched_table(rows: list[Matched], y: str) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def figure(table: pd.DataFrame, x: str, y: str) -> go.Figure:
-    """Means with both intervals, seeds, a line through the values of m, SGD's trajectory, the Pareto front."""
-    fig = go.Figure()
-    title = TITLES.get(x, style.quantity(x).html)
-    unit = ".1%" if style.is_fraction(y) else ".4~g"
-    track = table[table["kind"] == "sgd"].sort_values("epoch")
-    blue = style.look("sgd").colour
-    if len(track):
-        fig.add_trace(go.Scatter(
-            x=track["x"], y=track["y"], mode="lines+markers", name="SGD, stopped early", opacity=0.75,
-            line={"color": blue, "width": 1.5, "dash": "dot"}, marker={"color": blue, "size": 4},
-            customdata=track[["epoch", "n"]].to_numpy(), hovertemplate="SGD after %{customdata[0]:.4~g} epochs<br>"
-            f"{title} = %{{x:.4~g}}<br>%{{y:{unit}}}, n = %{{customdata[1]}}<extra></extra>",
-        ))  # fmt: skip
-    means, seeds = table[table["kind"] == "mean"], table[table["kind"] == "seed"]
-    for variant, of in means.groupby("variant", sort=False):
-        if cells.swept(str(variant)) and len(of) > 1:
-            line = of.sort_values("m")
-            pen = {"color": style.look(str(variant)).colour, "width": 1}
-            fig.add_trace(go.Scatter(x=line["x"], y=line["y"], mode="lines", line=pen, opacity=0.6, hoverinfo="skip",
-                                     showlegend=False, name=f"m-{style.title(str(variant))}"))  # fmt: skip
-    front = means[means["front"]].sort_values("x")
-    if len(front):
-        fig.add_trace(go.Scatter(
-            x=front["x"], y=front["y"], mode="lines+markers", name="Pareto front", hoverinfo="skip",
-            line={"color": style.GREY, "width": 1.5, "shape": "hv"},
-            marker={"size": 17, "symbol": "circle-open", "color": style.GREY, "line": {"width": 1.5}},
-        ))  # fmt: skip
-    for r in tables.records(means):
-        dots = seeds[seeds["line"] == r["line"]]
-        common = {"name": r["line"], "legendgroup": r["line"]}
-        fig.add_trace(go.Scatter(
-            x=dots["x"], y=dots["y"], mode="markers", marker={"color": r["colour"], "size": 4, "opacity": 0.6},
-            customdata=dots[["seed", "run"]].to_numpy(), showlegend=False, **common,
-            hovertemplate=f"{r['line']}<br>seed %{{customdata[0]}}<br>{title} = %{{x:.4~g}}<br>%{{y:{unit}}}"
-            "<br>run %{customdata[1]}<extra></extra>",
-        ))  # fmt: skip
-        bar = {"type": "data", "symmetric": False, "color": r["colour"], "thickness": 1.3, "width": 3}
-        fig.add_trace(go.Scatter(
-            x=[r["x"]], y=[r["y"]], mode="markers", **common,
-            marker={"color": r["colour"], "size": 10, "symbol": r["marker"]},
-            error_x=bar | {"array": [r["x_high"] - r["x"]], "arrayminus": [r["x"] - r["x_low"]]},
-            error_y=bar | {"array": [r["high"] - r["y"]], "arrayminus": [r["y"] - r["low"]]},
-            hovertemplate=f"<b>{r['line']}</b><br>{title} = %{{x:.4~g}}<br>{style.quantity(y).html} = %{{y:{unit}}}"
-            f"<br>n = {r['n']:g}<extra></extra>",
-        ))  # fmt: skip
-    _layout(fig, table, x, y)
-    return fig
-
-
-def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str) -> None:
-    common = {"zeroline": False, "ticks": "outside", "ticklen": 4}
-    values = table.loc[table["x"] > 0, "x"]
-    log = x != "train_loss" and len(values) and values.max() > 10 * values.min()
-    fig.update_xaxes(
-        title_text=TITLES.get(x, style.quantity(x).html), type="log" if log else "linear", showgrid=False, **common
-    )
-    if log:
-        fig.update_xaxes(dtick=1, exponentformat="power")
-    percent = ".0%" if style.is_fraction(y) else None
-    fig.update_yaxes(title_text=style.quantity(y).html, tickformat=percent, nticks=7, **common)
-    legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
-    fig.update_layout(height=470, margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12}, legend=legend,
-                      hovermode="closest")  # fmt: skip
-
-
 def caption(study: Study, table: pd.DataFrame, x: str) -> str:
     """What the marks are."""
     front = (
@@ -243,3 +176,33 @@ def findings(rows: list[Matched], y: str) -> list[str]:
         groups.setdefault(str(told), []).append(line)
     name = style.quantity(y).name
     return [f"{name} at equal train loss, {told}: {captions.listed(names)}." for told, names in groups.items()]
+
+
+def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) -> str:
+    """SGD stopped at the epoch that is best for `y` on average, against the best setting; "" without a trajectory."""
+    sign = -1.0 if y in LESS else 1.0
+    sgd = table[table["variant"] == "sgd"]
+    track = paths(curves, y, set(sgd["run"])).merge(sgd[["run", "seed"]], on="run")
+    track = track[track["epoch"] > 0]
+    if track.empty or track["epoch"].nunique() < 3:
+        return ""
+    epoch = float((sign * track.groupby("epoch")["value"].mean()).idxmax())  # type: ignore[arg-type]
+    here = track[track["epoch"] == epoch]
+    stopped = dict(zip(here["seed"], here["value"], strict=True))
+    look = cells.by_key(cells.looks(table, batch))
+    ends: dict[str, dict[int, float]] = {}
+    for r in tables.records(table[table["variant"] != "sgd"]):
+        ends.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r[y]
+    if not ends:
+        return ""
+    best = max(ends, key=lambda name: sign * statistics.mean(ends[name].values()).mean)
+    d = statistics.paired(ends[best], stopped)
+    show = partial(style.show, y)
+    values = f"{show(statistics.mean(stopped.values()).mean)} against {show(statistics.mean(ends[best].values()).mean)}"
+    told = "no interval from one seed" if d.n < 2 else "a tie"
+    if d.excludes(0):
+        told = "better" if (d.mean < 0) == (sign > 0) else "worse"
+    return (
+        f"SGD stopped after {epoch:g} epochs, where it is best, compared with the best setting here ({best}): "
+        f"{values}: {told} (paired, n = {d.n}; both chosen on these seeds)."
+    )

@@ -8,9 +8,6 @@ mean of their own batch of B the spread is smaller, as the groups are drawn from
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pandas as pd
 
 from sam_dash.results import captions, cells, lines, statistics, style, tables
@@ -22,7 +19,6 @@ TITLES = {
     "ratio": "<i>m</i> · tr(<i>V</i>@<i>m</i>) / tr(<i>V</i>)",
 }
 AXES = lines.Axes("samples in the mean, <i>m</i> (log₂ scale)", "m", log2=True, logy=frozenset({"law"}), one="ratio")
-SCALE = "noise_scale"
 
 
 def per_run(finals: pd.DataFrame) -> pd.DataFrame:
@@ -52,12 +48,19 @@ def frame(finals: pd.DataFrame, batch: int, interval: str = "ci", sizes: tuple[i
                 rows.append(here | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
                 seeds = zip(group["seed"], group[column], strict=True)
                 rows += [here | {"kind": "seed", "seed": s, "y": v} for s, v in seeds] if panel == "ratio" else []
-            theory = common | {"panel": "law", "x": at, "kind": "reference", "colour": style.GREY, "marker": "circle"}
-            rows.append(theory | {"line": f"{of['line']}: {LAW}", "dash": "dot", "y": tr_v / at})
+            theory = common | {
+                "panel": "law",
+                "x": at,
+                "kind": "reference",
+                "of": of["line"],
+                "colour": style.GREY,
+                "marker": "circle",
+            }
+            rows.append(theory | {"line": LAW, "dash": "dot", "y": tr_v / at})
             if at < batch:
                 inside = tr_v / at * (batch - at) / batch
-                rows.append(theory | {"line": f"{of['line']}: {FACTOR}", "dash": "dash", "y": inside})
-    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "variant", "m_train", *lines.LOOK])
+                rows.append(theory | {"line": FACTOR, "dash": "dash", "y": inside})
+    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", *lines.LOOK])
 
 
 def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
@@ -90,33 +93,36 @@ def findings(table: pd.DataFrame) -> list[str]:
 
 
 def scales(finals: pd.DataFrame) -> pd.DataFrame:
-    """Final values of one more quantity, tr(V)/||G||^2 of each run; nan where the unbiased ||G||^2 is not positive."""
+    """Per run: both noise scales, tr(V)/||g||^2 with the training set's own gradient g and with the unbiased ||G||^2.
+
+    The second is nan where ||G||^2 = ||g||^2 - tr(V)/n, as stored, is not positive.
+    """
     signal = finals[finals["quantity"] == "grad_sq"].drop_duplicates("run").set_index("run")["value"]
     rows = finals[(finals["quantity"] == "tr_V") & finals["run"].isin(signal.index)]
-    g = rows["run"].map(signal).astype(float)
-    value = (rows["value"] / g).where(g > 0, math.nan)
-    return rows.assign(quantity=SCALE, value=value, stderr=np.nan, method="tr(V) / unbiased ||G||^2")
+    G = rows["run"].map(signal).astype(float)
+    g = G + rows["value"] / rows["budget"].astype(float)
+    out = rows[["run", *cells.KEY, "seed"]].assign(tr_V=rows["value"], g_sq=g, G_sq=G)
+    return out.assign(on_training_set=(out["tr_V"] / g).where(g > 0), unbiased=(out["tr_V"] / G).where(G > 0))
 
 
 def scale_table(rows: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
-    """One row a cell: mean over the seeds where it exists, interval, and in how many seeds there is none."""
+    """One row a cell: means over the seeds where there is one, intervals, and in how many seeds there is none."""
     look = cells.by_key(cells.looks(runs, batch))
     out = []
     for _, of in rows.groupby(cells.KEY, dropna=False, sort=False):
-        mean = statistics.mean(of["value"])
-        ends = f"{style.number(mean.low)} … {style.number(mean.high)}" if mean.n > 1 else "–"
-        out.append(
-            {
-                "Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"],
-                "Noise scale B_simple": style.number(mean.mean), "95 % t-interval": ends, "Seeds": mean.n,
-                "Seeds without one": int(of["value"].isna().sum()),
-            }
-        )  # fmt: skip
+        row: dict[str, object] = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        for column, name in (("on_training_set", "tr(V)/‖∇f‖²"), ("unbiased", "tr(V)/‖G‖², unbiased")):
+            mean = statistics.mean(of[column])
+            ends = f"{style.number(mean.low)} … {style.number(mean.high)}" if mean.n > 1 else "–"
+            row |= {name: style.number(mean.mean), f"95 % t-interval, {name}": ends}
+        out.append(row | {"Seeds": len(of), "Seeds with ‖G‖² ≤ 0": int(of["unbiased"].isna().sum())})
     return pd.DataFrame(out)
 
 
 SCALE_NOTE = (
-    "B_simple = tr(V) / ‖G‖² (McCandlish et al., arXiv:1812.06162): the batch at which noise and gradient are as "
-    "strong as each other. ‖G‖² is ‖mean gradient‖² − tr(V)/n, without the bias that noise adds; at the end of "
-    "training it can come out ≤ 0, and then there is no noise scale (counted in the last column, not averaged in)."
+    "The simple noise scale (McCandlish et al., arXiv:1812.06162) is the batch at which noise and gradient are as "
+    "strong as each other. ∇f is the gradient of the training loss itself: near a minimum it vanishes and the scale "
+    "grows without bound. ‖G‖² = ‖∇f‖² − tr(V)/n takes the training set as a sample of its population; at the end of "
+    "training it usually comes out ≤ 0, and then that scale does not exist (counted in the last column, "
+    "not averaged in)."
 )

@@ -47,15 +47,13 @@ def frame(
 
 def figure(table: pd.DataFrame) -> go.Figure:
     """The heat map: m left to right, rho upwards, both as equal steps."""
-    q = str(table["quantity"].iloc[0])
     xs, ys = ([f"{v:g}" for v in sorted(set(table[c]))] for c in ("m", "rho"))
-    live, dead = table[~table["collapsed"]], table[table["collapsed"]]
     fig = go.Figure()
-    short = style.show if style.is_fraction(q) else lambda _, v: style.number(v)
-    if len(dead):
-        fig.add_trace(_heat(dead, [0.0] * len(dead), ["collapsed"] * len(dead), q, flat=True))
-    shown = [("★ " if r["best"] else "") + (short(q, r["y"]) if r["n"] else "no result") for r in tables.records(live)]
-    fig.add_trace(_heat(live, list(live["y"]), shown, q))
+    dead = [r["collapsed"] for r in tables.records(table)]
+    if any(dead):
+        fig.add_trace(_heat(table[dead], xs, ys, flat=True))
+    if not all(dead):
+        fig.add_trace(_heat(table[[not d for d in dead]], xs, ys))
     for r in tables.records(table[table["best"]]):
         x, y = xs.index(f"{r['m']:g}"), ys.index(f"{r['rho']:g}")
         box = {"x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.44, "y1": y + 0.44}
@@ -75,25 +73,29 @@ def figure(table: pd.DataFrame) -> go.Figure:
     return fig
 
 
-def _heat(table: pd.DataFrame, z: list[float], text: list[str], q: str, flat: bool = False) -> go.Heatmap:
+def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False) -> go.Heatmap:
+    """One trace on the whole grid, empty where `table` has no row; grey and without a scale if `flat`."""
+    q = str(table["quantity"].iloc[0])
     unit = ".1%" if style.is_fraction(q) else ".4~g"
-    look: dict[str, Any] = {
-        "colorscale": "Viridis",
-        "colorbar": {
-            "title": {"text": style.quantity(q).html}, "thickness": 14,
-            "tickformat": ".0%" if style.is_fraction(q) else None,
-        },
-    }  # fmt: skip
-    if flat:
-        look = {"colorscale": [[0, "#8A8A8A"], [1, "#8A8A8A"]], "showscale": False}
-    value = "collapsed<br>" if flat else ""
+    z: list[list[Any]] = [[None] * len(xs) for _ in ys]
+    text: list[list[Any]] = [[""] * len(xs) for _ in ys]
+    hover: list[list[Any]] = [[[None] * 6] * len(xs) for _ in ys]
+    for r in tables.records(table):
+        i, j = ys.index(f"{r['rho']:g}"), xs.index(f"{r['m']:g}")
+        z[i][j] = 0.0 if flat else r["y"] if r["n"] else None
+        shown = "collapsed" if flat else style.show(q, r["y"]) if r["n"] else "no result"
+        text[i][j] = ("★ " if r["best"] else "") + shown
+        hover[i][j] = [r[k] for k in ("y", "low", "high", "n", "missing", "test_acc")]
+    look: dict[str, Any] = {"colorscale": [[0, "#767676"], [1, "#767676"]], "showscale": False}
+    if not flat:
+        bar = {"title": {"text": style.quantity(q).html}, "thickness": 14}
+        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".0%" if style.is_fraction(q) else None}}
     return go.Heatmap(
-        x=[f"{v:g}" for v in table["m"]], y=[f"{v:g}" for v in table["rho"]], z=z, text=text, texttemplate="%{text}",
-        xgap=2, ygap=2, customdata=table[["y", "low", "high", "n", "missing", "test_acc"]].to_numpy(),
-        hovertemplate=f"<i>m</i> = %{{x}}, <i>ρ</i> = %{{y}}<br>{value}{style.quantity(q).html} = "
-        f"%{{customdata[0]:{unit}}} "
-        f"[%{{customdata[1]:{unit}}}, %{{customdata[2]:{unit}}}], n = %{{customdata[3]}}<br>"
-        "test accuracy %{customdata[5]:.1%}; runs without a result: %{customdata[4]}<extra></extra>", **look,
+        x=xs, y=ys, z=z, text=text, texttemplate="%{text}", xgap=2, ygap=2, customdata=hover, hoverongaps=False,
+        hovertemplate=f"<i>m</i> = %{{x}}, <i>ρ</i> = %{{y}}{'<br>collapsed' if flat else ''}<br>"
+        f"{style.quantity(q).html} = %{{customdata[0]:{unit}}} [%{{customdata[1]:{unit}}}, %{{customdata[2]:{unit}}}], "
+        "n = %{customdata[3]}<br>test accuracy %{customdata[5]:.1%}; runs without a result: %{customdata[4]}"
+        "<extra></extra>", **look,
     )  # fmt: skip
 
 

@@ -37,6 +37,15 @@ def clock() -> str:
     return chosen or "Epoch"
 
 
+def scale() -> str:
+    """Of the vertical axes: Auto, Linear or Log."""
+    chosen = st.segmented_control(
+        "Scale", ["Auto", "Linear", "Log"], default="Auto", required=True, key="scale", bind="query-params",
+        help="Of everything but accuracies. Auto: logarithmic where values span more than a factor of 20.",
+    )  # fmt: skip
+    return chosen or "Auto"
+
+
 def smoothing() -> float:
     """The beta of the moving average; 0 is raw."""
     return float(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from sam_dash.results.cells import KEY
@@ -25,6 +27,26 @@ def of(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             finals.append(other.finals)
             runs.append(other.runs)
     return merged(pd.concat(finals, ignore_index=True), pd.concat(runs, ignore_index=True))
+
+
+def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
+    """Finished SGD runs of the same problem and training but fewer epochs: epochs, seed, train_loss, the quantity."""
+    parts = []
+    for sweep in backend.store().sweeps():
+        try:
+            spec: SweepSpec = from_dict(SweepSpec, sweep["spec"])
+        except SpecError:
+            continue
+        mine = study.spec.training
+        same = spec.problem == study.spec.problem and replace(spec.training, epochs=mine.epochs) == mine
+        other = backend.load(sweep) if same and spec.training.epochs < mine.epochs else None
+        if other is not None:
+            of = other.finals[(other.finals["variant"] == "sgd")]
+            wide = of.pivot_table(index=["run", "seed"], columns="quantity", values="value").reset_index()
+            parts.append(wide.assign(epochs=spec.training.epochs))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["epochs"])
+    table = table.reindex(columns=["epochs", "seed", "train_loss", *({quantity} - {"train_loss"})])
+    return table.dropna().drop_duplicates(["epochs", "seed"])
 
 
 def merged(finals: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

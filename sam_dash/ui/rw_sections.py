@@ -99,7 +99,8 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
 def weights(study: Study, runs: pd.DataFrame) -> None:
     """How unequal the weights are, over the epochs."""
     rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done")]
-    curves = trajectory.curves(study, WEIGHTS)
+    epochs = study.spec.training.epochs
+    curves = trajectory.curves(study, WEIGHTS, epochs)
     drawn = [q for q in WEIGHTS if (curves["quantity"] == q).any()]
     frame = dynamics.frame(study, curves, drawn, runs=rw)
     if frame.empty:
@@ -116,7 +117,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
         lines.figure(frame, axes, titles, columns=figure.columns(len(drawn))), frame,
         f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
         f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
-        f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn))}",
+        f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn, epochs))}",
         "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
@@ -136,8 +137,8 @@ def _unequal(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str
         last = statistics.mean(late.groupby("run")["value"].mean())
         number = partial(style.number, digits=3)
         out.append(
-            f"{look[row]['line']}: effective sample size {number(first.mean)} at first, {number(last.mean)} over the "
-            f"last tenth of the training (n = {last.n})."
+            f"{look[row]['line']}: effective sample size {number(first.mean)} in the first epoch, "
+            f"{number(last.mean)} over the last tenth of the training (n = {last.n})."
         )
     return out
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, collapse, lines, matched, noise_law, simpson, style
+from sam_dash.results import captions, collapse, lines, matched, matched_figure, noise_law, simpson, statistics, style
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import looks
 from sam_dash.results.study import Study
-from sam_dash.ui import figure, links
+from sam_dash.ui import figure, links, pool
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -69,6 +72,30 @@ def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     )  # fmt: skip
 
 
+def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
+    """SGD runs of fewer epochs in the store, which end with their learning rate at 0; or a link that starts them."""
+    known = pool.shorter_sgd(study, y)
+    if known.empty:
+        few = max(1, round(study.spec.training.epochs / 8))
+        training = replace(study.spec.training, epochs=few)
+        seeds = tuple(sorted({int(s) for s in table["seed"]}))
+        links.run(
+            f"Set up SGD of {few} epochs, annealed",
+            replace(study.spec, variants=("sgd",), m=(), knobs={}, training=training, seeds=seeds, preset=""),
+        )
+        return
+    show = partial(style.show, y)
+    rows = []
+    for epochs, of in known.groupby("epochs"):
+        mean, loss = statistics.mean(of[y]), statistics.mean(of["train_loss"])
+        ends = f"{show(mean.low)} … {show(mean.high)}" if mean.n > 1 else "–"
+        rows.append(
+            {"SGD of": f"{epochs} epochs", style.quantity(y).name: show(mean.mean), "95 % t-interval": ends,
+             "Train loss": style.number(loss.mean), "Seeds": mean.n}
+        )  # fmt: skip
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="SGD of fewer epochs, annealed, from the store")
+
+
 def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     """The scatter of sharpness and accuracy, and the correlations at each level."""
     found = simpson.correlations(table, x)
@@ -77,7 +104,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         figure.show(
-            matched.figure(frame, x, "test_acc"), frame.drop(columns=["colour", "marker"]),
+            matched_figure.figure(frame, x, "test_acc"), frame.drop(columns=["colour", "marker"]),
             f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
             f"{captions.setting(study.spec)}.",
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
