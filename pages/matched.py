@@ -35,14 +35,14 @@ curves = trajectory.curves(study, sorted({"train_loss", y}))
 frame = matched.frame(study, table, x, y, curves)
 rows = matched.at_same_loss(table, curves, y, batch) if y != "train_loss" else []
 found = matched.findings(rows, y)
-front = captions.listed(dict.fromkeys(frame.loc[frame["front"].astype(bool), "line"]))
+front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_values("x")["line"]))
 best = matched.best_stop(table, curves, y, batch)
-on_front = [f"On the Pareto front of {style.quantity(y).name} and {x.lower()}: {front}."] if front else []
+on_front = [f"On the Pareto front of {style.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
     matched_figure.figure(frame, x, y),
     frame.drop(columns=["colour", "marker"]),
     matched.caption(study, frame, x),
-    f"{style.quantity(y).name} against {x.lower() if x != 'train_loss' else 'train loss'}. "
+    f"{style.quantity(y).name} against {matched.TITLES[x].lower()}. "
     + " ".join(found if x == "train_loss" else on_front),
     f"matched-{y}-{x}-{study.id[:6]}",
 )

@@ -22,7 +22,7 @@ X = {
     "Gradient evaluations": ("gradients", "mini-batch gradient evaluations"),
 }
 POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
-CELLS = 12
+FEW = 20  # points below which a curve is never smoothed: it would only lag behind
 
 
 def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
         part, of = groups[quantity, key], look[key]
         part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
-        if beta > 0 and len(part) > 2:
+        if beta > 0 and len(part) >= FEW:
             parts.append(part.assign(kind="raw"))
             part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
         parts.append(part)
@@ -113,7 +113,9 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     """Over what, over how many seeds, smoothed or not, averaged over windows or not."""
     parts = [f"Mean over {captions.seeds(table)}" + ("" if beta else "; bars and bands: 95 % t-interval over seeds")]
     if beta:
-        parts[0] += f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it"
+        parts[0] += (
+            f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves of fewer than {FEW} points: raw)"
+        )
     wide = {style.quantity(q).name: w for q, w in (widths or {}).items() if w > 1}
     parts.append("Measured on the clean weights; what is recorded at every step is drawn as it is")
     if wide:

@@ -68,7 +68,7 @@ def compare(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -> l
         if r["eps_norm"] > 0 and math.isfinite(r[quantity]):
             curves.setdefault(r["seed"], {})[r["eps_norm"]] = r[quantity]
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0) & (rw["eps_norm"] > 0)]
-    look = cells.by_key(cells.looks(weighted, batch))
+    look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
     for _, of in weighted.groupby(cells.KEY, dropna=False, sort=False):
         here, there, outside = {}, {}, 0
@@ -90,7 +90,7 @@ def lengths_missing(found: list[Equal]) -> tuple[float, ...]:
     for e in found:
         if e.outside:
             step = 10 ** (math.floor(math.log10(e.length)) - 1)
-            wanted += [math.floor(e.length * 0.9 / step) * step, math.ceil(e.length * 1.1 / step) * step]
+            wanted += [math.floor(e.length * 0.9 / step + 1e-9) * step, math.ceil(e.length * 1.1 / step - 1e-9) * step]
     return tuple(sorted({round(v, 6) for v in wanted if v > 0}))
 
 
@@ -139,7 +139,7 @@ def equivalent(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -
     for r in tables.records(sam[sam["variant"] == "sam"]):
         curves.setdefault(r["seed"], {})[r["m"]] = r[quantity]
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0)]
-    look = cells.by_key(cells.looks(weighted, batch))
+    look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
     for _, of in weighted.groupby(cells.KEY, dropna=False, sort=False):
         found = [invert(curves.get(r["seed"], {}), r[quantity]) for r in tables.records(of)]
@@ -174,29 +174,28 @@ def modes(finals: pd.DataFrame, quantities: list[str], knob: str, base: Any, oth
     """Paired by seed: `other` minus `base` of a knob of RW-SAM with all else equal, for people."""
     rw = finals[(finals["variant"] == "rwsam") & (finals["lam"] > 0)]
     rest = [k for k in cells.KEY if k != knob]
+    named = [k for k in tables.knob_names() if k in ("rho", "lam") or (k != knob and rw[k].nunique() > 1)]
     rows = []
     for q in quantities:
-        of = rw[rw["quantity"] == q]
-        for key, cell in of.groupby(rest, dropna=False, sort=False):
+        for key, cell in rw[rw["quantity"] == q].groupby(rest, dropna=False, sort=False):
             by = {
                 str(v): dict(zip(part["seed"], part["value"], strict=True))
                 for v, part in cell.groupby(knob, sort=False)
             }
-            a, b = by.get(str(other), {}), by.get(str(base), {})
-            d = statistics.paired(a, b)
+            d = statistics.paired(by.get(str(other), {}), by.get(str(base), {}))
             if d.n == 0:
                 continue
-            at = {k: v for k, v in zip(rest, key, strict=True) if k in ("rho", "lam") or (k == "normalised" and not v)}
-            told = "one seed" if d.n < 2 else "differ" if d.excludes(0) else "a tie"
+            at = {k: v for k, v in zip(rest, key, strict=True) if k in named}
+            told = "one seed: no interval" if d.n < 2 else "a tie"
+            if d.excludes(0):
+                told = f"{_mode(other)} is {'higher' if d.mean > 0 else 'lower'}"
             diff = partial(style.show, q, difference=True)
             ends = f"{diff(d.low)} … {diff(d.high)}" if d.n > 1 else "–"
-            rows.append(
-                {"At": style.knob_text(at), "Quantity": style.quantity(q).name}
-                | {
-                    f"{other} minus {base} (paired)": diff(d.mean),
-                    "95 % t-interval": ends,
-                    "Seeds": d.n,
-                    "Reading": told,
-                }
-            )
+            row = {"At": style.knob_text(at), "Quantity": style.quantity(q).name}
+            row |= {f"{_mode(other)} minus {_mode(base)} (paired)": diff(d.mean)}
+            rows.append(row | {"95 % t-interval": ends, "Seeds": d.n, "Reading": told})
     return pd.DataFrame(rows)
+
+
+def _mode(value: Any) -> str:
+    return {True: "normalised", False: "not normalised"}[value] if isinstance(value, bool) else str(value)

@@ -64,7 +64,7 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
                 seen |= {line} if shown else set()
                 fig.add_trace(trace, **at)
         _style_axes(fig, of, axes, panel, at)
-    legend_rows = math.ceil(len(lines) / 6)
+    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / 150)
     _layout(fig, rows, legend_rows)
     return fig
 
@@ -133,7 +133,7 @@ def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: di
         fig.update_xaxes(type="log", tickvals=ticks, ticktext=text, tickangle=0, range=span, **at)
     fig.update_yaxes(nticks=6, zeroline=False, tickformat=".0%" if panel in axes.percent else None, **at)
     if panel in axes.logy and of["y"].min() > 0:
-        values = of.loc[of["kind"] != "raw", "y"]
+        values = of["y"]
         decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
         steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
         text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]

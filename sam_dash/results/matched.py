@@ -87,9 +87,9 @@ def paths(curves: pd.DataFrame, y: str, runs: set[str]) -> pd.DataFrame:
 
 
 def pareto(table: pd.DataFrame, y: str) -> pd.Series[bool]:
-    """Which means no other mean beats in both: cheaper, and better in y."""
+    """Which means and which stops of SGD no other beats in both: cheaper, and better in y."""
     sign = -1.0 if y in LESS else 1.0
-    means = table[table["kind"] == "mean"]
+    means = table[table["kind"].isin(["mean", "sgd"])]
     x, v = means["x"].to_numpy(), sign * means["y"].to_numpy()
     on = [not bool(((x <= a) & (v >= b) & ((x < a) | (v > b))).any()) for a, b in zip(x, v, strict=True)]
     out = pd.Series(False, index=table.index)
@@ -115,7 +115,10 @@ def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) 
     tracks = {
         seed_of[str(run)]: (of["loss"].to_numpy(), of["value"].to_numpy())
         for run, of in paths(curves, y, set(sgd["run"])).groupby("run")
+        if len(of) > 1
     }
+    if not tracks:
+        return []
     look = cells.by_key(cells.looks(table, batch))
     out = []
     for _, of in table[table["variant"] != "sgd"].groupby(cells.KEY, dropna=False, sort=False):
@@ -157,7 +160,9 @@ def matched_table(rows: list[Matched], y: str) -> pd.DataFrame:
 def caption(study: Study, table: pd.DataFrame, x: str) -> str:
     """What the marks are."""
     front = (
-        "" if x == "train_loss" else " Ringed: the Pareto front of the means, cheaper or better than every other mean."
+        ""
+        if x == "train_loss"
+        else " Ringed: the Pareto front, cheaper or better than every other mean or stop of SGD."
     )
     track = "" if not (table["kind"] == "sgd").any() else (
         " Dotted: SGD's own trajectory, the mean over its seeds at each epoch it was looked at; each point is what "

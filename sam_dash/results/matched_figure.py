@@ -29,12 +29,12 @@ def figure(table: pd.DataFrame, x: str, y: str) -> go.Figure:
             pen = {"color": style.look(str(variant)).colour, "width": 1}
             fig.add_trace(go.Scatter(x=line["x"], y=line["y"], mode="lines", line=pen, opacity=0.6, hoverinfo="skip",
                                      showlegend=False, name=f"m-{style.title(str(variant))}"))  # fmt: skip
-    front = means[means["front"]].sort_values("x")
+    front = table[table["front"].astype(bool)].sort_values("x")
     if len(front):
         fig.add_trace(go.Scatter(
             x=front["x"], y=front["y"], mode="lines+markers", name="Pareto front", hoverinfo="skip",
             line={"color": style.GREY, "width": 1.5, "shape": "hv"},
-            marker={"size": 17, "symbol": "circle-open", "color": style.GREY, "line": {"width": 1.5}},
+            marker={"size": 14, "symbol": "circle-open", "color": style.GREY, "line": {"width": 1.5}},
         ))  # fmt: skip
     for r in tables.records(means):
         dots = seeds[seeds["line"] == r["line"]]
@@ -80,5 +80,5 @@ def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str) -> None:
     fig.update_yaxes(title_text=style.quantity(y).html, tickformat=percent, nticks=7, **common)
     legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
     entries = table.loc[table["kind"] != "seed", "line"].nunique() + 1
-    fig.update_layout(height=max(470, 90 + 23 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
+    fig.update_layout(height=max(470, 100 + 29 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
                       legend=legend, hovermode="closest")  # fmt: skip

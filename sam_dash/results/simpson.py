@@ -36,7 +36,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         ends = f"{_r(r['low'])} … {_r(r['high'])}" if r["low"] == r["low"] else "–"
         told = "sharper is more accurate" if r["r"] > 0 else "flatter is more accurate"
         told = told if _sure(r) else "not told from 0" if r["low"] == r["low"] else "no interval"
-        row = {"Runs": r["group"], "Pearson's r": _r(r["r"]), "95 % interval (Fisher z)": ends}
+        row = {"Runs": r["group"], "Pearson's r": _r(r["r"]), "95 % interval": ends}
         out.append(row | {"n": r["n"], "Reading": told})
     return pd.DataFrame(out)
 

@@ -17,7 +17,7 @@ WEIGHTS = ("ess", "p_max", "p_top")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
 
 
-def equal(study: Study, quantity: str) -> None:
+def equal(study: Study, finals: pd.DataFrame, quantity: str) -> None:
     """RW-SAM beside plain SAM at the same mean length of the perturbation, from all runs of the problem."""
     st.markdown(
         "A longer perturbation flattens by itself. Plain SAM at *m* = B has ‖ε‖ = ρ; here it is taken at RW-SAM's own "
@@ -25,7 +25,7 @@ def equal(study: Study, quantity: str) -> None:
     )
     pooled, runs = pool.of(study)
     batch = study.spec.training.batch
-    rw = equal_length.per_run(study.finals, quantity)
+    rw = equal_length.per_run(finals, quantity)
     kept = collapse.without(pooled, collapse.runs(pooled, runs, study.spec))
     found = equal_length.compare(rw, equal_length.per_run(kept, quantity), quantity, batch)
     if not found:

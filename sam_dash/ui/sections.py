@@ -101,7 +101,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     found = simpson.correlations(table, x)
     frame = matched.scatter(study, table, x)
     text = simpson.reading(found, x)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         figure.show(
             matched_figure.figure(frame, x, "test_acc"), frame.drop(columns=["colour", "marker"]),
