@@ -80,5 +80,7 @@ def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str) -> None:
     fig.update_yaxes(title_text=style.quantity(y).html, tickformat=percent, nticks=7, **common)
     legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
     entries = table.loc[table["kind"] != "seed", "line"].nunique() + 1
-    fig.update_layout(height=max(470, 100 + 29 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
-                      legend=legend, hovermode="closest")  # fmt: skip
+    fig.update_layout(
+        height=max(470, 100 + 29 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
+        legend=legend, hovermode="closest",
+    )  # fmt: skip
