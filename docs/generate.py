@@ -60,6 +60,7 @@ def reference() -> str:
     """Quantities, measures, data sets, networks and presets."""
     quantities = [(f"`{key}`", q.name, q.help) for key, q in QUANTITIES.items()]
     quantities.append(("`tr_V@m`", "tr(V), means of m", "trace of the covariance of mean gradients of m samples"))
+    quantities.append(("`m_sharp@m`", "m-sharpness at m", f"{QUANTITIES['m_sharp'].help}; of m samples"))
     measures = [(f"`{key}`", m.about, f"{m.gradients:g}") for key, m in MEASURES.items()]
     data = [
         (f"`{key}`", d.title, "x".join(map(str, d.shape)), str(d.classes), f"{d.n_train} / {d.n_test}",

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, figures, style, tables
-from sam_dash.ui import controls, figure, pick, router, states
+from sam_dash.results import captions, collapse, figures, style, tables
+from sam_dash.ui import choices, controls, figure, pick, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -42,15 +42,28 @@ frame = tables.summary(finals, runs, quantities, interval, against)
 if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
+gone = collapse.runs(finals, runs, study.spec)
+kept = collapse.without_cells(frame, gone)
 figure.show(
     figures.multiples(frame, "lam", columns=figure.columns(4), difference=name, batch=batch),
     frame,
     captions.caption(study, frame, "lam", interval, name),
-    captions.alt(frame, "lam", batch, name),
+    captions.alt(kept, "lam", batch, name),
     f"rw-sam-{study.name}-{study.id[:6]}".replace(" ", ""),
 )
 st.header("What these runs say", anchor=False)
-found = captions.findings(frame, "lam", batch, name)
+sections.collapsed_note(runs, gone, batch)
+found = captions.findings(kept, "lam", batch, name)
 st.markdown("\n".join(f"- {line}" for line in found) or "A single λ: nothing to compare along the axis.")
+st.header("At equal length", anchor=False)
+judged = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity")
+if judged is not None:
+    rw_sections.equal(study, collapse.without(finals, gone), judged)
+    st.header("Equivalent m", anchor=False)
+    rw_sections.equivalent(study, collapse.without(finals, gone), judged)
+st.header("The weights over training", anchor=False)
+rw_sections.weights(study, runs)
+st.header("Its modes, compared seed by seed", anchor=False)
+rw_sections.modes(study, collapse.without(finals, gone), [q for q in quantities if q in style.SHARPNESS])
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

@@ -1,9 +1,9 @@
-"""Sharpness over m: aligned small multiples, paired differences, slopes per doubling, the second opinion."""
+"""Sharpness over m: aligned small multiples, paired differences, trends, m-sharpness at any m, the second opinion."""
 
 import streamlit as st
 
-from sam_dash.results import captions, figures, statistics, style, tables
-from sam_dash.ui import controls, figure, pick, router, states
+from sam_dash.results import captions, collapse, figures, m_eval, statistics, style, tables, trend
+from sam_dash.ui import controls, figure, pick, router, sections, states
 
 router.ensure_routed()
 st.title("Sharpness over m", anchor=False)
@@ -25,28 +25,41 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = tables.without_swept(finals, runs, "lam")
     interval = controls.interval()
     against, name = controls.against(finals, study.spec.training.batch)
-    quantities = controls.quantities(finals, style.SHARPNESS)
+    quantities = controls.quantities(finals, style.PANELS)
 
 frame = tables.summary(finals, runs, quantities, interval, against)
 batch = study.spec.training.batch
 if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
+gone = collapse.runs(finals, runs, study.spec)
 figure.show(
-    figures.multiples(frame, "m", columns=figure.columns(5), difference=name, batch=batch),
+    figures.multiples(frame, "m", columns=figure.columns(6), difference=name, batch=batch),
     frame,
     captions.caption(study, frame, "m", interval, name),
-    captions.alt(frame, "m", batch, name),
+    captions.alt(collapse.without_cells(frame, gone), "m", batch, name),
     f"sharpness-{study.name}-{study.id[:6]}".replace(" ", ""),
 )
 
 st.header("What these runs say", anchor=False)
-st.markdown("\n".join(f"- {line}" for line in captions.findings(frame, "m", batch, name)) or "One m only.")
-slopes = captions.slope_table(tables.slopes(finals, quantities))
+sections.collapsed_note(runs, gone, batch)
+kept = collapse.without(finals, gone)
+found = captions.findings(collapse.without_cells(frame, gone), "m", batch, name)
+st.markdown("\n".join(f"- {line}" for line in found) or "One m only.")
+slopes = captions.slope_table(tables.slopes(kept, quantities))
 if len(slopes):
-    st.markdown("**Change per doubling of m**, least squares on log₂ m within each seed, then the mean over seeds")
+    st.markdown(
+        f"**Change per doubling of m**{sections.at_this_rho(kept)}, least squares on log₂ m within each seed, then the "
+        "mean over seeds"
+    )
     st.dataframe(slopes, hide_index=True, alt="Slopes per doubling of m with 95 % t-intervals")
     st.caption("An interval that contains 0 is read as “no trend detected”, not as “no effect”.")
+    st.markdown(f"**Is it monotone in m?**{sections.at_this_rho(kept)}")
+    st.dataframe(trend.table(trend.trends(kept, quantities)), hide_index=True, alt="Page's and Spearman's trend tests")
+    st.caption(trend.NOTE)
+
+st.header("The same weights, measured at any m", anchor=False)
+sections.m_eval(study, m_eval.frame(finals, runs, batch, interval), interval)
 
 opinions = tables.opinions(finals)
 if len(opinions):

@@ -33,7 +33,9 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
     data.add_argument("--dataset", metavar="NAME")
     data.add_argument("--npz", metavar="FILE", help="arrays x_train, y_train, x_test, y_test")
     run.add_argument("--network", metavar="mlp:64", help="mlp:WIDTHS, cnn:CHANNELS or resnet18:WIDTH")
-    run.add_argument("--measure", dest="what", metavar="A,B", help="of trace, lam_max, noise, pyhessian; or none")
+    run.add_argument(
+        "--measure", dest="what", metavar="A,B", help="of trace, lam_max, noise, pyhessian, m_sharpness; or none"
+    )
     run.add_argument(
         "--measure-every", dest="every", metavar="K", help="measure every K epochs too (0: only at the end)"
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import altair as alt_
 import pandas as pd
 
-from sam_dash import variants
-from sam_dash.results import style, tables
+from sam_dash.results import cells, style, tables
 
 
 def by_cell(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.DataFrame:
@@ -21,41 +19,29 @@ def by_cell(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.
     if frame.empty:
         return pd.DataFrame(columns=["cell", "colour", "epoch", "value", "n"])
     varied = [k for k in tables.knob_names() if frame.groupby("variant")[k].nunique().max() > 1]
-    ladder = sorted(sizes) or sorted(frame.loc[[_swept(v) for v in frame["variant"]], "m"].dropna().unique())
+    ladder = sorted(sizes) or sorted(frame.loc[[cells.swept(v) for v in frame["variant"]], "m"].dropna().unique())
     names, colours = [], []
     for row in tables.records(frame):
         knobs = {k: row[k] for k in varied if row[k] == row[k] and row[k] is not None}
         names.append(style.cell_name(row["variant"], row["m"], batch, style.knob_text(knobs)))
-        colours.append(_colour(row, ladder))
+        colours.append(cells.colour(row["variant"], row["m"], ladder))
     return frame.assign(cell=names, colour=colours)[["cell", "colour", "epoch", "value", "n"]]
-
-
-def _swept(variant: str) -> bool:
-    return variant in variants.REGISTRY and variants.REGISTRY[variant].m_axis
-
-
-def _colour(row: dict[str, Any], sizes: list[float]) -> str:
-    """Ordered colours for ordered m; the variant's own colour otherwise."""
-    if not _swept(row["variant"]) or len(sizes) < 2:
-        return style.look(row["variant"]).colour
-    place = (math.log2(row["m"]) - math.log2(sizes[0])) / (math.log2(sizes[-1]) - math.log2(sizes[0]))
-    return style.ORDERED[round((1 - place) * (len(style.ORDERED) - 1))]
 
 
 def chart(frame: pd.DataFrame, quantity: str, legend: bool = True) -> Any:
     """One line a cell over the epochs."""
-    cells = frame.drop_duplicates("cell")
-    scale = alt_.Scale(domain=list(cells["cell"]), range=list(cells["colour"]))
+    each = frame.drop_duplicates("cell")
+    scale = alt_.Scale(domain=list(each["cell"]), range=list(each["colour"]))
     axis = alt_.Axis(format="%") if style.is_fraction(quantity) else alt_.Axis()
     y = alt_.Y("value:Q", title=style.quantity(quantity).name, scale=alt_.Scale(zero=False), axis=axis)
     key = alt_.Legend(title="Seed mean") if legend else None
     number = ".1%" if style.is_fraction(quantity) else ".4"
     return (
         alt_.Chart(frame)
-        .mark_line(interpolate="linear", point=len(frame) <= 3 * len(cells))
+        .mark_line(interpolate="linear", point=len(frame) <= 3 * len(each))
         .encode(
             x=alt_.X("epoch:Q", title="Epoch"), y=y,
-            color=alt_.Color("cell:N", scale=scale, sort=list(cells["cell"]), legend=key),
+            color=alt_.Color("cell:N", scale=scale, sort=list(each["cell"]), legend=key),
             tooltip=[
                 alt_.Tooltip("cell:N", title="Cell"), alt_.Tooltip("epoch:Q", title="Epoch"),
                 alt_.Tooltip("value:Q", title=style.quantity(quantity).name, format=number),

@@ -11,7 +11,7 @@ taken within each seed first; what the seeds have in common cancels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -84,3 +84,61 @@ def slope(values: Mapping[int, Mapping[float, float]], interval: str = "ci") -> 
     slopes = [float(x @ y / (x @ x)) for y in rows]
     monotone = sum(bool((np.diff(y) > 0).all() or (np.diff(y) < 0).all()) for y in rows)
     return Slope(mean(slopes, interval), monotone, len(levels))
+
+
+def extremes(
+    values: Mapping[str, Mapping[int, float]], what: str, show: Callable[[float], str] = "{:.3g}".format
+) -> str:
+    """Which of several named things (name -> seed -> value) is lowest and which highest, compared seed by seed.
+
+    For example "tr(H) ends lowest for m-SAM, m = 1 (24.5) and highest for SGD (104; paired, n = 3)."; a tie if the
+    95 % t-interval of the paired difference contains 0.
+    """
+    means = {name: mean(row.values()).mean for name, row in values.items()}
+    low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    d = paired(values[high], values[low])
+    ends = f"{low} ({show(means[low])})", f"{high} ({show(means[high])}"
+    if d.n < 2:
+        return f"{what} lowest for {ends[0]} and highest for {ends[1]}; one common seed: no interval)."
+    if d.excludes(0):
+        return f"{what} lowest for {ends[0]} and highest for {ends[1]}; paired, n = {d.n})."
+    return (
+        f"{what} in a tie: even the lowest, {ends[0]}, and the highest, {ends[1]}), do not differ (paired, n = {d.n})."
+    )
+
+
+class Correlation(NamedTuple):
+    """Pearson's r, its 95 % interval by Fisher's z, and the number of points."""
+
+    r: float
+    low: float
+    high: float
+    n: int
+
+    def excludes(self, value: float = 0.0) -> bool:
+        """Whether the interval exists and does not contain `value`."""
+        return not math.isnan(self.low) and not self.low <= value <= self.high
+
+
+def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object] | None = None) -> Correlation:
+    """Pearson's r with tanh(atanh r +- 1.96 / sqrt(n - 3)); within `groups`, of the deviations from their means.
+
+    Each group beyond the first takes a degree of freedom: n - 2 - k in place of n - 3.
+    """
+    pairs = np.array([list(x), list(y)], float)
+    labels = np.array([0] * pairs.shape[1] if groups is None else [str(g) for g in groups])
+    keep = np.isfinite(pairs).all(0)
+    pairs, labels = pairs[:, keep], labels[keep]
+    n, k = pairs.shape[1], len(set(labels))
+    for label in set(labels):
+        pairs[:, labels == label] -= pairs[:, labels == label].mean(1, keepdims=True)
+    norms = np.sqrt((pairs**2).sum(1))
+    scale = np.abs(pairs).max(1, initial=0)
+    if n < 3 or (norms <= 1e-12 * (1 + scale)).any():
+        return Correlation(NAN, NAN, NAN, n)
+    r = float(np.clip(pairs[0] @ pairs[1] / norms.prod(), -1, 1))
+    free = n - 2 - k
+    if free < 1 or abs(r) == 1:
+        return Correlation(r, NAN, NAN, n)
+    half = float(stats.norm.ppf(0.975)) / math.sqrt(free)
+    return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), n)

@@ -54,6 +54,20 @@ QUANTITIES = {
     "clean_train_acc": Quantity(
         "Clean-label accuracy", "Clean-label accuracy", "share of training samples given their true label"
     ),
+    "gap_acc": Quantity(
+        "Accuracy gap", "Accuracy gap", "generalisation gap: train accuracy (labels trained on) minus test accuracy"
+    ),
+    "gap_loss": Quantity("Loss gap", "Loss gap", "generalisation gap: test loss minus train loss"),
+    "grad_sq": Quantity(
+        "‖G‖²", "‖<i>G</i>‖²", "squared norm of the mean gradient less tr(V)/n, the bias that noise adds to it"
+    ),
+    "m_sharp": Quantity(
+        "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
+    ),
+    "p_max": Quantity("Largest weight", "Largest weight", "RW-SAM's largest weight in the batch, mean over the steps"),
+    "p_top": Quantity(
+        "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
+    ),
     "ess": Quantity("Effective sample size", "Effective sample size", "1/Σp², mean over the steps of training"),
     "eps_norm": Quantity("Mean ‖ε‖", "Mean ‖ε‖", "length of the perturbation, mean over the steps of training"),
     "g_norm": Quantity("Mean ‖g‖", "Mean ‖g‖", "gradient norm, mean over the steps of training"),
@@ -66,7 +80,9 @@ QUANTITIES = {
 }
 SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
 RW_SAM = (*SHARPNESS, "ess", "eps_norm")
-SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess")
+PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
+"""Of the page Sharpness: one row."""
+SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess", "p_max", "p_top")
 """Recorded at every step; a figure over cells shows their mean over training."""
 
 
@@ -77,6 +93,8 @@ def quantity(key: str) -> Quantity:
     base, at, size = key.partition("@")
     if at:
         q = quantity(base)
+        if base == "m_sharp":
+            return Quantity(f"{q.name} at m = {size}", f"{q.html} at <i>m</i> = {size}", f"{q.help}; of {size} samples")
         help_ = f"{q.help}, of means over micro-batches of {size}"
         return Quantity(f"{q.name}, means of {size}", f"{q.html}, means of {size}", help_)
     head, _, rank = key.rpartition("_")

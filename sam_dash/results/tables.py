@@ -10,6 +10,7 @@ import pandas as pd
 
 from sam_dash import variants
 from sam_dash.results import statistics
+from sam_dash.results.derived import with_gaps
 
 CURVES = ["run", "step", "epoch", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]
 
@@ -57,7 +58,8 @@ def series_means(series: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row a *finished* run and quantity: from the measurements of its last step, and from means over steps.
+    """One row a *finished* run and quantity: from the measurements of its last step, and from means over steps;
+    the generalisation gaps are derived from them.
 
     Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
     """
@@ -65,7 +67,7 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
     both = last[["run", "quantity", "value", "stderr", "method", "budget", "converged"]]
     if means is not None and len(means):
         both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
-    return ended.merge(both, on="run", how="inner").reset_index(drop=True)
+    return with_gaps(ended.merge(both, on="run", how="inner").reset_index(drop=True))
 
 
 CELL = ["variant", "m"]

@@ -44,6 +44,7 @@ MEASURES: dict[str, Measure] = {
     "lam_max": Measure("largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products", 60),
     "noise": Measure("tr(V) at m = 1 ... B: per-sample gradients once", 3),
     "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
+    "m_sharpness": Measure("m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch", 20),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sam_dash.maths import curvature, ghost, noise, second_opinion
+from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.factored import NotFactoredError, Taps
 from sam_dash.maths.flat import piecewise_linear
@@ -15,6 +15,7 @@ from sam_dash.runs.report import Measurement
 from sam_dash.runs.spec import RunSpec, divisors
 
 POINTS = 2000  # training points that curvature and noise are measured on, at most
+SHARP_RHO = 0.05  # radius of the m-sharpness measured: the same for all runs, whatever they trained with
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
@@ -55,8 +56,8 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         found["tr_H"] = trace(problem, taps, w, batch, product, generator)
     if "lam_max" in what:
         found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
+    sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
     if "noise" in what:
-        sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
         by_size = (
             ghost.tr_V(taps, w, batch, m=sizes, generator=generator)
             if taps
@@ -64,10 +65,14 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         )
         for m, estimate in by_size.items():
             found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
+        found["grad_sq"] = scale.grad_sq(problem.losses, w, batch, by_size[1].value)
     if "pyhessian" in what:
         seed = problem.seeds[s]
         found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
         found["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, batch, seed=seed)
+    if "m_sharpness" in what:
+        sharp = m_sharpness.m_sharpness(problem.losses, w, batch, m=sizes, rho=SHARP_RHO, generator=generator)
+        found |= {f"m_sharp@{m}": estimate for m, estimate in sharp.items()}
     return [_row(q, e) for q, e in found.items()]
 
 

@@ -56,7 +56,13 @@ def rwsam(
         p = weights((L.losses(w + delta * L.noise[0]) - losses).abs() / delta, lam, scale)
         g = pull(p)
     eps = rho * (unit(g) if normalised else g)
-    return Step(L.grad(w + eps), eps, g, info={"ess": 1 / p.square().sum()})
+    return Step(L.grad(w + eps), eps, g, info=spread(p))
+
+
+def spread(p: Tensor) -> dict[str, Tensor]:
+    """How unequal the weights are: effective sample size 1/sum p^2, the largest, the share of the largest tenth."""
+    tenth = max(1, round(len(p) / 10))
+    return {"ess": 1 / p.square().sum(), "p_max": p.max(), "p_top": p.topk(tenth).values.sum()}
 
 
 def weights(sharp: Tensor, lam: float, scale: str) -> Tensor:

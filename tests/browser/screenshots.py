@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.driver import full_shot, launch, served, settle
 
-PAGES = ("", "run", "sharpness", "rw_sam", "runs")
+PAGES = ("", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "runs")
 WIDTHS = {"wide": 1280, "phone": 390}
 
 

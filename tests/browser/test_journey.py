@@ -50,7 +50,7 @@ def test_a_cold_deep_link_shows_the_page_inside_its_frame(address: str, page: An
     page.goto(f"{address}/sharpness?study=0123456789ab")
     settle(page)
     assert page.get_by_role("heading", name="Sharpness over m").is_visible()
-    for name in ("Overview", "Run", "Sharpness", "RW-SAM", "Runs"):
+    for name in ("Overview", "Run", "Sharpness", "ρ × m", "Matched", "RW-SAM", "Noise", "Dynamics", "Runs"):
         assert page.get_by_role("link", name=name, exact=True).first.is_visible(), name
     assert page.get_by_text("There is no study “0123456789ab” in this store").is_visible()
     assert page.get_by_role("dialog").count() == 0
@@ -71,7 +71,7 @@ def test_from_the_click_to_the_figure_and_its_csv(address: str, page: Any, tmp_p
     means = frame[(frame["kind"] == "mean") & (frame["variant"] == "sam")].sort_values("m")
     lines = [t for t in traces if t["name"] == "m-SAM" and t["mode"] == "lines+markers"]
     quantities = list(dict.fromkeys(frame["quantity"]))
-    assert quantities == ["tr_H", "lam_max", "tr_V", "test_acc", "train_loss"]
+    assert quantities == ["tr_H", "lam_max", "tr_V", "test_acc", "gap_acc", "train_loss"]
     assert len(lines) == len(quantities)
     for quantity, line in zip(quantities, lines, strict=True):
         rows = means[means["quantity"] == quantity]

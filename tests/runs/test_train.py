@@ -193,10 +193,21 @@ def test_measurements_come_at_the_end_or_every_k_epochs() -> None:
 
 def test_every_measurement_has_its_error_budget_and_method() -> None:
     record = Recorder()
-    what = ("trace", "lam_max", "noise", "pyhessian")
+    what = ("trace", "lam_max", "noise", "pyhessian", "m_sharpness")
     train([replace(TINY, measures=Measures(what=what))], record)
     rows = {m.quantity: m for m in record.rows() if m.step == 6}
-    assert {"tr_H", "lam_max", "tr_V", "tr_V@8", "tr_V@64", "tr_H_pyhessian", "lam_max_pyhessian"} <= set(rows)
+    assert {
+        "tr_H",
+        "lam_max",
+        "tr_V",
+        "tr_V@8",
+        "tr_V@64",
+        "grad_sq",
+        "m_sharp@1",
+        "m_sharp@64",
+        "tr_H_pyhessian",
+        "lam_max_pyhessian",
+    } <= set(rows)
     for row in rows.values():
         assert row.method
         assert row.budget > 0

@@ -19,7 +19,7 @@ from sam_dash.results import study as studies
 from sam_dash.runs.store import Store
 from tests.synthetic import SWEEP, every, fill
 
-PAGES = ("overview", "run", "sharpness", "rw_sam", "runs")
+PAGES = ("overview", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "runs")
 ROOT = Path(__file__).parents[2]
 Visit = Callable[..., AppTest]
 
@@ -55,7 +55,7 @@ def test_the_sharpness_figure_is_the_frame_of_its_csv(store: Store, visit: Visit
     study = studies.from_store(store, fill(store, SWEEP))
     assert study is not None
     at = visit("sharpness", study=study.id)
-    frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), style.SHARPNESS)
+    frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), style.PANELS)
     shown = next(d.value for d in at.dataframe if "kind" in d.value)
     assert list(shown["y"]) == list(frame["y"])
     assert len(charts(at)) == 1
@@ -297,4 +297,4 @@ assert not bad, bad
 print("looked at", len({PAGES!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert "looked at 5" in done.stdout, done.stderr[-2000:]
+    assert f"looked at {len(PAGES)}" in done.stdout, done.stderr[-2000:]

@@ -1,0 +1,48 @@
+"""Noise: tr(V) at every m against its 1/m law, within and across batches, and the noise scale."""
+
+import streamlit as st
+
+from sam_dash.results import lines, noise_law, tables
+from sam_dash.ui import choices, controls, figure, links, pick, router, sections, states
+
+router.ensure_routed()
+st.title("Gradient noise", anchor=False)
+st.markdown(
+    "The theory's extra penalty is ρ/(2m) tr(*V*): the noise of a mean gradient over *m* samples should be "
+    "**tr(*V*)/*m***. Here it is measured at every *m* on the finished weights and put beside that law."
+)
+study = pick.study()
+if study is None:
+    states.empty()
+    st.stop()
+states.partial(study)
+if study.finals.empty:
+    states.nothing_finished(study)
+    st.stop()
+
+batch = study.spec.training.batch
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    finals, runs = controls.radius(study)
+    finals, runs = tables.without_swept(finals, runs, "lam")
+    interval = controls.interval()
+    chosen = choices.settings(finals, batch, study.spec.m)
+if not (finals["quantity"] == "tr_V").any():
+    wanted = {"Set up this study with gradient noise": links.extended(study, measures={"what": ("noise",)})}
+    links.missing("Gradient noise was not measured in this study", "tr(V) at every m costs three gradients.", wanted)
+    st.stop()
+if chosen.empty:
+    st.info("Nothing to plot with this choice: pick a setting.", icon=":material/filter_alt_off:")
+    st.stop()
+frame = noise_law.frame(chosen, batch, interval, study.spec.m)
+found = noise_law.findings(frame)
+figure.show(
+    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=figure.columns(2)),
+    frame,
+    noise_law.caption(study, frame, interval),
+    "tr(V) of means of m samples against tr(V)/m. " + " ".join(found),
+    f"noise-{study.id[:6]}",
+)
+st.header("What these runs say", anchor=False)
+st.markdown("\n".join(f"- {line}" for line in found))
+st.header("Noise scale", anchor=False)
+sections.noise_scale(study, finals, runs)

@@ -1,0 +1,151 @@
+"""Curves over training: the mean over seeds of each cell, over epochs, steps, seconds or gradient evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from sam_dash.results import captions, cells, lines, statistics, style, tables
+from sam_dash.results.study import Study
+from sam_dash.runs import cost
+from sam_dash.runs.spec import SpecError
+
+X = {
+    "Epoch": ("epoch", "epoch"),
+    "Step": ("step", "step"),
+    "Seconds": ("seconds", "seconds of the run × share of training done"),
+    "Gradient evaluations": ("gradients", "mini-batch gradient evaluations"),
+}
+POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
+FEW = 20  # points below which a curve is never smoothed: it would only lag behind
+
+
+def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
+    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
+    width = max(1, math.ceil(len(values) / points))
+    ends = np.arange(width, len(values) + width, width).clip(max=len(values))
+    starts = np.arange(0, len(values), width)
+    means = np.add.reduceat(values.astype(float), starts) / (ends - starts)
+    return pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": means})
+
+
+def ema(values: np.ndarray, beta: float) -> np.ndarray:
+    """Exponential moving average, debiased: v_t = beta v_(t-1) + (1 - beta) y_t, divided by 1 - beta^t."""
+    out, v = np.empty(len(values)), 0.0
+    for t, y in enumerate(values, 1):
+        v = beta * v + (1 - beta) * y
+        out[t - 1] = v / (1 - beta**t)
+    return out
+
+
+def costs(study: Study) -> pd.DataFrame:
+    """Per run: gradient evaluations and seconds of the whole training; nan where not known."""
+    rows = []
+    for spec in study.spec.runs():
+        try:
+            rows.append((spec.key, cost.gradients(spec)))
+        except SpecError:  # the user's .npz has been moved since
+            rows.append((spec.key, math.nan))
+    frame = pd.DataFrame(rows, columns=["run", "gradients"]).astype({"run": str})
+    return study.runs[["run", "seconds"]].merge(frame, on="run", how="left")
+
+
+def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str = "Epoch", beta: float = 0.0,
+          variants: Iterable[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:  # fmt: skip
+    """The frame of `lines.figure`: seed means with 95 % t-intervals, smoothed by `beta` with the raw mean behind."""
+    runs = study.runs if runs is None else runs
+    runs = runs[runs["status"] == "done"]
+    if variants is not None:
+        runs = runs[runs["variant"].isin(list(variants))]
+    wanted = list(quantities)
+    joined = curves[curves["quantity"].isin(wanted) & np.isfinite(curves["value"])].merge(
+        runs[["run", "seed", *cells.KEY]], on="run"
+    )
+    if joined.empty:
+        return pd.DataFrame(columns=[*lines.COLUMNS, *lines.LOOK, "quantity", "cell"])
+    clock = X[x][0]
+    if clock in ("seconds", "gradients"):
+        total = costs(study).set_index("run")[clock]
+        share = joined["epoch"] / study.spec.training.epochs
+        joined = joined.assign(x=joined["run"].map(total).astype(float) * share)
+    else:
+        joined = joined.assign(x=joined[clock].astype(float))
+    grouped = joined.groupby(["quantity", *cells.KEY, "step"], dropna=False, sort=False)
+    means = grouped.agg(x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count")).reset_index()
+    half = stats.t.ppf(0.975, (means["n"] - 1).clip(lower=1)) * means["sd"] / np.sqrt(means["n"])
+    means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    parts = []
+    groups = {
+        (str(q), cells.key_of(dict(zip(cells.KEY, key, strict=True)))): part
+        for (q, *key), part in means.groupby(["quantity", *cells.KEY], dropna=False, sort=False)
+    }
+    for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
+        part, of = groups[quantity, key], look[key]
+        part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
+        if beta > 0 and len(part) >= FEW:
+            parts.append(part.assign(kind="raw"))
+            part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)[[*lines.COLUMNS, "step", *cells.KEY, *lines.LOOK]]
+
+
+def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:
+    """The axes of the figure. Scale: Linear, Log, or Auto: log where the means span more than a factor of 20."""
+    panels = table.loc[table["kind"] == "mean"].groupby("panel")["y"].agg(["min", "max"])
+    percent = frozenset(q for q in panels.index if style.is_fraction(str(q)))
+    factor = {"Linear": math.inf, "Log": 0.0}.get(scale, 20.0)
+    wide = panels[(panels["min"] > 0) & (panels["max"] > factor * panels["min"])].index
+    return lines.Axes(X[x][1], x.lower(), logy=frozenset(wide) - percent, percent=percent)
+
+
+def titles(quantities: Iterable[str]) -> dict[str, str]:
+    """Panel titles, HTML."""
+    return {q: style.quantity(q).html for q in quantities}
+
+
+def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapping[str, int] | None = None) -> str:
+    """Over what, over how many seeds, smoothed or not, averaged over windows or not."""
+    parts = [f"Mean over {captions.seeds(table)}" + ("" if beta else "; bars and bands: 95 % t-interval over seeds")]
+    if beta:
+        parts[0] += (
+            f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves of "
+            f"fewer than {FEW} points: raw)"
+        )
+    wide = {style.quantity(q).name: w for q, w in (widths or {}).items() if w > 1}
+    parts.append("Measured on the clean weights; what is recorded at every step is drawn as it is")
+    if wide:
+        means = captions.listed(f"{name}: {w}" for name, w in wide.items())
+        parts[-1] = f"Recorded at every step and drawn as means over windows of steps ({means})"
+    if x in ("Seconds", "Gradient evaluations"):
+        parts.append("The axis is the run's total times the share of its training; measurements count as training time"
+                     if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
+    return ". ".join(parts) + f". {captions.setting(study.spec)}. {captions.excluded(study)}"
+
+
+def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs: pd.DataFrame) -> list[str]:
+    """Which line ends lowest and which highest in each quantity, compared seed by seed."""
+    runs = runs[runs["status"] == "done"]
+    if runs.empty:
+        return []
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    out = []
+    for q in quantities:
+        of = curves[(curves["quantity"] == q) & np.isfinite(curves["value"])]
+        last = of.sort_values("step").groupby("run").tail(1)[["run", "value"]].merge(runs, on="run")
+        ends: dict[str, dict[int, float]] = {}
+        for r in tables.records(last):
+            ends.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r["value"]
+        if len(ends) > 1:
+            out.append(statistics.extremes(ends, f"{style.quantity(q).name} ends", partial(style.show, q)))
+    return out
+
+
+def times(curves: pd.DataFrame) -> pd.Series[int]:
+    """At how many steps each quantity was recorded."""
+    return curves.groupby("quantity")["step"].nunique()

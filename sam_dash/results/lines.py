@@ -1,0 +1,161 @@
+"""Panels with one line a cell over any x: means with intervals, seed dots, raw lines behind, reference curves.
+
+The frame, which is also the CSV, has the columns panel, line, colour, dash, marker, x, kind, y, and where there is one
+low, high, n, seed. `kind`: mean | seed | raw (faint, behind a smoothed mean) | reference (a formula; its column `of`
+says of which line).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from sam_dash.results import style
+
+COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
+LOOK = ["colour", "dash", "marker"]
+MANY = 24  # points of a line from which on it has no markers, and a band instead of bars
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the axes are: `x` its title (HTML), `log2` for a ladder of m, `logy` the panels on a log scale."""
+
+    x: str
+    symbol: str = "x"
+    log2: bool = False
+    logy: frozenset[str] = frozenset()
+    percent: frozenset[str] = frozenset()
+    one: str = ""  # panel with a line at y = 1
+
+
+def _of_panels(frame: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(frame["panel"]))
+
+
+def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3) -> go.Figure:
+    """One panel each value of `panel`; one legend."""
+    panels = _of_panels(frame)
+    columns = max(1, min(columns, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    fig = make_subplots(
+        rows, columns, horizontal_spacing={1: 0.1, 2: 0.09}.get(columns, 0.06),
+        vertical_spacing=0.42 / rows if rows > 1 else 0, subplot_titles=[titles.get(p, p) for p in panels],
+    )  # fmt: skip
+    lines = list(dict.fromkeys(frame["line"]))
+    seen: set[str] = set()
+    for i, panel in enumerate(panels):
+        at = {"row": i // columns + 1, "col": i % columns + 1}
+        of = frame[frame["panel"] == panel]
+        for k, line in enumerate(lines):
+            part = of[of["line"] == line]
+            if part.empty:
+                continue
+            still = (of["kind"] == "reference").any()  # moved aside, a line would miss its formula
+            for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
+                shown = trace.showlegend and line not in seen
+                trace.showlegend = shown
+                seen |= {line} if shown else set()
+                fig.add_trace(trace, **at)
+        _style_axes(fig, of, axes, panel, at)
+    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / 150)
+    _layout(fig, rows, legend_rows)
+    return fig
+
+
+def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float) -> Iterable[go.Scatter]:
+    look = part.iloc[0]
+    common: dict[str, Any] = {"name": line, "legendgroup": line}
+    number = ".1%" if panel in axes.percent else ".4~g"
+    formulas = part[part["kind"] == "reference"].sort_values("x")
+    for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
+        yield go.Scatter(
+            x=reference["x"], y=reference["y"], mode="lines", showlegend=True, **common,
+            line={"color": look["colour"], "width": 1.5, "dash": look["dash"]},
+            hovertemplate=f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
+            "<extra></extra>",
+        )  # fmt: skip
+    raw = part[part["kind"] == "raw"].sort_values("x")
+    if len(raw):
+        yield go.Scatter(
+            x=raw["x"], y=raw["y"], mode="lines", showlegend=False, opacity=0.3, hoverinfo="skip", **common,
+            line={"color": look["colour"], "width": 1},
+        )  # fmt: skip
+    mean = part[part["kind"] == "mean"].sort_values("x")
+    if panel in axes.logy:  # an interval that reaches below 0 goes to the bottom of the axis
+        mean = mean.assign(low=mean["low"].where(~(mean["low"] <= 0), mean["y"].min() / 10))
+    many = len(mean) > MANY
+    if many and mean["low"].notna().any():
+        band = mean.dropna(subset=["low", "high"])
+        yield go.Scatter(
+            x=pd.concat([band["x"], band["x"][::-1]]), y=pd.concat([band["high"], band["low"][::-1]]), fill="toself",
+            fillcolor=_alpha(look["colour"], 0.12), line={"width": 0}, mode="lines", hoverinfo="skip",
+            showlegend=False, **common,
+        )  # fmt: skip
+    moved = 2**shift if axes.log2 else 1.0
+    seeds = part[part["kind"] == "seed"]
+    if len(seeds):
+        yield go.Scatter(
+            x=seeds["x"] * moved * (2**0.06 if axes.log2 else 1), y=seeds["y"], mode="markers", showlegend=False,
+            marker={"color": look["colour"], "size": 4, "opacity": 0.6}, customdata=seeds[["seed", "x"]].to_numpy(),
+            hovertemplate=f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
+            f"%{{y:{number}}}<extra></extra>", **common,
+        )  # fmt: skip
+    if mean.empty:
+        return
+    bars = {
+        "type": "data", "symmetric": False, "array": mean["high"] - mean["y"], "arrayminus": mean["y"] - mean["low"],
+        "color": look["colour"], "thickness": 1.4, "width": 4,
+    }  # fmt: skip
+    yield go.Scatter(
+        x=mean["x"] * moved, y=mean["y"], mode="lines" if many else "lines+markers", showlegend=True,
+        line={"color": look["colour"], "dash": look["dash"], "width": 2},
+        marker={"color": look["colour"], "size": 7, "symbol": look["marker"]}, error_y=None if many else bars,
+        customdata=mean[["low", "high", "n", "x"]].to_numpy(), **common,
+        hovertemplate=f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
+        f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
+    )  # fmt: skip
+
+
+def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: dict[str, int]) -> None:
+    common = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 4, "title_standoff": 6}
+    fig.update_xaxes(title_text=axes.x, **common, **at)
+    if axes.log2:
+        ticks = sorted({float(t) for t in of["x"]})
+        span = [math.log10(ticks[0] / 2**0.5), math.log10(ticks[-1] * 2**0.5)]
+        text = [f"{t:g}" for t in ticks]
+        fig.update_xaxes(type="log", tickvals=ticks, ticktext=text, tickangle=0, range=span, **at)
+    fig.update_yaxes(nticks=6, zeroline=False, tickformat=".0%" if panel in axes.percent else None, **at)
+    if panel in axes.logy and of["y"].min() > 0:
+        values = of["y"]
+        decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+        steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+        text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
+        span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
+        fig.update_yaxes(type="log", tickvals=steps, ticktext=text, range=span, **at)
+    if panel == axes.one:
+        fig.add_hline(y=1, line={"color": style.GREY, "dash": "dot", "width": 1}, **at)
+
+
+def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
+    top = 52 + 22 * legend_rows
+    fig.update_layout(
+        height=270 * rows + top + 31, margin={"l": 50, "r": 10, "t": top, "b": 52}, hovermode="closest",
+        font={"size": 12},
+        legend={
+            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
+        },
+    )  # fmt: skip
+    fig.update_annotations(font={"size": 14}, yshift=4)
+
+
+def _alpha(colour: str, alpha: float) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{alpha})"

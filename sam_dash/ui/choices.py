@@ -1,0 +1,143 @@
+"""More controls, of the analysis pages: over what, of what, at what. Every one has a key and is in the URL."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import cells, dynamics, matched, style, tables
+from sam_dash.results.study import Study
+from sam_dash.runs.spec import divisors
+from sam_dash.ui import pool
+
+
+def names(quantities: list[str]) -> list[str]:
+    """Their plain names."""
+    return [style.quantity(q).name for q in quantities]
+
+
+def over_time(study: Study) -> list[str]:
+    """Which curves to draw."""
+    have = [q for q in dict.fromkeys(study.finals["quantity"]) if "@" not in q and not q.startswith("gap_")]
+    usual = ("test_acc", "train_loss", "tr_H", "tr_V")
+    options = {style.quantity(q).name: q for q in [*usual, *have] if q in have}
+    chosen = st.multiselect(
+        "Curves", list(options), default=[n for n, q in options.items() if q in usual], key="curves",
+        bind="query-params", placeholder="Choose a quantity", help="One panel a quantity, in this order.",
+    )  # fmt: skip
+    return [options[n] for n in chosen if n in options]
+
+
+def clock() -> str:
+    """What the horizontal axis counts."""
+    chosen = st.selectbox(
+        "Over", list(dynamics.X), key="clock", bind="query-params", width=190,
+        help="Methods differ in what a step costs: n-SAM takes a full-data gradient at each.",
+    )  # fmt: skip
+    return chosen or "Epoch"
+
+
+def scale() -> str:
+    """Of the vertical axes: Auto, Linear or Log."""
+    chosen = st.segmented_control(
+        "Scale", ["Auto", "Linear", "Log"], default="Auto", required=True, key="scale", bind="query-params",
+        help="Of everything but accuracies. Auto: logarithmic where values span more than a factor of 20.",
+    )  # fmt: skip
+    return chosen or "Auto"
+
+
+def smoothing() -> float:
+    """The beta of the moving average; 0 is raw."""
+    return float(
+        st.slider(
+            "Smoothing β",
+            0.0,
+            0.95,
+            0.0,
+            0.05,
+            key="ema",
+            bind="query-params",
+            width=150,
+            help="Debiased exponential moving average of the seed mean; 0: raw. The raw line stays behind it.",
+        )
+    )
+
+
+def one_lambda(study: Study, runs: pd.DataFrame) -> pd.DataFrame | None:
+    """The runs at one λ of those swept over it (others all stay); None where there is nothing to choose."""
+    values = study.values("lam")
+    if len(values) < 2:
+        return None
+    options = [f"{v:g}" for v in values]
+    chosen = st.selectbox(
+        "λ", options, index=min(1, len(options) - 1), key="at_lam", bind="query-params", width=110,
+        help="Of RW-SAM, one at a time; the page RW-SAM compares them.",
+    )  # fmt: skip
+    return tables.select(runs, {"lam": next((v for v in values if f"{v:g}" == chosen), values[0])})
+
+
+def scope(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
+    """The study's own runs, or all of its problem in the store; whether it is all."""
+    everything = st.toggle(
+        "All runs of this problem", key="pool", bind="query-params",
+        help="Adds the runs of the store's other studies with the same data, network and training.",
+    )  # fmt: skip
+    return (*pool.of(study), True) if everything else (study.finals, study.runs, False)
+
+
+def swept_variant(finals: pd.DataFrame) -> str:
+    """Which of the variants swept over m; "" where there is none."""
+    have = {style.title(v): v for v in dict.fromkeys(finals["variant"]) if cells.swept(v)}
+    if len(have) < 2:
+        return next(iter(have.values()), "")
+    return have.get(st.selectbox("Variant", list(have), key="map_variant", bind="query-params", width=120) or "", "")
+
+
+def one_quantity(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "quantity") -> str | None:
+    """One quantity, the usual ones first; None where nothing was measured."""
+    have = set(finals["quantity"])
+    options = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
+    if not options:
+        return None
+    chosen = st.selectbox("Quantity", list(options), key=key, bind="query-params", width=200)
+    return options.get(chosen or "", next(iter(options.values())))
+
+
+def ladder(study: Study) -> tuple[int, ...]:
+    """A few m to sweep over, from B down."""
+    return tuple(divisors(study.spec.training.batch)[::2])
+
+
+def matched_in() -> str:
+    """What methods are matched in: a key of `matched.TITLES`."""
+    chosen = st.segmented_control(
+        "Against", list(matched.X), default="Train loss", required=True, key="against", bind="query-params",
+        help="Train loss: fitted equally well. Gradient evaluations and seconds: cost the same.",
+    )  # fmt: skip
+    return matched.X[chosen or "Train loss"]
+
+
+def sharpness_of(finals: pd.DataFrame) -> str | None:
+    """Which measure of sharpness or noise to correlate with accuracy."""
+    have = set(finals["quantity"])
+    sizes = sorted((q for q in have if q.startswith("m_sharp@")), key=lambda q: int(q.partition("@")[2]))
+    options = {style.quantity(q).name: q for q in ("tr_H", "lam_max", "tr_V", *sizes) if q in have}
+    if not options:
+        return None
+    chosen = st.selectbox("Sharpness", list(options), key="sharpness", bind="query-params", width=220)
+    return options.get(chosen or "", next(iter(options.values())))
+
+
+def settings(finals: pd.DataFrame, batch: int, sizes: tuple[int, ...]) -> pd.DataFrame:
+    """The final values of the settings chosen; three of them at first, as each has lines of its own."""
+    look = cells.looks(finals, batch, sizes)
+    keys = {r["line"]: cells.key_of(r) for r in tables.records(look)}
+    usual = [n for n in keys if n == style.title("sgd")] + [n for n in keys if keys[n][0] == "sam"][
+        :: max(1, len(sizes) - 1)
+    ]
+    chosen = st.multiselect(
+        "Settings", list(keys), default=usual[:3] or list(keys)[:1], key="settings", bind="query-params",
+        placeholder="Choose a setting",
+    )  # fmt: skip
+    wanted = {keys[n] for n in chosen if n in keys}
+    return finals[[cells.key_of(r) in wanted for r in tables.records(finals)]]

@@ -1,0 +1,58 @@
+"""All runs of one problem in the store, whichever study they came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from sam_dash.results.cells import KEY
+from sam_dash.results.study import Study
+from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
+from sam_dash.ui import backend
+
+
+def of(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Final values and runs of the study and of every other study with the same problem and training, each run once."""
+    finals, runs = [study.finals], [study.runs]
+    for sweep in backend.store().sweeps():
+        try:
+            spec: SweepSpec = from_dict(SweepSpec, sweep["spec"])
+        except SpecError:  # of another version
+            continue
+        if sweep["id"] == study.id or (spec.problem, spec.training) != (study.spec.problem, study.spec.training):
+            continue
+        other = backend.load(sweep)
+        if other is not None and len(other.finals):
+            finals.append(other.finals)
+            runs.append(other.runs)
+    return merged(pd.concat(finals, ignore_index=True), pd.concat(runs, ignore_index=True))
+
+
+def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
+    """Finished SGD runs of the same problem and training but fewer epochs: epochs, seed, train_loss, the quantity."""
+    parts = []
+    for sweep in backend.store().sweeps():
+        try:
+            spec: SweepSpec = from_dict(SweepSpec, sweep["spec"])
+        except SpecError:
+            continue
+        mine = study.spec.training
+        same = spec.problem == study.spec.problem and replace(spec.training, epochs=mine.epochs) == mine
+        other = backend.load(sweep) if same and spec.training.epochs < mine.epochs else None
+        if other is not None:
+            of = other.finals[(other.finals["variant"] == "sgd")]
+            wide = of.pivot_table(index=["run", "seed"], columns="quantity", values="value").reset_index()
+            parts.append(wide.assign(epochs=spec.training.epochs))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["epochs"])
+    table = table.reindex(columns=["epochs", "seed", "train_loss", *({quantity} - {"train_loss"})])
+    return table.dropna().drop_duplicates(["epochs", "seed"])
+
+
+def merged(finals: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs that differ only in what was measured are the same training: one of them, with all that was measured."""
+    cell = [*KEY, "seed"]
+    first = runs.assign(_late=runs["status"] != "done").sort_values("_late", kind="stable").drop_duplicates(cell)
+    names = first[[*cell, "run"]].rename(columns={"run": "_run"})
+    values = finals.drop_duplicates([*cell, "quantity"]).merge(names, on=cell)
+    return values.assign(run=values["_run"]).drop(columns="_run"), first.drop(columns="_late").reset_index(drop=True)

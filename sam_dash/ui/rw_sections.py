@@ -1,0 +1,149 @@
+"""Parts of the RW-SAM page: equal length, equivalent m, the modes, the weights over training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style
+from sam_dash.results.study import Study
+from sam_dash.ui import figure, links, pool, trajectory
+
+WEIGHTS = ("ess", "p_max", "p_top")
+MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
+
+
+def equal(study: Study, finals: pd.DataFrame, quantity: str) -> None:
+    """RW-SAM beside plain SAM at the same mean length of the perturbation, from all runs of the problem."""
+    st.markdown(
+        "A longer perturbation flattens by itself. Plain SAM at *m* = B has ‖ε‖ = ρ; here it is taken at RW-SAM's own "
+        "mean ‖ε‖ (an equal ρ, or between two ρ, linear in log ‖ε‖), seed by seed, from all runs of this problem."
+    )
+    pooled, runs = pool.of(study)
+    batch = study.spec.training.batch
+    rw = equal_length.per_run(finals, quantity)
+    kept = collapse.without(pooled, collapse.runs(pooled, runs, study.spec))
+    found = equal_length.compare(rw, equal_length.per_run(kept, quantity), quantity, batch)
+    if not found:
+        st.caption("Every RW-SAM run here has λ = 0, which is SAM.")
+        return
+    table = equal_length.shown(found, quantity)
+    st.dataframe(table, hide_index=True, alt=f"RW-SAM beside SAM at equal length. {_told(table)}")
+    download(table, f"equal-length-{quantity}-{study.id[:6]}")
+    missing = equal_length.lengths_missing(found)
+    if missing:
+        seeds = tuple(sorted({int(s) for s in study.finals["seed"]}))
+        sweep = replace(study.spec, variants=("sam",), m=(batch,), knobs={"rho": missing}, seeds=seeds)
+        links.missing(
+            "Some lengths have no SAM run on both sides",
+            "These ρ bracket them; when those runs are done, the table above fills in by itself.",
+            {f"Set up SAM at ρ = {captions.listed(f'{v:g}' for v in missing)}": sweep},
+        )
+
+
+def _told(table: pd.DataFrame) -> str:
+    counted = table["Reading"].value_counts()
+    return captions.listed(f"{n} × {told}" for told, n in counted.items()) + "."
+
+
+def equivalent(study: Study, finals: pd.DataFrame, quantity: str) -> None:
+    """The m at which m-SAM has RW-SAM's value, at the same rho."""
+    batch = study.spec.training.batch
+    pooled, _ = pool.of(study)
+    rho = set(finals["rho"].dropna())
+    sam = pooled[(pooled["variant"] == "sam") & pooled["rho"].isin(rho)]
+    sizes = sorted(sam["m"].dropna().unique())
+    if len(sizes) < 2:
+        sweep = links.extended(study, variants=("sam", "rwsam"), m=tuple(2**k for k in range(7) if batch % 2**k == 0))
+        links.missing("No m-SAM curve to read it off", "An equivalent m wants SAM at several m.", {"Add them": sweep})
+        return
+    rw, curve = (equal_length.per_run(f, quantity) for f in (finals, sam))
+    found = equal_length.equivalent(rw, curve, quantity, batch)
+    table = equal_length.equivalents_shown(found, quantity, sizes)
+    st.dataframe(table, hide_index=True, alt="The m of m-SAM that gives what RW-SAM gives")
+    st.caption(
+        "Each seed's own m-SAM curve at this ρ, inverted at that seed's RW-SAM value, linear in log₂ m; the interval "
+        "is over seeds, of log₂ m. An m is given only if no seed is outside the curve's range; the m of a seed whose "
+        "curve passes the value more than once is not defined and not counted. RW-SAM's perturbation may be of another "
+        "length: read it beside the table above."
+    )
+    download(table, f"equivalent-m-{quantity}-{study.id[:6]}")
+
+
+def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
+    """Exact norms against one probe, standardised against raw, free length against normalised, paired."""
+    absent: dict[str, tuple[Any, ...]] = {}
+    for knob, base, other in MODES:
+        table = equal_length.modes(finals, quantities, knob, base, other)
+        title = {"norms": "One-probe or exact norms", "scale": "Raw or standardised norms"}.get(
+            knob, "Normalised or not"
+        )
+        if table.empty:
+            absent[knob] = (base, other)
+            continue
+        st.markdown(f"**{title}**")
+        st.dataframe(table, hide_index=True, alt=f"{title}: paired differences")
+    if absent:
+        names = {"norms": "exact norms", "scale": "standardised norms", "normalised": "no normalisation"}
+        what = captions.listed(names[k] for k in absent)
+        sweep = links.extended(study, variants=("rwsam",), m=(), knobs=absent)
+        sweep = replace(sweep, knobs={k: v for k, v in sweep.knobs.items()})
+        links.missing(f"Not in this study: {what}", "Each is a mode of RW-SAM with everything else as it is here.",
+                      {f"Set up RW-SAM with {what}": sweep})  # fmt: skip
+
+
+def weights(study: Study, runs: pd.DataFrame) -> None:
+    """How unequal the weights are, over the epochs."""
+    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done")]
+    epochs = study.spec.training.epochs
+    curves = trajectory.curves(study, WEIGHTS, epochs)
+    drawn = [q for q in WEIGHTS if (curves["quantity"] == q).any()]
+    frame = dynamics.frame(study, curves, drawn, runs=rw)
+    if frame.empty:
+        st.caption("The weights were not recorded in this study.")
+        return
+    found = _unequal(study, curves, rw)
+    batch = study.spec.training.batch
+    titles = {
+        "ess": f"Effective sample size 1/Σ<i>p</i>² (of B = {batch})", "p_max": "Largest weight",
+        "p_top": "Weight of the top tenth",
+    }  # fmt: skip
+    axes = lines.Axes("epoch", "epoch", percent=frozenset(("p_max", "p_top")))
+    figure.show(
+        lines.figure(frame, axes, titles, columns=figure.columns(len(drawn))), frame,
+        f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
+        f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
+        f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn, epochs))}",
+        "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}",
+    )  # fmt: skip
+    st.markdown("\n".join(f"- {line}" for line in found))
+    if "p_top" not in drawn:
+        st.caption("Runs made before the weights' shares were recorded have the effective sample size only.")
+
+
+def _unequal(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """Effective sample size at the start and over the last tenth of the training, per setting."""
+    of = curves[curves["quantity"] == "ess"].merge(runs, on="run", suffixes=("", "_run"))
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
+    out = []
+    for key, part in of.groupby(cells.KEY, dropna=False, sort=False):
+        row = cells.key_of(dict(zip(cells.KEY, key, strict=True)))
+        first = statistics.mean(part.sort_values("step").groupby("run")["value"].first())
+        late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
+        last = statistics.mean(late.groupby("run")["value"].mean())
+        number = partial(style.number, digits=3)
+        out.append(
+            f"{look[row]['line']}: effective sample size {number(first.mean)} in the first epoch, "
+            f"{number(last.mean)} over the last tenth of the training (n = {last.n})."
+        )
+    return out
+
+
+def download(table: pd.DataFrame, name: str) -> None:
+    """The table as CSV."""
+    st.download_button("CSV", figure.csv(table), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",
+                       icon=":material/download:")  # fmt: skip

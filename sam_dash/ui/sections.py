@@ -1,0 +1,135 @@
+"""Parts of pages: m-sharpness at any m, and what is said about collapsed settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results import captions, collapse, lines, matched, matched_figure, noise_law, simpson, statistics, style
+from sam_dash.results import m_eval as sharp
+from sam_dash.results.cells import looks
+from sam_dash.results.study import Study
+from sam_dash.ui import figure, links, pool
+
+
+def at_this_rho(finals: pd.DataFrame) -> str:
+    """For example " at this ρ = 0.1"."""
+    values = sorted(finals["rho"].dropna().unique())
+    return f" at this ρ = {captions.listed(style.number(v) for v in values)}" if values else ""
+
+
+def collapsed_note(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
+    """Name the collapsed settings, and the rule."""
+    if not gone:
+        return
+    names = list(looks(runs[runs["run"].isin(gone)], batch)["line"])
+    st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
+               icon=":material/trending_down:")  # fmt: skip
+
+
+def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
+    """The panel of m-sharpness at every m_eval, or how to get it."""
+    st.markdown(
+        "Two different *m*: the one the optimiser used, **m_train** (the lines), and the one a finished network is "
+        "measured with, **m_eval** (the axis)."
+    )
+    if frame.empty:
+        wanted = links.extended(study, measures={"what": ("m_sharpness",)})
+        links.missing(
+            "m-sharpness was not measured in this study",
+            "It is the mean rise of a micro-batch's loss after one ascent step, at every m that divides B. The "
+            "runs are trained anew with it (a measurement is part of what a run is).",
+            {"Set up this study with m-sharpness": wanted},
+        )
+        return
+    found = sharp.findings(frame)
+    figure.show(
+        lines.figure(frame, sharp.AXES, {"m_sharp": "<i>m</i>-sharpness of the final weights"}, columns=1), frame,
+        sharp.caption(study, frame, interval), "m-sharpness over the m of the measurement. " + " ".join(found),
+        f"m-sharpness-{study.id[:6]}",
+    )  # fmt: skip
+    st.markdown("\n".join(f"- {line}" for line in found))
+
+
+def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
+    """Why there is no early-stopped SGD to compare with, and what to run."""
+    name, spec = style.quantity(y).name, study.spec
+    if "sgd" not in set(finals["variant"]):
+        sweep = links.extended(study, variants=("sgd", *spec.variants))
+        links.missing("This study has no SGD", "SGD's own trajectory is the baseline.", {"Add SGD to it": sweep})
+        return
+    if y in ("gap_acc", "gap_loss") or "@" in y:
+        st.caption(f"{name} has no trajectory of its own: choose another quantity.")
+        return
+    every = max(1, spec.training.epochs // 16)
+    sweep = links.extended(study, measures={"every": every})
+    links.missing(
+        f"{name} was measured at the end of training only", "SGD stopped early needs it along the way.",
+        {f"Set up this study, measured every {every} epochs": sweep},
+    )  # fmt: skip
+
+
+def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
+    """SGD runs of fewer epochs in the store, which end with their learning rate at 0; or a link that starts them."""
+    known = pool.shorter_sgd(study, y)
+    if known.empty:
+        few = max(1, round(study.spec.training.epochs / 8))
+        training = replace(study.spec.training, epochs=few)
+        seeds = tuple(sorted({int(s) for s in table["seed"]}))
+        links.run(
+            f"Set up SGD of {few} epochs, annealed",
+            replace(study.spec, variants=("sgd",), m=(), knobs={}, training=training, seeds=seeds, preset=""),
+        )
+        return
+    show = partial(style.show, y)
+    rows = []
+    for epochs, of in known.groupby("epochs"):
+        mean, loss = statistics.mean(of[y]), statistics.mean(of["train_loss"])
+        ends = f"{show(mean.low)} … {show(mean.high)}" if mean.n > 1 else "–"
+        rows.append(
+            {"SGD of": f"{epochs} epochs", style.quantity(y).name: show(mean.mean), "95 % t-interval": ends,
+             "Train loss": style.number(loss.mean), "Seeds": mean.n}
+        )  # fmt: skip
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="SGD of fewer epochs, annealed, from the store")
+
+
+def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
+    """The scatter of sharpness and accuracy, and the correlations at each level."""
+    found = simpson.correlations(table, x)
+    frame = matched.scatter(study, table, x)
+    text = simpson.reading(found, x)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure.show(
+            matched_figure.figure(frame, x, "test_acc"), frame.drop(columns=["colour", "marker"]),
+            f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
+            f"{captions.setting(study.spec)}.",
+            f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
+        )  # fmt: skip
+    with right:
+        st.dataframe(simpson.shown(found), hide_index=True, alt=f"Correlations pooled and within. {text}")
+        st.markdown(text)
+        st.caption(
+            "Intervals by Fisher's z take runs for independent; runs that share a seed are not quite. Within settings: "
+            "deviations from each setting's mean, so that only seeds differ. Collapsed settings are left out."
+        )
+
+
+def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
+    """The table of noise scales, or how to get it."""
+    rows = noise_law.scales(finals)
+    if rows.empty:
+        links.missing(
+            "‖G‖² is not in this study", "Studies made before it was measured lack it; newer runs have it.",
+            {"Set up this study again with m-sharpness": links.extended(study, measures={"what": ("m_sharpness",)})},
+        )  # fmt: skip
+        return
+    table = noise_law.scale_table(rows, runs, study.spec.training.batch)
+    st.dataframe(table, hide_index=True, alt="Noise scale of every setting with its interval")
+    st.caption(noise_law.SCALE_NOTE)
+    name = f"noise-scale-{study.id[:6]}.csv"
+    st.download_button("CSV", figure.csv(rows), name, "text/csv", key="csv_scale", on_click="ignore",
+                       icon=":material/download:")  # fmt: skip

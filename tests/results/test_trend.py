@@ -1,0 +1,90 @@
+"""Trend statistics against scipy, gaps and collapse by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from sam_dash.results import collapse, derived, tables, trend
+from tests.results import frames
+
+RISING = {0: {1.0: 1.0, 4.0: 2.0, 16.0: 3.0}, 1: {1.0: 1.5, 4.0: 2.5, 16.0: 9.0}, 2: {1.0: 0.0, 4.0: 5.0, 16.0: 4.0}}
+
+
+def test_pages_test_is_scipys_in_the_better_direction_twice() -> None:
+    found = trend.trend(RISING)
+    table = np.array([[row[m] for m in (1, 4, 16)] for row in RISING.values()])
+    assert found.page == stats.page_trend_test(table).statistic
+    assert found.page_p == pytest.approx(2 * stats.page_trend_test(table).pvalue)
+    falling = trend.trend({s: {m: -y for m, y in row.items()} for s, row in RISING.items()})
+    assert falling.page_p == pytest.approx(found.page_p)
+    assert falling.page < found.page
+
+
+def test_spearman_is_scipys_over_all_runs() -> None:
+    found = trend.trend(RISING)
+    pairs = [(m, y) for row in RISING.values() for m, y in row.items()]
+    truth = stats.spearmanr(*zip(*pairs, strict=True))
+    assert (found.spearman, found.spearman_p) == pytest.approx((truth.statistic, truth.pvalue))
+    assert (found.n, found.levels, found.runs) == (3, 3, 9)
+
+
+def test_a_seed_with_a_hole_is_not_pages_and_two_m_are_no_trend() -> None:
+    holed = RISING | {3: {1.0: 1.0, 4.0: float("nan"), 16.0: 2.0}}
+    assert trend.trend(holed).page == trend.trend(RISING).page
+    two = trend.trend({s: {m: row[m] for m in (1.0, 4.0)} for s, row in RISING.items()})
+    assert math.isnan(two.page_p)
+    assert two.levels == 2
+
+
+def test_the_table_says_dash_where_there_is_no_p() -> None:
+    table = trend.table(trend.trends(frames.study().finals, ("tr_H",)))
+    assert list(table["p (Page, two-sided)"]) == ["–"]
+    assert list(table["Variant"]) == ["m-SAM"]
+    assert trend.p_value(1e-9) == "< 0.001"
+
+
+def test_gaps_are_differences_run_by_run() -> None:
+    rows = [("a", "train_acc", 0.9), ("a", "test_acc", 0.7), ("a", "train_loss", 0.5), ("a", "test_loss", 1.25)]
+    rows += [("b", "train_acc", 0.8)]
+    finals = pd.DataFrame(rows, columns=["run", "quantity", "value"]).assign(stderr=0.0, method="exact")
+    found = derived.with_gaps(finals)
+    gaps = found[found["quantity"].isin(derived.GAPS)]
+    assert dict(zip(gaps["quantity"], gaps["value"], strict=True)) == pytest.approx({"gap_acc": 0.2, "gap_loss": 0.75})
+    assert set(gaps["run"]) == {"a"}
+    assert len(found) == len(finals) + 2
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "diverged", "expected"),
+    [
+        ([0.10, 0.11, 0.09], 0, True),  # chance
+        ([0.16, 0.08, 0.19], 0, True),  # two classes learnt by some seeds; the interval reaches 1/10
+        ([0.70, 0.90], 0, False),  # two seeds: a wide interval that reaches 1/10 is no collapse
+        ([0.12], 0, True),  # one seed inside the interval of guessing
+        ([0.13], 0, False),
+        ([0.8], 1, True),
+        ([0.8, 0.8], 1, False),
+        ([], 0, False),
+        ([], 2, True),
+    ],
+)
+def test_a_collapsed_cell_is_told_from_a_bad_one(accuracies: list[float], diverged: int, expected: bool) -> None:
+    guess = collapse.chance(frames.SWEEP)
+    assert guess is not None
+    assert guess.high == pytest.approx(0.1 + 1.96 * math.sqrt(0.09 / 797))
+    assert collapse.is_collapsed(accuracies, diverged, guess) is expected
+
+
+def test_the_runs_of_a_collapsed_cell_leave_the_trend() -> None:
+    study = frames.study()
+    finals = study.finals.copy()
+    finals.loc[(finals["quantity"] == "test_acc") & (finals["m"] == 1), "value"] = 0.1
+    gone = collapse.runs(finals, study.runs, study.spec)
+    assert gone == set(study.runs.loc[study.runs["m"] == 1, "run"])
+    assert set(collapse.without(finals, gone)["m"].dropna()) == {4.0}
+    assert tables.slopes(collapse.without(finals, gone), ("tr_H",)).empty

@@ -1,0 +1,256 @@
+"""The analysis pages through app.py: figures equal their CSV, links fill the Run form, controls come from the URL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sam_dash.results import dynamics, style
+from sam_dash.results import study as studies
+from sam_dash.runs import presets
+from sam_dash.runs.spec import Measures, RunSpec
+from sam_dash.runs.store import Store
+from sam_dash.ui import links, pool
+from tests import synthetic
+from tests.synthetic import SWEEP, every, fill
+from tests.ui.test_pages import charts, words
+
+Visit = Callable[..., AppTest]
+NEW = ("rho_m", "matched", "noise", "dynamics")
+RHOS = replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1, 0.2, 0.4)})
+
+
+def shown(at: AppTest, column: str) -> Any:
+    return next(d.value for d in at.dataframe if column in d.value)
+
+
+@pytest.fixture
+def richer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented runs also have what only some studies measure."""
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        found = plain(run, share)
+        found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {"grad_sq": 0.5 - run.seed}
+        return found | {f"m_sharp@{m}": 0.01 * found["tr_H"] / m for m in (1, 2, 4, 8)}
+
+    monkeypatch.setattr(synthetic, "values", values)
+
+
+@pytest.mark.parametrize("page", NEW)
+@pytest.mark.parametrize("fate", ["failed", "diverged", "stopped"])
+def test_where_nothing_finished_there_is_a_reason_and_no_figure(
+    store: Store, visit: Visit, page: str, fate: str
+) -> None:
+    at = visit(page, study=fill(store, SWEEP, every(SWEEP, fate)))
+    assert "No run of this study finished" in at.error[0].value
+    assert not charts(at)
+
+
+@pytest.mark.parametrize("page", NEW)
+def test_a_partial_study_is_drawn_and_said_to_be_one(store: Store, visit: Visit, page: str) -> None:
+    runs = RHOS.runs()
+    at = visit(page, study=fill(store, RHOS, {runs[0].key: "failed", runs[-1].key: "queued"}))
+    assert "runs finished; 1 queued and 1 failed" in at.info[0].value
+    assert charts(at)
+
+
+@pytest.mark.parametrize("page", NEW)
+def test_a_stale_link_is_answered(store: Store, visit: Visit, page: str) -> None:
+    fill(store, RHOS)
+    assert "There is no study" in visit(page, study="../x").warning[0].value
+
+
+@pytest.mark.parametrize("page", [*NEW, "sharpness", "rw_sam"])
+def test_one_seed_and_bad_controls_do_no_harm(store: Store, visit: Visit, page: str) -> None:
+    study = fill(store, replace(SWEEP, seeds=(0,)))
+    at = visit(page, study=study, interval="x", quantity="y", clock="z", ema="7", scale="q", against="w", settings="v")
+    assert not at.error
+
+
+def test_m_train_and_m_eval_have_a_panel(richer: None, store: Store, visit: Visit) -> None:
+    at = visit("sharpness", study=fill(store, SWEEP))
+    text = words(at)
+    assert len(charts(at)) == 2
+    assert "Measured at m = 1, the m-sharpness is lowest for m-SAM, m = 1" in text
+    assert "One ascent step of ρ = 0.05 per disjoint micro-batch" in text
+    frame = shown(at, "m_train")
+    assert set(frame["x"]) == {1, 2, 4, 8}
+    assert set(frame["m_train"].dropna()) == {1, 2, 4, 8}
+
+
+def test_trend_statistics_stand_beside_the_slopes(store: Store, visit: Visit) -> None:
+    at = visit("sharpness", study=fill(store, SWEEP))
+    table = shown(at, "Page's L")
+    assert list(table["Quantity"]) == ["tr(H)", "λ_max", "tr(V)", "Test accuracy", "Accuracy gap", "Train loss"]
+    assert table["p (Page, two-sided)"].iloc[0] == "< 0.001"
+    assert "at this ρ = 0.1" in words(at)
+
+
+def test_what_was_not_measured_comes_with_a_link_that_measures_it(store: Store, visit: Visit) -> None:
+    study = fill(store, SWEEP)
+    at = visit("sharpness", study=study)
+    assert "m-sharpness was not measured in this study" in words(at)
+    spec = store.sweep(study)
+    assert spec is not None
+    wanted = replace(spec, measures=Measures(what=(*spec.measures.what, "m_sharpness")))
+    form = visit("run", **links.query(wanted))
+    assert f"**{len(wanted.runs())} runs** to train" in words(form)
+    form.button(key="go").click().run()
+    made = next(s for s in store.sweeps() if s["id"] != study)
+    assert made["spec"]["measures"]["what"] == ["trace", "lam_max", "noise", "m_sharpness"]
+    assert (made["spec"]["knobs"], made["spec"]["m"]) == ({"rho": [0.1], "lam": [0.0, 0.5, 1.0]}, [8, 4, 2, 1])
+
+
+@pytest.mark.parametrize("name", list(presets.PRESETS))
+def test_a_link_fills_the_form_with_its_sweep(store: Store, visit: Visit, name: str) -> None:
+    sweep = presets.get(name).sweep
+    form = visit("run", **links.query(sweep))
+    form.button(key="go").click().run()
+    assert store.sweeps()[0]["id"] == sweep.key
+
+
+def test_the_map_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
+    at = visit("rho_m", study=fill(store, RHOS), quantity="tr(H)")
+    frame = shown(at, "best")
+    assert len(frame) == 12
+    assert (frame["quantity"] == "tr_H").all()
+    assert frame.groupby("m")["best"].sum().tolist() == [1, 1, 1, 1]
+    heat = charts(at)[0]["data"][-1]
+    assert heat["type"] == "heatmap"
+    assert "by the test accuracy of the seeds" in words(at)
+
+
+def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) -> None:
+    gone = {r.key: "diverged" for r in RHOS.runs() if r.variant == "sam" and r.m == 1 and r.knobs["rho"] == 0.4}
+    study = fill(store, RHOS, gone)
+    at = visit("rho_m", study=study)
+    frame = shown(at, "best")
+    assert frame["collapsed"].sum() == 1
+    assert len(charts(at)[0]["data"]) == 2
+    sharp = visit("sharpness", study=study, at_rho="0.4")
+    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in sharp.warning[1].value
+    assert "at m = 2" in words(sharp)
+
+
+def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
+    study = fill(store, SWEEP)
+    at = visit("rho_m", study=study)
+    assert "This study has one ρ only" in words(at)
+    assert not charts(at)
+    fill(store, RHOS)
+    both = visit("rho_m", study=study, pool="true")
+    assert len(shown(both, "best")) == 12
+    assert "all runs of this problem in the store" in words(both)
+
+
+def test_runs_that_differ_only_in_their_measures_are_counted_once(store: Store) -> None:
+    study = studies.from_store(store, fill(store, SWEEP))
+    other = studies.from_store(store, fill(store, replace(SWEEP, measures=Measures(what=("trace",)))))
+    assert study is not None
+    assert other is not None
+    import pandas as pd
+
+    finals, runs = pool.merged(pd.concat([study.finals, other.finals]), pd.concat([study.runs, other.runs]))
+    assert len(runs) == len(study.runs)
+    assert set(finals["run"]) == set(study.runs["run"])
+    assert not finals.duplicated(["run", "quantity"]).any()
+
+
+def test_matched_compares_with_sgd_stopped_early(store: Store, visit: Visit) -> None:
+    at = visit("matched", study=fill(store, SWEEP))
+    frame = shown(at, "x_low")
+    assert list(frame[frame["kind"] == "sgd"]["epoch"]) == [0, 1, 2, 3, 4]
+    assert len(shown(at, "SGD stopped at this train loss")) == 8
+    assert {"All runs pooled", "Within m-SAM"} <= set(shown(at, "Pearson's r")["Runs"])
+    assert any(t["name"] == "SGD, stopped early" for t in charts(at)[0]["data"])
+    assert "Set up SGD of 1 epochs, annealed" not in words(at)
+
+
+@pytest.mark.parametrize("x", ["Gradient evaluations", "Seconds"])
+def test_matched_at_equal_cost_has_a_front(store: Store, visit: Visit, x: str) -> None:
+    at = visit("matched", study=fill(store, SWEEP), against=x)
+    assert "On the Pareto front of Test accuracy and" in words(at)
+    assert any(t["name"] == "Pareto front" for t in charts(at)[0]["data"])
+
+
+def test_sharpness_along_the_way_is_asked_for_where_it_is_missing(store: Store, visit: Visit) -> None:
+    at = visit("matched", study=fill(store, SWEEP), quantity="tr(H)")
+    assert "tr(H) was measured at the end of training only" in words(at)
+
+
+def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, store: Store, visit: Visit) -> None:
+    at = visit("noise", study=fill(store, SWEEP))
+    assert "agrees with tr(V)/m at all 3 sizes" in words(at)
+    assert shown(at, "of")["of"].notna().any()
+    assert set(shown(at, "Setting")["Seeds with ‖G‖² ≤ 0"]) == {2}
+
+
+def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = synthetic.values
+    monkeypatch.setattr(synthetic, "values", lambda r, s=1.0: {k: v for k, v in plain(r, s).items() if k != "tr_V"})
+    assert "Gradient noise was not measured in this study" in words(visit("noise", study=fill(store, SWEEP)))
+
+
+def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -> None:
+    study = fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1,)}))
+    at = visit("dynamics", study=study, clock="Step", curves=["Test accuracy"])
+    frame = shown(at, "line")
+    assert max(frame["x"]) == 4 * (1000 // 8)
+    assert set(frame["panel"]) == {"test_acc"}
+    assert len(set(frame["line"])) == 5
+    assert "Test accuracy ends lowest for" in words(at)
+
+
+def test_what_was_measured_at_the_end_only_is_said_to_be(store: Store, visit: Visit) -> None:
+    at = visit("dynamics", study=fill(store, SWEEP))
+    assert "tr(H) and tr(V): measured at the end only" in words(at)
+
+
+def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit) -> None:
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_quantity="tr(H)")
+    table = shown(at, "SAM at this ‖ε‖")
+    assert list(table["RW-SAM"]) == ["RW-SAM, λ = 0.5", "RW-SAM, λ = 1"]
+    assert list(table["Seeds"]) == [3, 3]
+    assert list(shown(at, "Equivalent m")["By"]) == ["tr(H)"] * 2
+    assert "effective sample size" in words(at)
+    assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
+
+
+def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fill(store, replace(SWEEP, variants=("rwsam",), m=()))
+    at = visit("rw_sam", study=study)
+    assert "Some lengths have no SAM run on both sides" in words(at)
+    assert "No m-SAM curve to read it off" in words(at)
+    spec = store.sweep(study)
+    assert spec is not None
+    form = visit("run", **links.query(replace(spec, variants=("sam",), m=(8,), knobs={"rho": (0.09, 0.11)})))
+    assert "**6 runs** to train" in words(form)
+
+
+def test_modes_are_compared_seed_by_seed(store: Store, visit: Visit) -> None:
+    knobs = {"rho": (0.1,), "lam": (0.5,), "norms": ("one-probe", "exact")}
+    at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("rwsam", "sam"), knobs=knobs)))
+    table = shown(at, "exact minus one-probe (paired)")
+    assert set(table["Seeds"]) == {3}
+
+
+def test_every_chart_of_the_new_pages_has_an_alternative_text_with_a_finding(store: Store, visit: Visit) -> None:
+    study = fill(store, RHOS)
+    for page in NEW:
+        for chart in visit(page, study=study).get("plotly_chart"):
+            spec = json.loads(chart.proto.spec)
+            assert len(chart.proto.alt) > 60, (page, chart.proto.alt)
+            assert spec["data"]
+
+
+def test_the_names_of_the_clocks_and_panels_are_known() -> None:
+    assert {style.quantity(q).name for q in style.PANELS} >= {"Accuracy gap"}
+    assert list(dynamics.X) == ["Epoch", "Step", "Seconds", "Gradient evaluations"]
