@@ -22,7 +22,7 @@ from sam_dash.runs.queue import clear, queued_rows, requeue
 from sam_dash.runs.records import of
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import SweepSpec, from_dict
-from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, members, now, runs, sweeps
+from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, marks, members, now, runs, sweeps
 
 HIDDEN = ("log", "environment", "claim", "owner")
 
@@ -173,6 +173,7 @@ class Store:
         with self.write() as c:
             gone = list(c.scalars(idle))
             clear(c, gone)
+            c.execute(delete(marks).where(marks.c.run.in_(gone)))
             c.execute(delete(members).where(members.c.run.in_(gone)))
             c.execute(delete(runs).where(runs.c.key.in_(gone)))
             c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
