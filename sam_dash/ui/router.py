@@ -9,7 +9,10 @@ import streamlit as st
 
 ROUTED = "_routed"
 # no icons: Streamlit makes the page's icon the favicon, and fetches that from fonts.gstatic.com
-PAGES = {"overview": "Overview", "run": "Run", "sharpness": "Sharpness", "rw_sam": "RW-SAM", "runs": "Runs"}
+PAGES = {
+    "overview": "Overview", "run": "Run", "sharpness": "Sharpness", "rw_sam": "RW-SAM", "claims": "Claims",
+    "estimators": "Estimators", "runs": "Runs", "export": "Take away",
+}  # fmt: skip
 FAVICON = (Path(__file__).parent / "favicon.svg").read_text(encoding="utf-8")
 
 
