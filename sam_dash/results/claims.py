@@ -64,13 +64,14 @@ _NSAM = (
     "no gain."
 )
 _ORDER = (
-    "Differences SGD − SAM and SAM − RW-SAM (m = B, the λ > 0 with the smallest tr(V), widened for that choice), "
-    "paired by seed. Supported if both intervals lie above 0, not supported if one lies wholly below 0, else inconclusive."
+    "Differences SGD − SAM and SAM − RW-SAM (m = B, the λ > 0 with the smallest tr(V), widened for that "
+    "choice), paired by seed. Supported if both intervals lie above 0, not supported if one lies wholly below 0, "
+    "else inconclusive."
 )
 _EQUAL = (
     "RW-SAM at its most accurate λ > 0 against m-SAM at each m < B, paired by seed. Supported if at some such m the "
-    "95 % interval lies within ± 1 percentage point (or above), not supported if at every one it lies wholly below 0, else "
-    "inconclusive."
+    "95 % interval lies within ± 1 percentage point (or above), not supported if at every one it lies wholly "
+    "below 0, else inconclusive."
 )
 _DRIFT = (
     "Ratio m · tr(V of means of m) / tr(V), averaged over the runs of a seed, for every m > 1. Supported if every 95 % "
