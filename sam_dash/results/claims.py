@@ -125,6 +125,12 @@ def value(verdict: Verdict, number: float) -> str:
     return f"+{shown}" if number > 0 else shown
 
 
+def interval(verdict: Verdict) -> str:
+    """The interval of an effect, its unit once."""
+    low, high = value(verdict, verdict.low), value(verdict, verdict.high)
+    return f"{low.removesuffix(' points')} … {high}"
+
+
 def p_text(p: float) -> str:
     """Two digits, never "0"."""
     return "–" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
@@ -136,8 +142,8 @@ def table(verdicts: list[Verdict]) -> pd.DataFrame:
         {
             "Claim": v.claim.says, "Verdict": f"{ICONS[v.verdict]} {v.verdict}",
             "Effect": value(v, v.effect) if v.n else "–",
-            "Interval": f"{value(v, v.low)} … {value(v, v.high)}" if v.n > 1 and v.low == v.low else "–",
-            "Seeds": v.n, "p": p_text(v.p), "p, Holm": p_text(v.holm), "What was compared": v.why,
+            "Interval": interval(v) if v.n > 1 and v.low == v.low else "–",
+            "Seeds": v.n, "p": p_text(v.p), "p, Holm": p_text(v.holm),
         }
         for v in verdicts
     ]  # fmt: skip

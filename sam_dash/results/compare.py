@@ -42,6 +42,8 @@ def outcomes(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """The last measurement of each quantity in both runs, with each estimator's error, and B − A."""
     columns = ["quantity", "value", "stderr"]
     both = a[columns].merge(b[columns], on="quantity", how="outer", suffixes=("_a", "_b"), sort=False)
+    rank = {q: i for i, q in enumerate(style.QUANTITIES)}
+    both = both.sort_values("quantity", key=lambda s: s.map(lambda q: rank.get(q, len(rank))), kind="stable")
     rows = []
     for q, value_a, error_a, value_b, error_b in both.itertuples(index=False):
         change = style.show(q, value_b - value_a, difference=True)

@@ -8,6 +8,7 @@ makes the next ones in under a second, and ends when it has been idle for a whil
 from __future__ import annotations
 
 import atexit
+import copy
 import math
 import threading
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def chrome() -> str | None:
 
 def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     """A copy for print: white, black text of 7 pt, thin lines, ticks outside, no grid; panels wrapped to the width."""
-    fig = go.Figure(figure)
+    fig = copy.deepcopy(figure)
     rows = _wrap(fig, width)
     font = {"family": style.FONT, "size": pt(7), "color": INK}
     entries = sum(bool(t.showlegend is not False and t.name) for t in fig.data)

@@ -11,6 +11,7 @@ import pandas as pd
 from sam_dash.results import captions, style
 
 PLAIN = ("_acc", "_loss")  # means over samples, exact
+UNKNOWN = "not recorded here"  # an export from before estimators.csv, such as the bundled example
 ORDER = ("tr_H", "lam_max", "tr_V")
 
 
@@ -24,7 +25,8 @@ class Worst(NamedTuple):
 def estimates(finals: pd.DataFrame) -> pd.DataFrame:
     """The rows of `tables.finals` that are estimates, not plain means over samples or steps."""
     keep = ~finals["quantity"].str.endswith(PLAIN) & (finals["method"] != "mean over steps")
-    return finals[keep & ~finals["quantity"].isin(style.SERIES)]
+    found = finals[keep & ~finals["quantity"].isin(style.SERIES)]
+    return found.assign(method=found["method"].fillna(UNKNOWN), converged=found["converged"].fillna(True).astype(bool))
 
 
 def by_quantity(finals: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +42,7 @@ def by_quantity(finals: pd.DataFrame) -> pd.DataFrame:
                 "error_median": error.median, "error_worst": error.worst,
                 "exact": bool((of["stderr"] == 0).all()),
                 "residual_worst": float(np.nanmax(residual)) if np.isfinite(residual).any() else math.nan,
-                "not_converged": int((~of["converged"].astype(bool)).sum()),
+                "not_converged": int((~of["converged"]).sum()),
             }
         )  # fmt: skip
     columns = (
@@ -68,13 +70,16 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "Relative error, median": list(map(_percent, frame["error_median"], frame["exact"])),
             "Relative error, worst": list(map(_percent, frame["error_worst"], frame["exact"])),
             "Residual, worst": [_residual(r) for r in frame["residual_worst"]],
-            "Not converged": [f"{n} of {m}" for n, m in zip(frame["not_converged"], frame["runs"], strict=True)],
+            "Not converged": [
+                "–" if how == UNKNOWN else f"{n} of {m}"
+                for n, m, how in zip(frame["not_converged"], frame["runs"], frame["method"], strict=True)
+            ],
         }
     )  # fmt: skip
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+    return "–" if math.isnan(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
 def _percent(error: float, exact: bool) -> str:
@@ -91,7 +96,9 @@ def finding(frame: pd.DataFrame) -> str:
         return "Nothing but losses and accuracies was measured, which are exact."
     bad = frame[frame["not_converged"] > 0]
     named = [f"{n} of {style.quantity(q).name}" for q, n in zip(bad["quantity"], bad["not_converged"], strict=True)]
-    text = "All estimates converged." if bad.empty else f"Not converged: {captions.listed(named)} (hollow in figures)."
+    known = not (frame["method"] == UNKNOWN).all()
+    fine = "All estimates converged." if known else "Method and convergence are not recorded in this export."
+    text = fine if bad.empty else f"Not converged: {captions.listed(named)} (hollow in figures)."
     loose = frame[~frame["exact"] & frame["error_worst"].notna()]
     if len(loose):
         r = loose.sort_values("error_worst").iloc[-1]
@@ -104,4 +111,4 @@ def finding(frame: pd.DataFrame) -> str:
 def unconverged(finals: pd.DataFrame) -> pd.DataFrame:
     """The estimates that did not converge, one row each."""
     of = estimates(finals)
-    return of[~of["converged"].astype(bool)]
+    return of[~of["converged"]]

@@ -39,6 +39,9 @@ def show(study: Study, keys: list[str]) -> None:
         st.markdown("**Outcome at the last step**")
         outcome = compare.outcomes(a[2], b[2])
         st.dataframe(outcome, hide_index=True, alt="Final values of the two runs and their difference")
+        early = [f"{letter} is {r[1]}" for letter, r in zip("AB", (a, b), strict=True) if r[1] != "done"]
+        if early:
+            st.caption(f"{' and '.join(early)}: its values are those of the last step that it measured.")
     if len(keys) > 2:
         st.caption(f"{len(keys)} runs are selected; these are the first two.")
 

@@ -60,8 +60,11 @@ def _card(v: Verdict, study: Study, rho: float | None) -> None:
     st.badge(v.verdict, icon=icon, color=colour)
     if v.n > 1:
         p = f", p = {claims.p_text(v.p)} (Holm: {claims.p_text(v.holm)})" if v.p == v.p else ""
-        ends = f"{claims.value(v, v.low)} … {claims.value(v, v.high)}"
-        st.markdown(f"**{claims.value(v, v.effect)}** [{ends}], n = {v.n} seeds{p}. {v.why}".replace("p = <", "p <"))
+        st.markdown(
+            f"**{claims.value(v, v.effect)}** [{claims.interval(v)}], n = {v.n} seeds{p}. {v.why}".replace(
+                "p = <", "p <"
+            )
+        )
     else:
         st.markdown(v.why)
     st.caption(f"Rule: {v.claim.rule}")
