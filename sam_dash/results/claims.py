@@ -114,7 +114,10 @@ def left_out(study: Study, collapsed: int) -> str:
     parts = [f"{n} {s}" for s, n in study.counts.items() if s != "done"]
     parts += [f"{collapsed} collapsed to chance (test accuracy at most {COLLAPSED:g} times chance)"] * bool(collapsed)
     parts += [f"{study.hidden} hidden by you"] * bool(study.hidden)
-    return f"Left out: {', '.join(parts)}." if parts else "All runs of this study are judged; none was left out."
+    total = len(study.runs)
+    return (
+        f"Left out: {', '.join(parts)}." if parts else f"All {total} runs of this study are judged; none is left out."
+    )
 
 
 def value(verdict: Verdict, number: float) -> str:

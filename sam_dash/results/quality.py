@@ -26,7 +26,7 @@ def estimates(finals: pd.DataFrame) -> pd.DataFrame:
     """The rows of `tables.finals` that are estimates, not plain means over samples or steps."""
     keep = ~finals["quantity"].str.endswith(PLAIN) & (finals["method"] != "mean over steps")
     found = finals[keep & ~finals["quantity"].isin(style.SERIES)]
-    return found.assign(method=found["method"].fillna(UNKNOWN), converged=found["converged"].fillna(True).astype(bool))
+    return found.assign(method=found["method"].fillna(UNKNOWN), converged=found["converged"].ne(False))
 
 
 def by_quantity(finals: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from sam_dash.ui import backend, figure, pick
 NOTE = "_import_note"
 HOLDS = (
     "runs.csv, curves.csv, estimators.csv, config.json, environment.json, the results table, the figures (SVG, PDF and "
-    "their CSV) and a README with the captions. `python -m sam_dash run config.json` repeats it."
+    "their CSV) and a README with the captions. The command line repeats it from config.json."
 )
 
 
@@ -52,7 +52,7 @@ def results(study: Study, interval: str) -> None:
     }
     for tab, (kind, (text, language, ending)) in zip(st.tabs(list(kinds)), kinds.items(), strict=True):
         with tab:
-            st.code(text, language=language, height=220)
+            st.code(text, language=language, wrap_lines=True)
             st.download_button(
                 f"{kind} file", text, f"results-{study.id[:6]}.{ending}", "text/plain", key=f"table_{ending}",
                 on_click="ignore", icon=":material/download:",

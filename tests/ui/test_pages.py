@@ -18,7 +18,7 @@ from sam_dash.results import study as studies
 from sam_dash.runs.store import Store
 from tests.synthetic import SWEEP, every, fill
 
-PAGES = ("overview", "run", "sharpness", "rw_sam", "runs")
+PAGES = ("overview", "run", "sharpness", "rw_sam", "claims", "estimators", "runs", "export")
 ROOT = Path(__file__).parents[2]
 Visit = Callable[..., AppTest]
 
@@ -116,7 +116,7 @@ def test_a_partial_study_plots_what_has_finished_and_says_so(store: Store, visit
     assert len(charts(at)) == 1
 
 
-@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "run"])
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "run", "claims", "estimators", "export"])
 @pytest.mark.parametrize("fate", ["failed", "diverged", "stopped", "interrupted"])
 def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
     store: Store, visit: Visit, page: str, fate: str
@@ -127,7 +127,7 @@ def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
     assert not charts(at)
 
 
-@pytest.mark.parametrize("page", ["run", "sharpness", "rw_sam", "runs"])
+@pytest.mark.parametrize("page", ["run", "sharpness", "rw_sam", "claims", "estimators", "runs", "export"])
 def test_a_stale_link_is_said_to_be_one(store: Store, visit: Visit, page: str) -> None:
     fill(store, SWEEP)
     at = visit(page, study="../../etc/passwd")
@@ -249,7 +249,7 @@ def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studi
     assert "over 3 seeds" in text
 
 
-@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "runs"])
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "claims", "estimators", "runs", "export"])
 def test_without_a_study_of_ones_own_the_example_is_there(example: studies.Study, visit: Visit, page: str) -> None:
     at = visit(page, study="example", run=example.runs["run"][0])
     assert not at.error
@@ -284,4 +284,4 @@ assert not bad, bad
 print("looked at", len({PAGES!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert "looked at 5" in done.stdout, done.stderr[-2000:]
+    assert f"looked at {len(PAGES)}" in done.stdout, done.stderr[-2000:]
