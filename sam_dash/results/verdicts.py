@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from sam_dash import variants
 from sam_dash.results import statistics, style, tables
@@ -59,8 +59,8 @@ def _interval(x: Iterable[float], level: float = 0.95) -> tuple[float, float, fl
     if n < 2:
         return mean, math.nan, math.nan, n, math.nan
     se = float(np.std(x, ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
-    p = 2 * float(stats.t.sf(abs(mean) / se, n - 1)) if se > 0 else float(mean == 0)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * se
+    p = 2 * float(stdtr(n - 1, -abs(mean) / se)) if se > 0 else float(mean == 0)
     return mean, mean - half, mean + half, n, p
 
 
@@ -106,8 +106,8 @@ def _nsam(cells: Cells, claim: Claim) -> Verdict:
     )
     x = np.array([nsam[s] - sgd[s] for s in nsam if s in sgd])
     se = max(float(x.std(ddof=1)) / math.sqrt(n), 1e-300)
-    equal = float(stats.t.sf((POINTS - abs(mean)) / se, n - 1))  # two one-sided tests
-    p = 2 * float(stats.t.sf(abs(mean) / se, n - 1)) if refuted else equal
+    equal = float(stdtr(n - 1, (abs(mean) - POINTS) / se))  # two one-sided tests
+    p = 2 * float(stdtr(n - 1, -abs(mean) / se)) if refuted else equal
     return Verdict(claim, verdict, why, n, mean, low, high, "test_acc", p)
 
 

@@ -20,7 +20,7 @@ axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
 KNOWN = {
     ("color-contrast", r"^<kbd"): "the hint of a shortcut on a button, drawn at part of the button's contrast",
     ("color-contrast", r"foreground color: #207ab1"): "a chosen pill in the dark: the primary colour as text, which "
-    "white must be readable on, in buttons and chips, too; there is one setting for both (here 3.6)",
+    "white must be readable on, in buttons and chips, too; there is one setting for both (here 3.5)",
 }
 
 
