@@ -4,9 +4,10 @@ import streamlit as st
 
 from sam_dash.results import captions, figures, style, tables
 from sam_dash.runs.spec import SpecError
-from sam_dash.ui import backend, figure, form, live, pick, router, start, states
+from sam_dash.ui import backend, ended, figure, form, live, pick, router, start, states
 
 router.ensure_routed()
+NEXT = (("sharpness", "Sharpness over m"), ("rw_sam", "RW-SAM over λ"), ("claims", "Claims"), ("runs", "All runs"))
 st.title("Run a study", anchor=False)
 with st.container(border=True):
     try:
@@ -23,8 +24,11 @@ if study is None:
 if study.active:
     live.view(backend.store(), study)
     st.stop()
-states.badges(study.counts)
+with st.container(horizontal=True, vertical_alignment="center"):
+    states.badges(study.counts)
+    ended.resume(backend.store(), study)
 states.partial(study)
+ended.failures(backend.store(), study)
 if study.finals.empty:
     states.nothing_finished(study)
     st.stop()
@@ -44,5 +48,5 @@ figure.show(
 if len(study.values("rho")) > 1:
     st.caption("This is the smallest ρ of the study; the others are on the page Sharpness.")
 with st.container(horizontal=True):
-    for page, label in (("sharpness", "Sharpness over m"), ("rw_sam", "RW-SAM over λ"), ("runs", "All runs")):
+    for page, label in NEXT:
         st.page_link(f"pages/{page}.py", label=label, query_params={"study": study.id}, icon=":material/arrow_forward:")

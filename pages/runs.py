@@ -1,24 +1,30 @@
-"""Runs: every run of a study, and one of them in detail."""
+"""Runs: every run of a study; one in detail, two compared; hide, delete, notes."""
 
 import streamlit as st
 
-from sam_dash.ui import backend, detail, pick, router, runs_table, states
+from sam_dash.runs import marks
+from sam_dash.ui import backend, compare, detail, manage, pick, router, runs_table, states
 
 router.ensure_routed()
 st.title("Runs", anchor=False)
-study = pick.study()
+study = pick.study(with_hidden=True)
 if study is None:
     states.empty("No runs yet")
     st.stop()
+store = backend.store()
+notes, hidden = marks.notes(store), marks.hidden(store)
 states.badges(study.counts)
-wide = runs_table.wide(study)
+wide = runs_table.wide(study, notes, hidden & set(study.runs["run"]))
 shown = runs_table.filters(wide)
 chosen = runs_table.show(shown, len(wide))
 runs_table.downloads(study)
-if chosen is None:
-    st.caption("Select a row for its configuration, messages and curves.")
+if not chosen:
     st.stop()
-if study.id == pick.EXAMPLE:
-    detail.example(study, chosen)
+if study.id != pick.EXAMPLE:
+    manage.bar(store, chosen, hidden)
+if len(chosen) > 1:
+    compare.show(study, chosen)
+elif study.id == pick.EXAMPLE:
+    detail.example(study, chosen[0])
 else:
-    detail.show(backend.store(), chosen)
+    detail.show(store, chosen[0])

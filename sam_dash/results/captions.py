@@ -50,6 +50,8 @@ def excluded(study: Study) -> str:
     gone = [f"{n} {WORDS[s]}" for s, n in study.counts.items() if s in WORDS]
     pending = [f"{n} {PENDING[s]}" for s, n in study.counts.items() if s in PENDING]
     text = f"{total} run{'s' * (total != 1)} in this study"
+    if study.hidden:
+        gone.append(f"{study.hidden} more hidden by you")
     if gone:
         text += f"; {listed(gone)}, excluded"
     return text + (f"; {listed(pending)}, not yet included." if pending else "." if gone else ", all finished.")

@@ -125,7 +125,7 @@ class _Pen:
     def __init__(self, variant: str, name: str, order: int, legend: bool) -> None:
         self.look = style.look(variant)
         self.dash = ("solid", "dash", "dot", "longdash", "dashdot")[order % 5] if order else self.look.dash
-        self.marker = self.look.marker + ("-open" if order % 2 else "")
+        self.marker = self.look.marker + ("-dot" if order % 2 else "")  # hollow means: not converged
         self.common = {"name": name, "legendgroup": name}
         self.legend = legend
 
@@ -137,9 +137,13 @@ class _Pen:
         def place(values: pd.Series[float], by: float) -> pd.Series[float]:
             return values * 2**by if x == "m" else values + by * width / 10
 
+        def symbols(rows: pd.DataFrame, symbol: str) -> str | list[str]:
+            """Hollow where an estimate has not converged."""
+            return symbol if rows["converged"].all() else [symbol if c else f"{symbol}-open" for c in rows["converged"]]
+
         seeds = go.Scatter(
             x=place(dots[x], shift + 0.13), y=dots["y"], mode="markers", showlegend=False, **self.common,
-            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": "circle"},
+            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": symbols(dots, "circle")},
             customdata=dots[["seed", "run", x]].to_numpy(),
             hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
             f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
@@ -147,7 +151,7 @@ class _Pen:
         means = go.Scatter(
             x=place(mean[x], shift), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
             line={"color": self.look.colour, "dash": self.dash, "width": 2},
-            marker={"color": self.look.colour, "size": 8, "symbol": self.marker},
+            marker={"color": self.look.colour, "size": 8, "symbol": symbols(mean, self.marker)},
             error_y=_bars(mean, self.look.colour),
             customdata=mean[["low", "high", "n", "missing", x]].to_numpy(),
             hovertemplate=f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),

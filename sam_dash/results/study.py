@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,12 +40,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Study:
-    """`runs`: one row a run. `finals`: one row a finished run and quantity."""
+    """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both."""
 
     id: str
     spec: SweepSpec
     runs: pd.DataFrame
     finals: pd.DataFrame
+    hidden: int = 0
 
     @property
     def name(self) -> str:
@@ -84,16 +85,17 @@ def dataset(spec: SweepSpec) -> str:
     return Path(text.removeprefix("npz:")).name if text.startswith("npz:") else text
 
 
-def from_store(store: Source, sweep_id: str) -> Study | None:
-    """The study of a sweep in the store; None if there is no such sweep."""
+def from_store(store: Source, sweep_id: str, hidden: Collection[str] = ()) -> Study | None:
+    """The study of a sweep in the store without the runs in `hidden`; None if there is no such sweep."""
     spec = store.sweep(sweep_id)
     if spec is None:
         return None
-    runs = tables.runs_frame(store.runs(sweep_id))
+    rows = store.runs(sweep_id)
+    runs = tables.runs_frame(row for row in rows if row["key"] not in hidden)
     done = list(runs.loc[runs["status"] == "done", "run"])
     last = tables.curves_frame(store.measurements(keys=done, final=True))
     means = tables.series_means(store.series(done, list(style.SERIES)))
-    return Study(sweep_id, spec, runs, tables.finals(runs, last, means))
+    return Study(sweep_id, spec, runs, tables.finals(runs, last, means), len(rows) - len(runs))
 
 
 def from_folder(folder: Path) -> Study | None:

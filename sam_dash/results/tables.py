@@ -64,7 +64,7 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
     Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
     """
     ended = runs.loc[runs["status"] == "done", ["run", "variant", "m", *knob_names(), "seed"]]
-    both = last[["run", "quantity", "value", "stderr", "method", "budget", "converged"]]
+    both = last[["run", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
     if means is not None and len(means):
         both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
     return with_gaps(ended.merge(both, on="run", how="inner").reset_index(drop=True))
@@ -83,7 +83,8 @@ def summary(
     """The frame of a figure: per quantity and cell a row `kind` = mean, and one `kind` = seed for each run in it.
 
     A cell is everything but the seed. `y` is what is plotted, [`low`, `high`] the interval, `n` its seeds, `missing`
-    the runs of the cell that gave no value (failed, diverged, stopped, not yet done), `stderr` that of the estimator.
+    the runs of the cell that gave no value (failed, diverged, stopped, not yet done), `stderr` that of the estimator,
+    `converged` whether all estimates in it did.
     With `against` (column -> value naming one cell) `y` is the difference from that cell within each seed.
     """
     cell = [*CELL, *knob_names()]
@@ -106,12 +107,15 @@ def summary(
                 common
                 | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
                 | {"missing": total - mean.n, "stderr": float(np.sqrt((group["stderr"] ** 2).mean()))}
+                | {"converged": bool(group["converged"].astype(bool).all())}
             )
             rows += [
-                common | {"kind": "seed", "seed": r.seed, "y": r.value, "stderr": r.stderr, "run": r.run}
+                common
+                | {"kind": "seed", "seed": r.seed, "y": r.value, "stderr": r.stderr, "run": r.run}
+                | {"converged": bool(r.converged)}
                 for r in group.itertuples()
             ]
-    columns = ["quantity", *cell, "kind", "seed", "y", "low", "high", "n", "missing", "stderr", "run"]
+    columns = ["quantity", *cell, "kind", "seed", "y", "low", "high", "n", "missing", "stderr", "converged", "run"]
     return pd.DataFrame(rows, columns=columns).astype({"m": float, "y": float, "low": float, "high": float})
 
 

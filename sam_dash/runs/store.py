@@ -22,7 +22,7 @@ from sam_dash.runs.queue import clear, queued_rows, requeue
 from sam_dash.runs.records import of
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import SweepSpec, from_dict
-from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, members, now, runs, sweeps
+from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, marks, members, now, runs, sweeps
 
 HIDDEN = ("log", "environment", "claim", "owner")
 
@@ -114,6 +114,12 @@ class Store:
         environment = json.loads(row["environment"] or "{}")
         return {**row, "spec": json.loads(row["spec"]), "environment": environment, "preset": preset}
 
+    def queue(self) -> list[str]:
+        """The keys of the queued runs, next first."""
+        with self.read() as c:
+            waiting = select(runs.c.key).where(runs.c.status == "queued")
+            return list(c.scalars(waiting.order_by(runs.c.created, runs.c.position)))
+
     def statuses(self, keys: Sequence[str]) -> dict[str, str]:
         """The status of those of the runs that exist."""
         with self.read() as c:
@@ -146,6 +152,12 @@ class Store:
             data = c.scalar(select(artifacts.c.data).where(named))
         return None if data is None else np.load(io.BytesIO(data), allow_pickle=False)
 
+    def has_weights(self, key: str) -> bool:
+        """Whether the final weights are there."""
+        named = (artifacts.c.run == key) & (artifacts.c.name == "weights.npy")
+        with self.read() as c:
+            return c.scalar(select(artifacts.c.run).where(named)) is not None
+
     def environments(self, sweep_id: str | None = None) -> list[dict[str, Any]]:
         """The different environments that the runs were made in."""
         column = runs.c.environment
@@ -173,6 +185,7 @@ class Store:
         with self.write() as c:
             gone = list(c.scalars(idle))
             clear(c, gone)
+            c.execute(delete(marks).where(marks.c.run.in_(gone)))
             c.execute(delete(members).where(members.c.run.in_(gone)))
             c.execute(delete(runs).where(runs.c.key.in_(gone)))
             c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
@@ -180,7 +193,9 @@ class Store:
 
     def speed(self) -> float:
         """This machine's factor: the median of seconds / predicted seconds of the last finished runs; 1 without any."""
-        recent = select(runs.c.seconds, runs.c.predicted).where(runs.c.status == "done", runs.c.seconds > 0)
+        recent = select(runs.c.seconds, runs.c.predicted).where(
+            runs.c.status == "done", runs.c.seconds > 0, runs.c.environment.not_like('{"imported"%')
+        )  # fmt: skip
         with self.read() as c:
             rows = c.execute(recent.order_by(runs.c.ended.desc()).limit(200)).all()
         return float(np.median([seconds / predicted for seconds, predicted in rows])) if rows else 1.0

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-VERSION = "1"
+VERSION = "2"
+UPGRADES = {"1": "2"}  # older versions that lack tables only: these are added
 BUSY = 30.0  # seconds that a writer waits for another
 ELSEWHERE = "choose another place with --store or SAM_DASH_STORE"
 metadata = sa.MetaData()
@@ -102,6 +103,14 @@ artifacts = sa.Table(
 
 DATA = (measurements, series, artifacts)
 
+# what a person says of a run; nothing that was measured
+marks = sa.Table(
+    "marks", metadata,
+    sa.Column("run", sa.ForeignKey("runs.key"), primary_key=True),
+    sa.Column("hidden", sa.Boolean, nullable=False, default=False),
+    sa.Column("note", sa.Text, nullable=False, default=""),
+)  # fmt: skip
+
 
 class StoreError(RuntimeError):
     """A store that cannot be used: where it is, what is wrong and what to do, in one line."""
@@ -172,6 +181,11 @@ def _check(c: sa.Connection, where: str) -> None:
     version = None
     if "meta" in found:
         version = c.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
+        if version in UPGRADES and "runs" in found:
+            metadata.create_all(c)
+            version = UPGRADES[version]
+            c.execute(sa.update(meta).where(meta.c.name == "schema").values(value=version))
+            found = set(metadata.tables)
     if version is None or (version == VERSION and not set(metadata.tables) <= found):
         raise StoreError(f"store {where}: a database, but not one of sam-dash; {ELSEWHERE}")
     if version != VERSION:

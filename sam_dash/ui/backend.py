@@ -8,7 +8,7 @@ import streamlit as st
 
 from sam_dash.results import study
 from sam_dash.results.study import Study
-from sam_dash.runs import launch
+from sam_dash.runs import launch, marks
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import StoreError
 
@@ -41,8 +41,10 @@ def engine_note() -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _study(_store: Store, url: str, sweep_id: str, stamp: tuple[tuple[str, int], ...]) -> Study | None:
-    return study.from_store(_store, sweep_id)
+def _study(
+    _store: Store, url: str, sweep_id: str, stamp: tuple[tuple[str, int], ...], hidden: tuple[str, ...]
+) -> Study | None:
+    return study.from_store(_store, sweep_id, hidden)
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
@@ -56,6 +58,10 @@ def example() -> Study | None:
     return _example(path.stat().st_mtime) if path.is_file() else None
 
 
-def load(sweep: dict[str, Any]) -> Study | None:
-    """The study of a row of `Store.sweeps`; read again when a run has changed its status, else from the cache."""
-    return _study(store(), store().url, sweep["id"], tuple(sorted(sweep["counts"].items())))
+def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:
+    """The study of a row of `Store.sweeps`; read again when a run has changed its status, else from the cache.
+
+    Hidden runs are not in it, unless they are asked for.
+    """
+    hidden = () if with_hidden else tuple(sorted(marks.hidden(store())))
+    return _study(store(), store().url, sweep["id"], tuple(sorted(sweep["counts"].items())), hidden)

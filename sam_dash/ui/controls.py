@@ -25,15 +25,24 @@ def interval() -> str:
 
 def radius(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Final values and runs at one rho: comparing m at different rho would mix two effects."""
+    where = _radius(study)
+    return tables.select(study.finals, where), tables.select(study.runs, where)
+
+
+def at_radius(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
+    """Those of some final values of the study that are at the chosen rho."""
+    return tables.select(finals, _radius(study))
+
+
+def _radius(study: Study) -> dict[str, float]:
     values = study.values("rho")
     if len(values) < 2:
-        return study.finals, study.runs
+        return {}
     chosen = st.selectbox(
         "ρ", [f"{v:g}" for v in values], key="at_rho", bind="query-params", width=110,
         help="Perturbation radius. One at a time: the effect of m depends on it.",
     )  # fmt: skip
-    where = {"rho": next((v for v in values if f"{v:g}" == chosen), values[0])}
-    return tables.select(study.finals, where), tables.select(study.runs, where)
+    return {"rho": next((v for v in values if f"{v:g}" == chosen), values[0])}
 
 
 def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:

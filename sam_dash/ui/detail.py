@@ -13,7 +13,7 @@ from sam_dash.results import study as studies
 from sam_dash.results.study import Study
 from sam_dash.runs.queue import AGAIN
 from sam_dash.runs.store import Store
-from sam_dash.ui import states
+from sam_dash.ui import manage, states
 
 LOG_LINES = 20
 STEPS = 1500  # points drawn of a per-step curve; the CSV has all
@@ -34,6 +34,8 @@ def show(store: Store, key: str) -> None:
         return
     heading(run["spec"], run["status"])
     _ending(store, run)
+    manage.note(store, key)
+    manage.weights_button(store, key)
     measured = tables.curves_frame(store.measurements(keys=[key]))
     _epochs(tables.runs_frame([run]), measured, run["spec"]["training"]["batch"])
     _steps(store.series([key]).get(key, {}))

@@ -1,14 +1,16 @@
-"""A figure with its caption, its CSV and its data: the same component on every page."""
+"""A figure with its caption, its data and its files: the same component on every page."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from sam_dash.results import style
+from sam_dash.results import paper, style
+from sam_dash.runs.marks import plain
 
 
 def columns(wide: int) -> int:
@@ -17,8 +19,10 @@ def columns(wide: int) -> int:
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A frame as UTF-8 CSV, every number with all its digits."""
-    return frame.to_csv(index=False).encode()
+    """A frame as UTF-8 CSV, every number with all its digits; no text that a spreadsheet would run as a formula."""
+    texts = [c for c in frame if frame[c].dtype == object or isinstance(frame[c].dtype, pd.StringDtype)]
+    safe = frame.assign(**{str(c): [plain(v) if isinstance(v, str) else v for v in frame[c]] for c in texts})
+    return safe.to_csv(index=False).encode()
 
 
 def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str) -> None:
@@ -29,16 +33,59 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str)
         "toImageButtonOptions": image,
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
     }
-    st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
-    st.caption(caption)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "CSV", csv(frame), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",
-            icon=":material/download:", help="Exactly the numbers of this figure: means, intervals, seeds.",
-        )  # fmt: skip
-        st.caption("SVG: the camera in the figure's tool bar.")
-    with st.expander("Data", icon=":material/table_rows:"):
+    chart, data, files = st.tabs(
+        [":material/monitoring: Chart", ":material/table_rows: Data", ":material/print: Export"]
+    )
+    with chart:
+        st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
+        st.caption(caption)
+        _csv_button(frame, name, "csv")
+    with data:
         table(frame, alt=f"The numbers of the figure {name}")
+        st.caption("Exactly what is drawn: means with intervals, seeds. The CSV has all digits.")
+    with files:
+        _files(fig, frame, name)
+
+
+def _csv_button(frame: pd.DataFrame, name: str, key: str) -> None:
+    st.download_button(
+        "CSV", csv(frame), f"{name}.csv", "text/csv", key=f"{key}_{name}", on_click="ignore",
+        icon=":material/download:", help="Exactly the numbers of this figure: means, intervals, seeds.",
+    )  # fmt: skip
+
+
+@st.cache_resource(show_spinner=False, ttl=600)
+def chrome() -> str | None:
+    """The Chrome that makes PDF and PNG, None where there is none."""
+    return paper.chrome()
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda _: paper.stop())
+def printer() -> Any:
+    """Renders figures; its server starts with the first one and is ended when the app's cache is."""
+    return paper.render
+
+
+def _files(fig: go.Figure, frame: pd.DataFrame, name: str) -> None:
+    """For print: a width, and a button a format; disabled, with the reason, where there is no Chrome."""
+    able = chrome() is not None
+    width = st.segmented_control(
+        "Width", list(paper.WIDTHS), default="183 mm", required=True, key=f"width_{name}", disabled=not able,
+        help="One or two columns of a journal (89, 183 mm) or of a conference paper (3.25, 6.75 in).",
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        for kind, mime in paper.FORMATS.items():
+            make = partial(printer(), fig, kind, paper.WIDTHS[width or "183 mm"]) if able else b""
+            st.download_button(
+                kind, make, f"{name}-{(width or '').replace(' ', '')}.{kind.lower()}", mime, disabled=not able,
+                key=f"{kind}_{name}", on_click="ignore", icon=":material/download:",
+                help="White background, 7 pt, fonts embedded" + (f", {paper.PNG_DPI} dpi" if kind == "PNG" else ""),
+            )  # fmt: skip
+        _csv_button(frame, name, "csv_again")
+    if able:
+        st.caption("On white, whatever the theme, panels wrapped to the width. The first file takes some seconds.")
+    else:
+        st.caption(f":material/print_disabled: {paper.NO_CHROME}")
 
 
 def table(frame: pd.DataFrame, alt: str) -> None:

@@ -75,16 +75,17 @@ def view(store: Store, study: Study) -> None:
             counted = {s: sum(r["status"] == s for r in runs) for s in STATUSES}
             states.badges({s: n for s, n in counted.items() if n})
             st.space("stretch")
+            stop_one(store, runs, study.spec.training.batch)
             st.button(
                 "Stop", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
-                kwargs={"sweep_id": study.id}, help="Queued runs are dropped; running ones stop at their next report.",
+                kwargs={"sweep_id": study.id}, help="The whole study: queued runs are dropped, running ones stop soon.",
             )  # fmt: skip
         frame = tables.runs_frame(runs)
         measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
         for column, quantity in zip(st.columns(2), CURVES, strict=True):
             with column:
                 chart(frame, measured, quantity, study.spec.training.batch, study.spec.m)
-        run_table(frame, study.spec.training.batch)
+        run_table(frame, study.spec.training.batch, store.queue())
 
     monitor()
 
@@ -95,13 +96,29 @@ def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int,
     st.altair_chart(curves.chart(frame, quantity), height=260, key=f"live_{quantity}", alt=curves.alt(frame, quantity))
 
 
-def run_table(frame: pd.DataFrame, batch: int) -> None:
-    """One row a run with its progress."""
+def stop_one(store: Store, runs: list[dict[str, Any]], batch: int) -> None:
+    """Stop a single run of those that have not ended."""
+    frame = tables.runs_frame(r for r in runs if r["status"] in ACTIVE)
+    names = {r["run"]: f"{cell(r, batch)}, seed {r['seed']} ({r['status']})" for r in tables.records(frame)}
+    with st.popover("Stop one run", icon=":material/stop_circle:"):
+        chosen = st.selectbox(
+            "Run", list(names), format_func=lambda key: names.get(key, key), key="stop_which", placeholder="None left"
+        )
+        st.button(
+            "Stop this run", key="stop_one", icon=":material/stop:", disabled=chosen is None, on_click=store.stop,
+            kwargs={"keys": [chosen]}, help="The others go on. It can be resumed later.",
+        )  # fmt: skip
+
+
+def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
+    """One row a run with its progress and its place in the queue, which all studies share."""
+    place = {key: i for i, key in enumerate(queue, 1)}
     shown = pd.DataFrame(
         {
             "Run": [cell(r, batch) for r in tables.records(frame)],
             "Seed": frame["seed"],
             "Status": frame["status"],
+            "In the queue": [f"{place[key]} of {len(queue)}" if key in place else "–" for key in frame["run"]],
             "Progress": (frame["step"] / frame["steps"].clip(lower=1)).where(frame["status"] != "done", 1.0),
             "Step": frame["step"],
             "Message": frame["error"].fillna(""),

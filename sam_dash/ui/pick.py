@@ -39,7 +39,7 @@ def _chosen() -> None:
     choose(st.session_state[BOX])
 
 
-def study(with_example: bool = True) -> Study | None:
+def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
     """Show the picker and return what it points at; None if there is nothing to choose from.
 
     The URL's ?study= comes first, then what was chosen on another page, then the newest. It is kept by hand and
@@ -65,4 +65,4 @@ def study(with_example: bool = True) -> Study | None:
     )  # fmt: skip
     if st.query_params.get("study") != current and current == wanted:
         st.query_params["study"] = current
-    return example if current == EXAMPLE else backend.load(sweeps[current])
+    return example if current == EXAMPLE else backend.load(sweeps[current], with_hidden)

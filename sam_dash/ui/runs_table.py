@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,15 +12,18 @@ import streamlit as st
 from sam_dash.results import export, style, tables
 from sam_dash.results import study as studies
 from sam_dash.results.study import Study
+from sam_dash.runs import marks
 from sam_dash.ui import backend, figure, pick, states
 
 KEY = "runs_rows"
 SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
 
 
-def wide(study: Study) -> pd.DataFrame:
-    """One row a run: what it is, how it ended, its main final values. Accuracies in per cent."""
-    runs = study.runs.copy()
+def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.DataFrame:
+    """One row a run: what it is, how it ended, its main final values, its note. Accuracies in per cent."""
+    runs = study.runs.assign(note=[marks.plain(notes.get(key, "")) for key in study.runs["run"]])
+    if hidden:
+        runs["hidden"] = runs["run"].isin(hidden)
     runs["variant"] = [style.title(v) for v in runs["variant"]]
     finals = study.finals.pivot_table(index="run", columns="quantity", values="value", aggfunc="last")
     finals = finals.reindex(columns=[q for q in SHOWN if q in finals])
@@ -29,7 +33,13 @@ def wide(study: Study) -> pd.DataFrame:
     knobs = [k for k in tables.knob_names() if k in ("rho", "lam") or frame[k].nunique() > 1]
     knobs = [k for k in knobs if frame[k].notna().any()]
     order = ["status", "variant", "m", *knobs, "seed", *finals.columns, "seconds", "run", "error"]
+    order += ["note"] * bool((frame["note"] != "").any()) + ["hidden"] * bool(hidden)
     return frame[order].reset_index(drop=True)
+
+
+def forget() -> None:
+    """Drop the selection: it is by position, and other rows are about to stand there."""
+    st.session_state[KEY] = {"selection": {"rows": [], "columns": [], "cells": []}}
 
 
 def filters(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,6 +50,7 @@ def filters(frame: pd.DataFrame) -> pd.DataFrame:
             if len(options) > 1:
                 chosen = st.pills(
                     label, options, selection_mode="multi", key=f"runs_{column}", bind="query-params",
+                    on_change=forget,
                     help="None chosen: all are shown.",
                 )  # fmt: skip
                 frame = frame[frame[column].isin(chosen)] if chosen else frame
@@ -53,6 +64,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
         "m": column.NumberColumn("m", format="%d"), "seed": column.NumberColumn("Seed"),
         "seconds": column.NumberColumn("Seconds", format="%.1f", help="This run's share of its stack"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
+        "note": column.TextColumn("Note"), "hidden": column.CheckboxColumn("Hidden"),
         "test_acc": column.NumberColumn("Test acc (%)", format="%.1f"),
     }  # fmt: skip
     for q in SHOWN[1:]:
@@ -61,24 +73,27 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
 
 
-def show(frame: pd.DataFrame, total: int) -> str | None:
-    """The table; the key of the selected run, or of the one in the URL."""
-    st.caption(f"{len(frame)} of {total} runs. Values are those of the last step; accuracies in per cent.")
+def show(frame: pd.DataFrame, total: int) -> list[str]:
+    """The table; the keys of the selected runs, or of those in the URL."""
+    st.caption(
+        f"{len(frame)} of {total} runs. Values are those of the last step; accuracies in per cent. A click on a column "
+        "sorts; select one run for its details, two to compare them."
+    )
     marked = frame.assign(status=[f"{_MARK[s]} {s}" for s in frame["status"]])
     event: Any = st.dataframe(
-        marked, hide_index=True, key=KEY, on_select="rerun", selection_mode="single-row", placeholder="–",
+        marked, hide_index=True, key=KEY, on_select="rerun", selection_mode="multi-row", placeholder="–",
         column_config=_columns(frame), alt="All runs of this study, one row each",
         height=min(420, 38 + 35 * (len(frame) + 1)),
     )  # fmt: skip
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < len(frame):
-        st.query_params["run"] = key = str(frame.loc[rows[0], "run"])
-        return key
-    asked = st.query_params.get("run")
-    if asked and asked not in set(frame["run"]):
-        st.warning(f"There is no run “{asked[:40]}” among these.", icon=":material/link_off:")
-        return None
-    return asked
+    rows = [r for r in event["selection"]["rows"] if r < len(frame)]
+    if rows:
+        st.query_params["run"] = keys = [str(frame.loc[r, "run"]) for r in rows]
+        return keys
+    asked = st.query_params.get_all("run")
+    missing = [key for key in asked if key not in set(frame["run"])]
+    if missing:
+        st.warning(f"There is no run “{missing[0][:40]}” among these.", icon=":material/link_off:")
+    return [key for key in asked if key not in missing]
 
 
 _MARK = {"queued": "◦", "running": "▸", "done": "✓", "diverged": "↗", "failed": "✕", "stopped": "■", "interrupted": "‖"}
@@ -102,4 +117,7 @@ def _export(study_id: str, name: str) -> bytes:
         return figure.csv(pd.read_csv(folder / "runs.csv") if name == "runs" else studies.read_curves(folder))
     store = backend.store()
     make = export.runs_frame if name == "runs" else export.curves_frame
-    return figure.csv(make(store, study_id))
+    frame = make(store, study_id)
+    if name == "runs" and (notes := marks.notes(store)):
+        frame["note"] = frame["run"].map(notes)
+    return figure.csv(frame)

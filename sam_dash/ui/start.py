@@ -7,6 +7,7 @@ import json
 import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 
+from sam_dash import command
 from sam_dash.results import style
 from sam_dash.runs import cost
 from sam_dash.runs.environment import default_workers
@@ -28,7 +29,7 @@ def summary(preview: cost.Preview) -> str:
     left = preview.total - preview.cached
     kept = f"already in the store: {preview.cached} of {preview.total}"
     if not left:
-        return f"**All {preview.total} runs are in the store already**; Start shows them."
+        return f"**All {preview.total} runs are in the store already**; nothing has to be trained."
     return (
         f"**{left} run{'s' * (left != 1)}** to train · {evaluations(preview.grad_evals)} mini-batch gradients · "
         f"about **{style.duration(preview.seconds)}** here · {kept}"
@@ -56,9 +57,18 @@ def button(sweep: SweepSpec) -> None:
             on_click=_start, args=(sweep,),
         )  # fmt: skip
         st.markdown(summary(preview))
+        if store.sweep(sweep.key) is not None:
+            st.page_link(
+                "pages/sharpness.py", label="You have this study: open it", icon=":material/folder_open:",
+                query_params={"study": sweep.key},
+            )  # fmt: skip
     with st.expander("The same without a browser", icon=":material/terminal:"):
-        st.caption("Save as `study.json`, then `python -m sam_dash run study.json --out results`.")
-        st.code(json.dumps(sweep.to_dict(), indent=1), language="json", height=260)
+        line = command.line(sweep)
+        if line is not None:
+            st.code(line, language="bash", wrap_lines=True)
+        else:
+            st.caption("Save as `study.json`, then `python -m sam_dash run study.json --out results`.")
+            st.code(json.dumps(sweep.to_dict(), indent=1), language="json", height=260)
 
 
 def disabled() -> None:

@@ -19,7 +19,10 @@ from sam_dash.results import study as studies
 from sam_dash.runs.store import Store
 from tests.synthetic import SWEEP, every, fill
 
-PAGES = ("overview", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "runs")
+PAGES = (
+    "overview", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "claims", "estimators", "runs",
+    "export",
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 Visit = Callable[..., AppTest]
 
@@ -117,7 +120,7 @@ def test_a_partial_study_plots_what_has_finished_and_says_so(store: Store, visit
     assert len(charts(at)) == 1
 
 
-@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "run"])
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "run", "claims", "estimators", "export"])
 @pytest.mark.parametrize("fate", ["failed", "diverged", "stopped", "interrupted"])
 def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
     store: Store, visit: Visit, page: str, fate: str
@@ -128,7 +131,7 @@ def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
     assert not charts(at)
 
 
-@pytest.mark.parametrize("page", ["run", "sharpness", "rw_sam", "runs"])
+@pytest.mark.parametrize("page", ["run", "sharpness", "rw_sam", "claims", "estimators", "runs", "export"])
 def test_a_stale_link_is_said_to_be_one(store: Store, visit: Visit, page: str) -> None:
     fill(store, SWEEP)
     at = visit(page, study="../../etc/passwd")
@@ -262,7 +265,7 @@ def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studi
     assert "over 3 seeds" in text
 
 
-@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "runs"])
+@pytest.mark.parametrize("page", ["sharpness", "rw_sam", "claims", "estimators", "runs", "export"])
 def test_without_a_study_of_ones_own_the_example_is_there(example: studies.Study, visit: Visit, page: str) -> None:
     at = visit(page, study="example", run=example.runs["run"][0])
     assert not at.error

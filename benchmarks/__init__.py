@@ -1,0 +1,1 @@
+"""What is fast and how fast: each module prints a table, `python -m benchmarks.NAME`."""

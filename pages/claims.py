@@ -1,0 +1,30 @@
+"""Claims: what the paper says, judged on the runs of a study by rules that stand beside the verdicts."""
+
+import streamlit as st
+
+from sam_dash.results import captions, claims, verdicts
+from sam_dash.ui import controls, pick, router, scorecard, states
+
+router.ensure_routed()
+st.title("Claims, judged on these runs", anchor=False)
+st.markdown(
+    "Each claim of the paper gets one verdict from **your** runs: ✓ supported, ✕ not supported, or ? inconclusive. "
+    "A difference whose interval contains 0 is a tie, and a tie supports nothing."
+)
+study = pick.study()
+if study is None:
+    states.empty()
+    st.stop()
+states.partial(study)
+if study.finals.empty:
+    states.nothing_finished(study)
+    st.stop()
+finals, collapsed = claims.usable(study)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    finals = controls.at_radius(study, finals)
+found = verdicts.judge(finals, study.spec.training.batch)
+rho = sorted(finals["rho"].dropna().unique())
+where = f"{captions.setting(study.spec)}." + (f" At this ρ = {captions.listed(f'{r:g}' for r in rho)}." if rho else "")
+scorecard.table(found, f"{where} {claims.left_out(study, collapsed)} {claims.correction(found)}", study)
+st.header("How each was judged", anchor=False)
+scorecard.cards(found, study, rho[0] if len(study.values("rho")) > 1 and rho else None)

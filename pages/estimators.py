@@ -1,0 +1,54 @@
+"""Estimators: how each number was measured and how far to trust it; our engine beside PyHessian's."""
+
+import streamlit as st
+
+from sam_dash.results import captions, quality, style, tables
+from sam_dash.ui import figure, pick, router, states
+
+router.ensure_routed()
+st.title("Estimator quality", anchor=False)
+st.markdown(
+    "Every sharpness number is an estimate. Its **own** error (probes, iterations, samples) is another thing than the "
+    "spread over seeds that the bars of the figures show; where it is not much smaller, the bars say too little."
+)
+study = pick.study()
+if study is None:
+    states.empty()
+    st.stop()
+states.partial(study)
+if study.finals.empty:
+    states.nothing_finished(study)
+    st.stop()
+frame = quality.by_quantity(study.finals)
+st.header("What these numbers rest on", anchor=False)
+st.markdown(quality.finding(frame))
+if len(frame):
+    st.dataframe(quality.table(frame), hide_index=True, alt=f"Estimator quality. {quality.finding(frame)}")
+    st.caption(
+        f"{captions.setting(study.spec)}. {captions.excluded(study)} Measured at the last step, on the clean weights. "
+        "Relative error: standard error of one estimate over its value. Budget: probes, iterations or samples. "
+        "Residual: of an iterative method, relative."
+    )
+    name = f"estimators-{study.id[:6]}"
+    st.download_button(
+        "CSV", figure.csv(quality.estimates(study.finals)), f"{name}.csv", "text/csv", key="csv_quality",
+        on_click="ignore", icon=":material/download:", help="Every estimate of every run with all digits",
+    )  # fmt: skip
+loose = quality.unconverged(study.finals)
+if len(loose):
+    st.markdown("**Not converged**: these have hollow markers in the figures")
+    shown = loose.assign(variant=[style.title(v) for v in loose["variant"]])
+    shown = shown[["variant", "m", "seed", "quantity", "value", "residual", "budget", "method", "run"]]
+    st.dataframe(shown, hide_index=True, placeholder="–", alt=f"{len(loose)} estimates that did not converge")
+
+st.header("Second opinion: PyHessian", anchor=False)
+opinions = tables.opinions(study.finals)
+if len(opinions):
+    st.dataframe(captions.opinion_table(opinions), hide_index=True, alt="Our estimates beside PyHessian's, with errors")
+    st.caption(captions.opinion_caption(opinions))
+else:
+    st.markdown("This study did not ask for it. PyHessian measures the same weights again, with its own code.")
+    st.page_link(
+        "pages/run.py", label="Set up a study with PyHessian", icon=":material/play_circle:",
+        query_params={"measures": ["trace", "lam_max", "noise", "pyhessian"], "m": ["64", "4"], "seeds": "3"},
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What a study that has ended still needs: why runs failed, with their last lines, and to resume what is missing."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from sam_dash.results import style, tables
+from sam_dash.results.study import Study
+from sam_dash.runs.store import Store
+from sam_dash.ui import states
+
+LINES = 12  # of a log
+SHOWN = 3  # failures in full; the rest by number
+RESUMABLE = ("failed", "stopped", "interrupted")
+
+
+def missing(study: Study) -> int:
+    """How many cells of the study have no finished run: failed, stopped, interrupted, hidden aside, or deleted."""
+    again = int(study.runs["status"].isin(RESUMABLE).sum())
+    return again + max(0, len(study.spec.runs()) - len(study.runs) - study.hidden)
+
+
+def resume(store: Store, study: Study) -> None:
+    """A button that queues the missing cells only."""
+    n = missing(study)
+    if n:
+        st.button(
+            f"Resume: run the {n} missing", key="resume", icon=":material/replay:", on_click=_submit,
+            args=(store, study), help="Finished runs stay as they are; failed, stopped and deleted ones are queued.",
+        )  # fmt: skip
+
+
+def _submit(store: Store, study: Study) -> None:
+    store.submit(study.spec)
+
+
+def failures(store: Store, study: Study) -> None:
+    """Message and last log lines of the runs that failed, those of one message together."""
+    gone = study.runs[study.runs["status"].isin(("failed", "diverged"))]
+    if gone.empty:
+        return
+    groups = list(gone.groupby("error", sort=False))
+    for message, rows in groups[:SHOWN]:
+        first = tables.records(rows)[0]
+        knobs = {k: first[k] for k in ("rho", "lam") if first[k] == first[k] and first[k] is not None}
+        name = style.cell_name(first["variant"], first["m"], study.spec.training.batch, style.knob_text(knobs))
+        n, status = len(rows), str(first["status"])
+        which = f"{name}, seed {first['seed']}" + (f" and {n - 1} more" if n > 1 else "")
+        with st.container(border=True):
+            st.badge(f"{n} {status}", icon=states.ICONS[status], color="red")
+            st.markdown(f"**{which}**: {str(message) or 'no message'}")
+            log = (store.run(str(first["run"])) or {}).get("log") or ""
+            lines = log.strip().splitlines()
+            if lines:
+                st.code("\n".join(lines[-LINES:]), language=None)
+                st.caption(f"The last {min(LINES, len(lines))} of {len(lines)} lines of its log.")
+            st.page_link(
+                "pages/runs.py", label="Open this run", icon=":material/arrow_forward:",
+                query_params={"study": study.id, "run": str(first["run"])},
+            )  # fmt: skip
+    if len(groups) > SHOWN:
+        st.caption(f"{len(groups) - SHOWN} other messages are on the page Runs.")

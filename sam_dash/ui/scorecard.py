@@ -1,0 +1,76 @@
+"""The claim scorecard: the table of verdicts, and a card a claim with its rule and a link to its plot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from sam_dash.results import claims, style
+from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED, Verdict
+from sam_dash.results.study import Study
+from sam_dash.ui import figure, states
+
+LOOK: dict[str, tuple[str, states.Colour]] = {
+    SUPPORTED: (":material/check_circle:", "green"),
+    REFUTED: (":material/cancel:", "red"),
+    OPEN: (":material/help:", "gray"),
+}
+PANELS = {"sharpness": "panels", "rw_sam": "rw_panels"}
+
+
+def table(found: list[Verdict], caption: str, study: Study) -> None:
+    """All verdicts at a glance, how many of each, and what they rest on."""
+    with st.container(horizontal=True, gap="small"):
+        for verdict, (icon, colour) in LOOK.items():
+            n = sum(v.verdict == verdict for v in found)
+            if n:
+                st.badge(f"{n} {verdict}", icon=icon, color=colour)
+    st.dataframe(
+        claims.table(found), hide_index=True, alt=claims.alt(found), height=38 + 35 * len(found),
+        column_config={
+            "Claim": st.column_config.TextColumn(pinned=True, width=290),
+            "Verdict": st.column_config.TextColumn(width=125),
+            "Effect": st.column_config.TextColumn(width=90),
+            "Interval": st.column_config.TextColumn(help="95 %, over seeds; widened where a λ was chosen", width=170),
+            "Seeds": st.column_config.NumberColumn(width=60),
+        },
+    )  # fmt: skip
+    st.caption(caption)
+    with st.container(horizontal=True):
+        numbers = claims.numbers(found)
+        st.download_button(
+            "CSV", figure.csv(numbers), f"claims-{study.id[:6]}.csv", "text/csv", key="csv_claims", on_click="ignore",
+            icon=":material/download:", help="Verdicts, effects, intervals and rules with all digits",
+        )  # fmt: skip
+
+
+def cards(found: list[Verdict], study: Study, rho: float | None) -> None:
+    """One card a claim: verdict, effect, rule, link."""
+    for left, right in zip(found[::2], [*found[1::2], None], strict=False):
+        for column, verdict in zip(st.columns(2, gap="medium"), (left, right), strict=True):
+            if verdict is not None:
+                with column.container(border=True, height="stretch"):
+                    _card(verdict, study, rho)
+
+
+def _card(v: Verdict, study: Study, rho: float | None) -> None:
+    icon, colour = LOOK[v.verdict]
+    st.markdown(f"**{v.claim.says}**")
+    st.badge(v.verdict, icon=icon, color=colour)
+    if v.n > 1:
+        p = f", p = {claims.p_text(v.p)} (Holm: {claims.p_text(v.holm)})" if v.p == v.p else ""
+        st.markdown(
+            f"**{claims.value(v, v.effect)}** [{claims.interval(v)}], n = {v.n} seeds{p}. {v.why}".replace(
+                "p = <", "p <"
+            )
+        )
+    else:
+        st.markdown(v.why)
+    st.caption(f"Rule: {v.claim.rule}")
+    query: dict[str, Any] = {"study": study.id, PANELS[v.claim.page]: [style.quantity(q).name for q in v.claim.panels]}
+    if rho is not None:
+        query["at_rho"] = f"{rho:g}"
+    st.page_link(
+        f"pages/{v.claim.page}.py", label="See the plot", icon=":material/stacked_line_chart:", query_params=query
+    )

@@ -1,0 +1,91 @@
+"""The zip of a study out and in, and the results table as LaTeX and Markdown."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from sam_dash.results import bundle as bundles
+from sam_dash.results import paper, texts
+from sam_dash.results.study import Study
+from sam_dash.runs.merge import merge
+from sam_dash.runs.spec import SpecError
+from sam_dash.ui import backend, figure, pick
+
+NOTE = "_import_note"
+HOLDS = (
+    "runs.csv, curves.csv, estimators.csv, config.json, environment.json, the results table, the figures (SVG, PDF and "
+    "their CSV) and a README with the captions. The command line repeats it from config.json."
+)
+
+
+def bundle(study: Study) -> None:
+    """The button that makes the zip."""
+    able = figure.chrome() is not None
+    store = None if study.id == pick.EXAMPLE else backend.store()
+    render = _printer if able else None
+    st.download_button(
+        "Download the study", partial(bundles.write, study, store, render, paper.NO_CHROME),
+        f"study-{study.name.replace(' ', '')}-{study.id[:6]}.zip", "application/zip", key="zip", on_click="ignore",
+        icon=":material/folder_zip:", type="primary",
+    )  # fmt: skip
+    st.caption(HOLDS)
+    if not able:
+        st.caption(f":material/print_disabled: Without figures: {paper.NO_CHROME}")
+
+
+def _printer(fig: go.Figure, kind: str) -> bytes:
+    return paper.render(fig, kind, paper.WIDTHS["183 mm"])
+
+
+def results(study: Study, interval: str) -> None:
+    """One row a cell; as LaTeX and Markdown, to copy or download."""
+    table, caption = texts.results(study, interval), texts.caption(study, interval)
+    st.dataframe(table, hide_index=True, alt=f"Results, one row a setting. {caption}")
+    st.caption(caption)
+    kinds = {
+        "LaTeX": (texts.latex(table, caption), "latex", "tex"),
+        "Markdown": (texts.markdown(table, caption), "markdown", "md"),
+    }
+    for tab, (kind, (text, language, ending)) in zip(st.tabs(list(kinds)), kinds.items(), strict=True):
+        with tab:
+            st.code(text, language=language, wrap_lines=True)
+            st.download_button(
+                f"{kind} file", text, f"results-{study.id[:6]}.{ending}", "text/plain", key=f"table_{ending}",
+                on_click="ignore", icon=":material/download:",
+            )  # fmt: skip
+
+
+def take_in(name: str, content: bytes) -> tuple[str, Any]:
+    """Merge a zip into the store; what happened in a sentence, and the study's id."""
+    sweeps, runs = bundles.read(name, content)
+    merged = merge(backend.store(), sweeps, runs, name)
+    text = f"{name}: {len(merged.new)} runs taken in"
+    text += f"; {merged.kept} were in the store already and stay as they are." if merged.kept else "."
+    return text, merged.sweeps[0]
+
+
+def _brought() -> None:
+    file = st.session_state.get("zip_file")
+    if file is None:
+        return
+    try:
+        text, study_id = take_in(file.name, file.getvalue())
+        pick.choose(study_id)
+        st.session_state[NOTE] = (True, text)
+    except (SpecError, OSError) as error:
+        st.session_state[NOTE] = (False, f"{error}. Nothing was taken in.")
+
+
+def bring() -> None:
+    """The uploader of a zip that “Download the study” made, here or elsewhere."""
+    st.file_uploader(
+        "A zip from “Take away”", "zip", key="zip_file", on_change=_brought,
+        help="Checked as a whole first. Runs that this store has stay as they are.",
+    )  # fmt: skip
+    fine, text = st.session_state.pop(NOTE, (True, ""))
+    if text:
+        (st.success if fine else st.error)(text, icon=":material/upload_file:")

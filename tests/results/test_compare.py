@@ -1,0 +1,143 @@
+"""Two runs' differences, estimator quality, the table of results, weights, and the command line of a sweep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load
+
+from sam_dash import command
+from sam_dash.results import compare, figures, quality, texts, weights
+from sam_dash.runs import presets
+from sam_dash.runs.leases import Leases
+from sam_dash.runs.report import Outcome
+from sam_dash.runs.spec import Measures, RunSpec, SweepSpec
+from sam_dash.runs.store import Store
+from tests.results import frames
+
+A = RunSpec(variant="sam", m=64, seed=1).to_dict()
+
+
+def test_only_what_differs_is_shown_and_all_on_request() -> None:
+    b = RunSpec(variant="sam", m=4, seed=1, knobs={"rho": 0.2}).to_dict()
+    frame = compare.settings(A, b)
+    assert list(frame["Setting"]) == ["m", "knobs.rho"]
+    assert list(frame[["A", "B"]].iloc[0]) == ["64", "4"]
+    everything = compare.settings(A, b, only_different=False)
+    assert len(everything) > 15
+    assert everything["Differs"].sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("b", "words"),
+    [
+        (RunSpec(variant="sam", m=64, seed=1), "are the same"),
+        (RunSpec(variant="sam", m=64, seed=2), "by the seed alone"),
+        (RunSpec(variant="sam", m=4, seed=2), "chance is in every difference"),
+        (RunSpec(variant="sam", m=4, seed=1), "One pair of runs is one replicate"),
+    ],
+)
+def test_it_is_said_what_a_comparison_of_two_runs_can_show(b: RunSpec, words: str) -> None:
+    assert words in compare.sentence(A, b.to_dict())
+
+
+def test_outcomes_carry_each_estimates_error_and_the_difference() -> None:
+    rows = [{"quantity": q, "value": v, "stderr": s} for q, v, s in (("test_acc", 0.7, 0.0), ("tr_H", 90.0, 0.5))]
+    b = pd.DataFrame(rows).assign(value=[0.75, 80.0])
+    frame = compare.outcomes(pd.DataFrame(rows), b).set_index("Quantity")
+    assert list(frame.loc["tr(H)"]) == ["90.0 ± 0.5", "80.0 ± 0.5", "−10.0"]
+    assert list(frame.loc["Test accuracy"]) == ["70.0 %", "75.0 %", "+5.0 points"]
+
+
+def finals(**changes: object) -> pd.DataFrame:
+    rows = {
+        "run": ["a", "b", "a"], "variant": "sam", "m": 4.0, "seed": [0, 1, 0],
+        "quantity": ["lam_max"] * 2 + ["test_acc"],
+        "value": [2.0, 4.0, 0.7], "stderr": [0.1, 0.1, 0.0], "method": "Lanczos", "budget": [20, 40, 1],
+        "residual": [1e-6, 1e-3, np.nan], "converged": [True, False, True],
+    }  # fmt: skip
+    return pd.DataFrame(rows | changes)
+
+
+def test_the_quality_of_an_estimator_is_its_method_budget_error_residual_and_convergence() -> None:
+    frame = quality.by_quantity(finals())
+    row = quality.table(frame).iloc[0]
+    assert len(frame) == 1  # accuracies are exact, no estimates
+    assert list(row) == ["λ_max", "Lanczos", 2, "20 to 40", "3.8 %", "5 %", "1.0e−03", "1 of 2"]
+    assert "Not converged: 1 of λ_max (hollow in figures)" in quality.finding(frame)
+    assert list(quality.unconverged(finals())["run"]) == ["b"]
+    assert "All estimates converged" in quality.finding(quality.by_quantity(finals(converged=True)))
+
+
+def test_exact_and_unstated_errors_are_told_apart() -> None:
+    exact, none = (quality.table(quality.by_quantity(finals(stderr=s))).iloc[0] for s in (0.0, np.nan))
+    assert exact["Relative error, worst"] == "exact"
+    assert none["Relative error, worst"] == "not stated"
+
+
+def test_an_estimate_that_has_not_converged_is_hollow_and_nothing_else_is() -> None:
+    frame = frames.summary()
+    assert not any("open" in str(t.marker.symbol) for t in figures.multiples(frame, "m", batch=4).data)
+    loose = frame.assign(converged=~((frame["m"] == 1) & (frame["quantity"] == "tr_H")))
+    lines = [t for t in figures.multiples(loose, "m", batch=4).data if t.mode == "lines+markers"]
+    assert list(lines[0].marker.symbol) == ["diamond-open", "diamond"]
+    assert lines[1].marker.symbol == "diamond"
+
+
+def test_the_results_table_as_markdown_and_latex() -> None:
+    table = texts.results(frames.study())
+    assert list(table.columns) == ["Variant", "m", "ρ", "Test accuracy (%)", "tr(H)", "n"]
+    assert list(table.iloc[1]) == ["SAM", "4", "0.1", "73 ± 25", "72 ± 25", 2]
+    markdown = texts.markdown(table, "A caption.")
+    assert markdown.splitlines()[0] == "| Variant | m | ρ | Test accuracy (%) | tr(H) | n |"
+    latex = texts.latex(table, "40 % noise_x & more")
+    assert r"\caption{40 \% noise\_x \& more}" in latex
+    assert r"$\operatorname{tr}(H)$" in latex
+    assert latex.count(r"\\") == 1 + len(table)
+    assert not set(latex) & set("±ρ−λ")
+
+
+def test_weights_leave_as_safetensors_with_their_specification(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.db")
+    sweep = SweepSpec(variants=("sgd",), seeds=(0,))
+    store.submit(sweep)
+    leases = Leases(store)
+    keys = leases.claim("x")
+    owner, _ = leases.begin(keys, "x")
+    assert not store.has_weights(keys[0])
+    w = np.arange(5, dtype=np.float32)
+    leases.finish(owner, keys[0], Outcome("done", weights=w), 1.0, {})
+    assert store.has_weights(keys[0])
+    data = weights.safetensors(store, keys[0])
+    assert np.array_equal(load(data)["w"], w)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    assert json.loads(header["spec"]) == sweep.runs()[0].to_dict()
+    store.close()
+
+
+DIGITS = presets.get("digits").sweep
+
+
+@pytest.mark.parametrize(
+    ("sweep", "line"),
+    [
+        (DIGITS, "--preset digits"),
+        (replace(DIGITS, seeds=(5,)), "--preset digits --seeds=5,"),
+        (replace(DIGITS, m=(64, 1), measures=Measures(what=())), "--preset digits --m=64,1 --measure=none"),
+        (
+            replace(DIGITS, variants=("rwsam",), knobs={"rho": (0.1,), "normalised": (True, False)}),
+            "--preset digits --variants=rwsam --knob=normalised=true,false",
+        ),
+    ],
+)
+def test_a_sweep_is_said_as_a_command_line(sweep: SweepSpec, line: str) -> None:
+    assert command.line(sweep) == f"python -m sam_dash run {line} --out results"
+
+
+def test_what_options_cannot_say_needs_a_file() -> None:
+    assert command.line(replace(DIGITS, training=replace(DIGITS.training, lr=0.2))) is None
