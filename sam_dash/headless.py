@@ -29,7 +29,8 @@ def run(sweep: SweepSpec, store: Store, workers: int, out: str | None) -> int:
         _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {cost.duration(expected.seconds)}")
         ours = [key for key in keys if before.get(key) not in ACTIVE]
         _work(store, submitted.sweep_id, ours, workers)
-    print(summary(runs_frame(store, submitted.sweep_id)).to_string(index=False))
+    table = summary(runs_frame(store, submitted.sweep_id))
+    print(table.to_string(index=False) if len(table) else "no run has finished")
     if out is not None:
         for path in write_study(store, submitted.sweep_id, out):
             _say(f"wrote {path}")

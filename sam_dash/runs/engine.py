@@ -15,15 +15,18 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
+from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.runs import worker
 from sam_dash.runs.environment import cores, default_workers
 from sam_dash.runs.leases import Leases
+from sam_dash.runs.report import one_line
 from sam_dash.runs.store import Store
 
 POLL = 0.2  # seconds between two looks at the store
@@ -54,13 +57,21 @@ def serve(store: Store, workers: int | None = None, scheduler: str | None = None
                 if client.status != "running":
                     print(f"engine: lost the scheduler {address}", file=sys.stderr)
                     return 1
-                engine.look()
+                _survive(engine.look)
         finally:
-            engine.leases.release(list(engine.flights))
+            _survive(lambda: engine.leases.release(list(engine.flights)))
             client.close(timeout=5)
             if cluster is not None:
                 cluster.close(timeout=5)
     return 0
+
+
+def _survive(action: Callable[[], object]) -> None:
+    """Do it; a store that fails (a full disk, a lost connection) is said in a line and tried again at the next look."""
+    try:
+        action()
+    except SQLAlchemyError as error:
+        print(f"engine: the store failed: {one_line(error)}", file=sys.stderr, flush=True)
 
 
 def _local_cluster(workers: int) -> LocalCluster:
@@ -155,7 +166,7 @@ class _Engine:
                 step = run["step"] if run else 0
                 self.leases.fail(claim, [key], f"worker killed (out of memory?) at step {step}")
         elif error is not None:
-            self.leases.fail(claim, keys, worker.one_line(error), repr(error))
+            self.leases.fail(claim, keys, one_line(error), repr(error))
         else:
             self.leases.release([claim])
 

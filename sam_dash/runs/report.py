@@ -61,3 +61,9 @@ class Outcome:
 
 Listener = Callable[[Report], set[int]]
 """Takes a report; returns the indices of the runs that the user has asked to stop."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its type, and what it says first."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sam_dash.runs.environment import environment
 from sam_dash.runs.leases import Leases
-from sam_dash.runs.report import Listener, Outcome, Report
+from sam_dash.runs.report import Listener, Outcome, Report, one_line
 from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
 
@@ -64,9 +64,3 @@ def describe() -> dict[str, object]:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return environment(device, torch.get_num_threads())
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line: its type, and what it says first."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

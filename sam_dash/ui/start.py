@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.results import style
 from sam_dash.runs import cost
 from sam_dash.runs.environment import default_workers
+from sam_dash.runs.report import one_line
 from sam_dash.runs.spec import SweepSpec
 from sam_dash.ui import backend, pick
 
@@ -34,7 +36,11 @@ def summary(preview: cost.Preview) -> str:
 
 
 def _start(sweep: SweepSpec) -> None:
-    submitted = backend.store().submit(sweep)
+    try:
+        submitted = backend.store().submit(sweep)
+    except SQLAlchemyError as error:
+        st.error(f"Nothing was queued: the store failed ({one_line(error)}). Free some disk space, then press Start.")
+        return
     pick.choose(submitted.sweep_id)
     st.toast(f"{submitted.new} runs queued, {submitted.cached} already finished", icon=":material/play_circle:")
 

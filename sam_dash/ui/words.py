@@ -46,8 +46,8 @@ LIMITS = """
 - It holds **at this ρ**. With ρ tuned for each m, plain SAM was as good in separate runs; too large a ρ collapses
   training.
 - The accuracy gain comes with label noise: smaller m **memorises fewer wrong labels** (see the train loss). In separate
-  runs, SGD stopped early or with weight decay beat all of these while being sharper; with clean labels no effect of m on
-  accuracy was detected.
+  runs, SGD stopped early or with weight decay beat all of these while being sharper; with clean labels no effect of m
+  on accuracy was detected.
 - tr(*V*) means little without the train loss: a network that fits every sample has none.
 - It is one small network on one small data set. No claim is made about others: run them.
 """

@@ -1,5 +1,6 @@
 """The engine trains what is queued, survives the death of its workers, and leaves nothing behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -213,3 +214,32 @@ def test_two_engines_on_one_store_run_everything_once(store):
         for engine in engines:
             engine.close()
     assert not any(engine.alive for engine in engines)
+
+
+def test_an_existing_cluster_serves_as_well_as_our_own(store, tmp_path):
+    file = str(tmp_path / "scheduler.json")
+    loopback = ["--host", "127.0.0.1"]
+    scheduler = [*loopback, "--port", "0", "--scheduler-file", file, "--no-dashboard"]
+    worker = [*loopback, "--scheduler-file", file, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+    commands = {"dask_scheduler": scheduler, "dask_worker": worker}
+    cluster = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{name}", *options], cwd=launch.ROOT, stderr=subprocess.DEVNULL
+        )
+        for name, options in commands.items()
+    ]
+    try:
+        address = until(lambda: Path(file).exists() and json.loads(Path(file).read_text())["address"])
+        engine = launch.start(store.url, None, address)
+        try:
+            assert engine.ready(PATIENCE)
+            assert engine.line.startswith(f"engine ready {address}")
+            store.submit(SHORT)
+            until(lambda: store.statuses([key_of(SHORT)])[key_of(SHORT)] == "done")
+        finally:
+            engine.close()
+        assert all(process.poll() is None for process in cluster), "a cluster that is not ours is left as it is"
+    finally:
+        for process in reversed(cluster):
+            process.terminate()
+            process.wait(PATIENCE)

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from sam_dash.runs import tables
 from sam_dash.runs.leases import Leases
-from sam_dash.runs.report import Measurement, Outcome, Report
+from sam_dash.runs.report import Measurement, Outcome, Report, one_line
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import StoreError
@@ -358,3 +359,28 @@ def test_listing_two_thousand_runs_takes_well_under_a_second(store):
     assert time.perf_counter() - start < 5, "tens of milliseconds on a quiet machine"
     assert len(rows) == counts["queued"] == 2000
     assert math.isfinite(sum(row["predicted"] for row in rows))
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(store):
+    first = SweepSpec(variants=("sgd",), seeds=(0,))
+    store.submit(first)
+    with store.read() as c:
+        pages = c.exec_driver_sql("PRAGMA page_count").scalar()
+        c.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OperationalError, match="database or disk is full") as failed:
+        store.submit(SweepSpec(variants=("sgd",), seeds=tuple(range(500))))
+    assert one_line(failed.value) == "OperationalError: (sqlite3.OperationalError) database or disk is full"
+    assert [row["id"] for row in store.sweeps()] == [first.key]
+    assert len(store.runs()) == 1
+
+
+def test_the_engine_outlives_a_store_that_fails(capsys):
+    from sam_dash.runs import engine
+
+    def full():
+        raise OperationalError("insert", {}, Exception("database or disk is full"))
+
+    engine._survive(full)
+    assert capsys.readouterr().err.startswith("engine: the store failed: OperationalError")
+    with pytest.raises(ZeroDivisionError):
+        engine._survive(lambda: 1 / 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import export, style, tables
@@ -173,6 +174,18 @@ def test_the_form_starts_the_sweep_of_its_link(store: Store, visit: Visit) -> No
     assert at.query_params["study"] in (sweep["id"], [sweep["id"]])
     assert sweep["spec"]["problem"]["network"] == "mlp:8"
     assert (sweep["spec"]["m"], sweep["spec"]["seeds"]) == ([64, 4], [0, 1])
+
+
+def test_a_start_that_the_store_refuses_says_so(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("insert", {}, Exception("database or disk is full"))
+
+    at = visit("run", network="mlp:8")
+    monkeypatch.setattr(Store, "submit", full)
+    at.button(key="go").click().run()
+    assert not at.exception
+    assert "Nothing was queued: the store failed" in at.error[0].value
+    assert store.sweeps() == []
 
 
 def test_what_is_in_the_store_is_not_counted_again(store: Store, visit: Visit) -> None:
