@@ -32,6 +32,10 @@ def norms(factors: Sequence[Factor]) -> Tensor:
     return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
 
 
+def _refuse(*_: Any) -> Any:
+    raise NotFactoredError("arithmetic of a factored gradient")
+
+
 @dataclass(frozen=True)
 class Factored:
     """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j."""
@@ -65,9 +69,6 @@ class Factored:
             raise NotFactoredError("more than a scalar times a factored gradient")
         return c
 
-    def _refuse(self, *_: Any) -> Any:
-        raise NotFactoredError("arithmetic of a factored gradient")
-
     __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = _refuse
 
     def __getattr__(self, name: str) -> Any:
@@ -88,6 +89,11 @@ class Shifted:
 
     w: Tensor
     eps: Factored
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = __getitem__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of weights that are not formed")
 
 
 @dataclass(frozen=True)

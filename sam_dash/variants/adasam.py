@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 First = Annotated[float, Knob("β₁", "decay of the first moment", 0.0, 0.9999)]
 Second = Annotated[float, Knob("β₂", "decay of the second moment", 0.0, 0.99999)]
-Scale = Annotated[float, Knob("η", "the direction's length against the learning rate", 1e-6, 10.0)]
+Scale = Annotated[float, Knob("η_A", "the direction's length against the learning rate", 1e-6, 10.0)]
 DEFAULTS = dict.fromkeys(("rho", "beta1", "beta2", "scale_lr"), "ours")
 
 

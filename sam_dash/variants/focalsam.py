@@ -34,7 +34,8 @@ DEFAULTS = dict.fromkeys(("rho", "focus", "penalty"), "official code (scongl/Foc
 def focalsam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.2, focus: Focus = 3.0, penalty: Penalty = 0.5) -> Step:
     """One step."""
     assert L.counts is not None, "Focal-SAM needs the class counts"
-    c = (1 - L.counts / L.counts.sum()).to(w)[L.batch[1]] ** focus / L.n
+    N = L.counts.to(w)
+    c = (1 - N / N.sum())[L.batch[1]] ** focus / L.n
     _, pull = L.pullback(w)
     g, g_c = pull(0 * c + 1 / L.n), pull(c)
     eps = rho * unit(g_c)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sam_dash.maths.oracle import Oracle
 
-Gap = Annotated[float, Knob("α", "weight of the gradient across the perturbed one; 0 is SAM", 0.0, 10.0)]
+Gap = Annotated[float, Knob("α_G", "weight of the gradient across the perturbed one; 0 is SAM", 0.0, 10.0)]
 Floor = Annotated[float, Knob("ρ_min/ρ", "the radius at learning rate 0, as a share of ρ", 0.0, 1.0)]
 DEFAULTS = {"rho": "ours (SAM's)", "gap": "other implementation (pytorch_optimizer 4.1.0)", "floor": "ours (constant)"}
 

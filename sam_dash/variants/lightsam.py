@@ -7,7 +7,7 @@
 with g = grad L(w), g_p = grad L(w + eps), u = v = 1e-16 at first. Cheng et al., arXiv:2505.24399. h is a whole update
 direction: plain gradient descent takes it (no momentum). Multiplying the loss by a constant changes nothing.
 Deviation: III is our reading. In II and III the first |eps_j| is rho for every j, so `per_root_d` divides rho by
-sqrt(d) to make it comparable with SAM's (ours). eta (ours) makes lr = 0.1 of our presets a usual lr.
+sqrt(d) to make it comparable with SAM's (ours).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Form = Annotated[Literal["I", "II", "III"], Knob("LightSAM", "AdaGrad-Norm, AdaG
 PerRoot = Annotated[bool, Knob("ρ/√d", "divide ρ by √d in II and III")]
 First = Annotated[float, Knob("β₁", "decay of the first moment", 0.0, 0.9999)]
 Second = Annotated[float, Knob("β₂", "decay of the second moment", 0.0, 0.99999)]
-Scale = Annotated[float, Knob("η", "the direction's length against the learning rate", 1e-6, 10.0)]
-DEFAULTS = dict.fromkeys(("rho", "light", "per_root_d", "beta1", "beta2", "scale_lr"), "ours")
+Eta = Annotated[float, Knob("η_L", "times the learning rate; 0.01 makes lr = 0.1 usual in II and III", 1e-6, 100.0)]
+DEFAULTS = dict.fromkeys(("rho", "light", "per_root_d", "beta1", "beta2", "eta_light"), "ours")
 
 
 class State(NamedTuple):
@@ -49,7 +49,7 @@ class State(NamedTuple):
 def lightsam(
     L: Oracle, w: Tensor, s: State, *,
     rho: Radius = 0.05, light: Form = "I", per_root_d: PerRoot = True,
-    beta1: First = 0.9, beta2: Second = 0.999, scale_lr: Scale = 0.01,
+    beta1: First = 0.9, beta2: Second = 0.999, eta_light: Eta = 1.0,
 ) -> Step:  # fmt: skip
     """One step."""
 
@@ -67,4 +67,4 @@ def lightsam(
     g_p = L.grad(w + eps)
     v, m = squares(s.v, g_p), beta1 * s.m + (1 - beta1) * g_p
     up = m / (1 - beta1**t) if light == "III" else g_p
-    return Step(scale_lr * up / (v / unbiased).sqrt(), eps, g, State(u, v, m))
+    return Step(eta_light * up / (v / unbiased).sqrt(), eps, g, State(u, v, m))

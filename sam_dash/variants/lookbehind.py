@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from sam_dash.maths.oracle import Oracle
 
-Behind = Annotated[int, Knob("k", "ascent steps; 1 is SAM", 1, 100)]
-Mix = Annotated[float, Knob("α_l", "step from the slow weights to the fast ones", 0.0, 1.0)]
+Behind = Annotated[int, Knob("k_b", "ascent steps; 1 is SAM", 1, 100)]
+Mix = Annotated[float, Knob("α_b", "step from the slow weights to the fast ones", 0.0, 1.0)]
 DEFAULTS = dict.fromkeys(("rho", "behind", "mix"), "ours")
 
 

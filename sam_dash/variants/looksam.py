@@ -4,8 +4,7 @@
     otherwise:    h = g + alpha ||g|| g_v / ||g_v||
 
 Liu et al., CVPR 2022, arXiv:2203.02714.
-Deviation: norms are global, as in the paper; pytorch_optimizer 4.1.0 takes them tensor by tensor, and perturbs along
-the gradient that the caller left there.
+Deviation: norms and projections are global, as in the paper; pytorch_optimizer 4.1.0 takes them tensor by tensor.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 Period = Annotated[int, Knob("k", "steps from one SAM step to the next; 1 is SAM", 1, 10_000)]
-Push = Annotated[float, Knob("α", "how far the gradient is pushed in between", 0.0, 10.0)]
+Push = Annotated[float, Knob("α_L", "how far the gradient is pushed in between", 0.0, 10.0)]
 DEFAULTS = dict.fromkeys(("rho", "period", "push"), "other implementation (pytorch_optimizer 4.1.0)")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sam_dash.maths.oracle import Oracle
 
-Ascents = Annotated[int, Knob("k", "ascent steps; 1 is SAM", 1, 100)]
+Ascents = Annotated[int, Knob("k_a", "ascent steps; 1 is SAM", 1, 100)]
 DEFAULTS = {"rho": "ours (SAM's)", "ascents": "ours"}
 
 

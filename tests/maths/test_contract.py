@@ -118,7 +118,7 @@ def unperturbed(v, L, w):
     if v.key == "adasam":  # AMSGrad without bias correction
         return k["scale_lr"] * (1 - k["beta1"]) * g / ((1 - k["beta2"]) * g * g).clamp_min(1e-16).sqrt()
     if v.key == "lightsam":  # AdaGrad-Norm
-        return k["scale_lr"] * g / (1e-16 + g @ g).sqrt()
+        return g / (1e-16 + g @ g).sqrt()
     return g
 
 
