@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from sam_dash import variants
 from sam_dash.maths import curvature, noise, second_opinion
 from sam_dash.maths.contract import Step
+from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.flat import cross_entropies, flatten, logits, piecewise_linear
+from sam_dash.maths.flat import Layout, cross_entropies, flatten, logits, piecewise_linear
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 
@@ -41,8 +42,9 @@ def gradient(
 
     Returns a `Step`: `.h` (d,) is the gradient for your optimiser, in the order of `parameters_to_vector`; `.eps`
     (B/m, d) are the perturbations of the micro-batches of m consecutive samples (one of B if m is None). The loss is
-    the mean cross-entropy, without weight decay. `full` is the whole training set, which n-SAM and n-USAM need;
-    `seed` draws RW-SAM's probe. The model is not changed. ValueError for arguments that make no sense.
+    the mean cross-entropy, without weight decay. `full` is the whole training set, which n-SAM and n-USAM need,
+    and whose classes Focal-SAM counts (else the batch's); `seed` draws a variant's noise. It is the first step, t = 0.
+    The model is not changed. ValueError for arguments that make no sense.
     """
     v = variants.get(variant)
     checked = v.check(knobs)
@@ -53,11 +55,12 @@ def gradient(
     if v.cost(**checked).full and full is None:
         raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
     losses = cross_entropies(model)
-    generator = torch.Generator().manual_seed(seed)
-    probes = curvature.rademacher((v.noise, w.numel()), w, generator)
+    drawn = draw(v, w, torch.Generator().manual_seed(seed))
+    counts = torch.bincount(y if full is None else full[1])
     whole = None if full is None else Oracle(losses, full, chunk=4096)
     step = per_micro_batch(v.step, m)
-    out = step(Oracle(losses, (x, y), probes, full=whole), w, v.init(w), **checked)
+    L = Oracle(losses, (x, y), drawn, full=whole, counts=counts, layout=Layout.of(model))
+    out = step(L, w, v.init(w), **checked)
     return out._replace(info=dict(out.info))
 
 

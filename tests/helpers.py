@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.flat import cross_entropies, flatten
+from sam_dash.maths.contract import Step
+from sam_dash.maths.draws import draw
+from sam_dash.maths.flat import Layout, cross_entropies, flatten
 from sam_dash.maths.oracle import Oracle
 from sam_dash.variants import Variant
 
@@ -25,39 +27,73 @@ def mlp(*widths: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class CountingOracle(Oracle):
-    """An oracle that counts what a step asks for."""
+    """An oracle that counts what a step asks for; of a part of its samples, that part."""
 
     calls: Counter = field(default_factory=Counter)
+    share: float = 1.0
 
     def losses(self, w: Tensor) -> Tensor:
-        self.calls["forwards"] += 1
+        self.calls["forwards"] += self.share
         return super().losses(w)
 
     def grad(self, w: Tensor) -> Tensor:
-        self.calls["gradients"] += 1
+        self.calls["gradients"] += self.share
         return super().grad(w)
 
     def grads(self, w: Tensor) -> Tensor:
-        self.calls["gradients"] += 1
-        self.calls["per_sample"] += 1
+        self.calls["gradients"] += self.share
+        self.calls["per_sample"] += self.share
         return super().grads(w)
 
+    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
+        self.calls["products"] += self.share
+        return super().hvp(w, v)
+
+    def take(self, index: Tensor) -> Oracle:
+        return replace(super().take(index), share=self.share * len(index) / self.n)
+
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        self.calls["gradients"] += 1
-        out = super().pullback(w)
-        self.calls["forwards"] -= 1  # super() asks for the losses once more
-        return out
+        losses, pull = super().pullback(w)
+        self.calls["forwards"] -= self.share  # super() asks for the losses once more
+        self.calls["gradients"] += self.share
+        self.calls["backwards"] -= self.share  # the first is the gradient's own
+
+        def counted(p: Tensor) -> Tensor:
+            self.calls["backwards"] += self.share
+            return pull(p)
+
+        return losses, counted
 
 
-def oracle(B: int = 24, *, seed: int = 0, kind: type[Oracle] = Oracle) -> tuple[Oracle, Tensor]:
-    """An oracle of B random samples on a small MLP, with noise and a full-data oracle, and a w (d,)."""
+def oracle(
+    B: int = 24, *, seed: int = 0, kind: type[Oracle] = Oracle, v: Variant | None = None
+) -> tuple[Oracle, Tensor]:
+    """An oracle of B random samples on a small MLP, with all that a step may ask for, and a w (d,).
+
+    The noise is of the law of `v`; without one, a row of signs.
+    """
     torch.manual_seed(seed)
     module = mlp(5, 7, 3)
     w = flatten(module)
     x, y = torch.randn(3 * B, 5, dtype=torch.float64), torch.randint(0, 3, (3 * B,))
     losses = cross_entropies(module)
     noise = 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
-    return kind(losses, (x[:B], y[:B]), noise, full=kind(losses, (x, y))), w
+    if v is not None and v.law != "signs":
+        noise = draw(v, w, torch.Generator().manual_seed(seed))
+    counts, layout = y.bincount(minlength=3), Layout.of(module)
+    full = kind(losses, (x, y))
+    return kind(losses, (x[:B], y[:B]), noise, full=full, counts=counts, layout=layout), w
+
+
+def walk(v: Variant, L: Oracle, w: Tensor, steps: int, lr: float = 0.1, **chosen: object) -> list[Step]:
+    """The first steps of a variant under plain gradient descent, each on other samples of the batch."""
+    s, out = v.init(w), []
+    for t in range(steps):
+        index = (torch.arange(L.n // 2) * (t + 1)) % L.n
+        part = replace(with_batch(L, index), t=t, noise=None if L.noise is None else L.noise.roll(t, 1))
+        out.append(v.step(part, w, s, **chosen))
+        w, s = w - lr * out[-1].h, out[-1].state
+    return out
 
 
 def knobs(v: Variant, **changed: object) -> dict[str, object]:

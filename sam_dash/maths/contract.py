@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TINY = 1e-12
+SOURCES = ("paper", "official code", "other implementation", "ours")
+LAWS = ("signs", "uniform", "normal")  # of noise: +-1, [0, 1), N(0, 1)
 
 
 class Step(NamedTuple):
@@ -50,6 +52,7 @@ class Knob:
     kind: type = float
     choices: tuple[Any, ...] = ()
     default: Any = None
+    source: str = ""  # where the default is from: one of SOURCES, and in brackets which
 
     def check(self, name: str, value: Any) -> Any:
         """Return `value` as this knob's type, or raise ValueError saying what was expected."""
@@ -76,16 +79,24 @@ Radius = Annotated[float, Knob("ρ", "perturbation radius", 0.0, 100.0)]
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes of one step: mini-batch gradients, `per_sample` of them for each sample, forwards, full-data gradients."""
+    """Passes of one step, on average over `period` steps.
 
-    gradients: int
-    forwards: int = 0
-    full: int = 0
-    per_sample: int = 0
+    Mini-batch gradients, `per_sample` of them for each sample; forwards; full-data gradients; backwards that share
+    a forward with another; Hessian-vector products.
+    """
+
+    gradients: float
+    forwards: float = 0
+    full: float = 0
+    per_sample: float = 0
+    backwards: float = 0
+    products: float = 0
+    period: int = 1
 
     def in_gradients(self, n_over_b: float) -> float:
-        """The same in mini-batch gradients (a forward is a third of one, a full gradient N/B)."""
-        return self.gradients + self.forwards / 3 + self.full * n_over_b
+        """The same in mini-batch gradients: a forward is 1/3, a backward 2/3, a product 2, a full gradient N/B."""
+        passes = self.gradients + self.forwards / 3 + self.backwards * 2 / 3 + self.products * 2
+        return passes + self.full * n_over_b
 
 
 def _stateless(_w: Tensor) -> tuple[()]:
@@ -94,7 +105,11 @@ def _stateless(_w: Tensor) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A registered variant: the step function and all that is known about it."""
+    """A registered variant: the step function and all that is known about it.
+
+    `noise` rows of the law `law` are drawn before each step. `no_m` says why it has no m-version. `descends`: its h is
+    a whole update direction, for gradient descent without momentum.
+    """
 
     key: str
     title: str
@@ -105,9 +120,16 @@ class Variant:
     is_sam_at: Mapping[str, Any] | None
     init: Callable[[Tensor], Any] = _stateless
     noise: int = 0
+    law: str = "signs"
     m_axis: bool = False
-    uses_m: bool = True
+    no_m: str = ""
+    descends: bool = False
     doc: str = field(default="", repr=False)
+
+    @property
+    def uses_m(self) -> bool:
+        """Whether it has an m-version other than itself."""
+        return not self.no_m
 
     def defaults(self) -> dict[str, Any]:
         """Every knob at its default."""
@@ -138,21 +160,25 @@ def variant(
     ref: str,
     cost: Cost | Callable[..., Cost],
     is_sam_at: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, str] | None = None,
     **facts: Any,
 ) -> Callable[[Callable[..., Step]], Callable[..., Step]]:
-    """Register a step function under its own name; its knobs are read from its keyword-only arguments."""
+    """Register a step function under its own name; its knobs are read from its keyword-only arguments.
+
+    `defaults` says of every knob where its default is from: one of `SOURCES`, and in brackets which.
+    """
 
     def register(step: Callable[..., Step]) -> Callable[..., Step]:
         key = step.__name__
         doc = inspect.getdoc(inspect.getmodule(step)) or ""
         price = cost if callable(cost) else lambda **_: cost
-        REGISTRY[key] = Variant(key, title, step, ref, _knobs(step), price, is_sam_at, doc=doc, **facts)
+        REGISTRY[key] = Variant(key, title, step, ref, _knobs(step, defaults or {}), price, is_sam_at, doc=doc, **facts)
         return step
 
     return register
 
 
-def _knobs(step: Callable[..., Step]) -> dict[str, Knob]:
+def _knobs(step: Callable[..., Step], sources: Mapping[str, str]) -> dict[str, Knob]:
     out = {}
     for name, arg in inspect.signature(step).parameters.items():
         if arg.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -165,5 +191,8 @@ def _knobs(step: Callable[..., Step]) -> dict[str, Knob]:
         kind, knob = get_args(hint)[:2]
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         kind = str if choices else kind
-        out[name] = replace(knob, kind=kind, choices=choices, default=arg.default)
+        out[name] = replace(knob, kind=kind, choices=choices, default=arg.default, source=sources.get(name, ""))
+    bad = [n for n, knob in out.items() if knob.source.partition(" (")[0] not in SOURCES]
+    if bad or set(sources) - set(out):
+        raise TypeError(f"{step.__name__}: `defaults` must say for each knob which of {SOURCES} its default is from")
     return out

@@ -12,99 +12,28 @@ gradients. They can be scaled, normed and added to w, which is all that SAM, USA
 
 from __future__ import annotations
 
-import copy
-import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad, vjp
+from torch import Tensor
+from torch.func import grad
 from torch.nn import functional as F
 
 from sam_dash.maths.contract import Step
-from sam_dash.maths.factors import Factor, maker, plain
-from sam_dash.maths.flat import Layout, guard
+from sam_dash.maths.factors import Factor
 from sam_dash.maths.oracle import Batch, Oracle
-
-Tap = Callable[[int, Tensor], Tensor]
-
-
-class NotFactoredError(Exception):
-    """The network has a layer, or the variant an operation, that factored gradients do not have."""
-
-
-class Taps:
-    """A copy of a module whose parametrised layers can be tapped: `run` calls `tap(l, input)` in place of layer l."""
-
-    def __init__(self, module: nn.Module) -> None:
-        guard(module)
-        self.module = copy.deepcopy(module)
-        self.layout = Layout.of(module)
-        self.layers = [m for m in self.module.modules() if any(True for _ in m.parameters(recurse=False))]
-        self.makers = [maker(m) for m in self.layers]
-        unknown = [type(m).__name__ for m, make in zip(self.layers, self.makers, strict=True) if make is None]
-        if unknown or sum(len(list(m.parameters())) for m in self.layers) != len(self.layout.names):
-            raise NotFactoredError(f"no factored gradient for {', '.join(unknown) or 'shared parameters'}")
-        self.tap: Tap | None = None
-        self.shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-        for index, layer in enumerate(self.layers):
-            layer.forward = functools.partial(self._forward, index)
-
-    def _forward(self, index: int, h: Tensor) -> Tensor:
-        return self.tap(index, h) if self.tap else plain(self.layers[index], h)
-
-    def run(self, w: Tensor, x: Tensor, tap: Tap | None) -> Tensor:
-        """The logits at w with every parametrised layer replaced by `tap`."""
-        self.tap = tap
-        try:
-            return functional_call(self.module, self.layout.unflatten(w), (x,))
-        finally:
-            self.tap = None
-
-    def linearise(self, w: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], list[tuple[Tensor, Tensor]]]]:
-        """The logits at w, and their pullback to every layer's inputs and deltas, without weight gradients."""
-        zeros = [x.new_zeros(s) for s in self.output_shapes(w, x)]
-
-        def outputs(deltas: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            inputs = list(deltas)
-
-            def tap(index: int, h: Tensor) -> Tensor:
-                inputs[index] = h
-                return plain(self.layers[index], h) + deltas[index]
-
-            return self.run(w, x, tap), inputs
-
-        out, pull, inputs = vjp(outputs, zeros, has_aux=True)  # type: ignore[misc]
-        return out, lambda cotangent: list(zip(inputs, pull(cotangent)[0], strict=True))
-
-    def factors(self, pairs: Sequence[tuple[Tensor, Tensor]], m: int) -> list[Factor]:
-        """The gradients of every layer in micro-batches of m, from its inputs and deltas."""
-        known = zip(self.makers, self.layers, pairs, strict=True)
-        return [make(layer, X, D, m) for make, layer, (X, D) in known if make is not None]
-
-    def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
-        """The output shape of each layer for inputs like x; one forward per shape of x."""
-        if x.shape not in self.shapes:
-            found: list[tuple[int, tuple[int, ...]]] = []
-
-            def tap(index: int, h: Tensor) -> Tensor:
-                out = plain(self.layers[index], h)
-                found.append((index, out.shape))
-                return out
-
-            with torch.no_grad():
-                self.run(w, x, tap)
-            if sorted(index for index, _ in found) != list(range(len(self.layers))):
-                raise NotFactoredError("a layer that does not run exactly once")
-            self.shapes[x.shape] = [shape for _, shape in sorted(found)]
-        return self.shapes[x.shape]
+from sam_dash.maths.taps import NotFactoredError, Taps
 
 
 def norms(factors: Sequence[Factor]) -> Tensor:
     """||g_j|| over all layers (G,); rounding may leave a ghost norm a little below zero."""
     return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
+
+
+def _refuse(*_: Any) -> Any:
+    raise NotFactoredError("arithmetic of a factored gradient")
 
 
 @dataclass(frozen=True)
@@ -128,12 +57,19 @@ class Factored:
         return torch.cat([f.total(self.scale) for f in self.factors]) / len(self.scale)
 
     def __mul__(self, c: Any) -> Factored:
-        return replace(self, scale=self.scale * c)
+        return replace(self, scale=self.scale * self._scalar(c))
 
     __rmul__ = __mul__
 
     def __truediv__(self, c: Any) -> Factored:
-        return replace(self, scale=self.scale / c)
+        return replace(self, scale=self.scale / self._scalar(c))
+
+    def _scalar(self, c: Any) -> Any:
+        if isinstance(c, Factored) or (isinstance(c, Tensor) and c.shape not in ((), self.scale.shape)):
+            raise NotFactoredError("more than a scalar times a factored gradient")
+        return c
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = _refuse
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of a factored gradient")
@@ -153,6 +89,11 @@ class Shifted:
 
     w: Tensor
     eps: Factored
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = __getitem__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of weights that are not formed")
 
 
 @dataclass(frozen=True)
@@ -182,6 +123,12 @@ class FactoredOracle:
     m: int
     noise: Tensor | None = None
     full: Any = None
+    t: int = 0
+    rate: float = 1.0
+    descents: list[Factored] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
@@ -191,9 +138,13 @@ class FactoredOracle:
     def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
         n = len(self.batch[1])
+        if self.descents:
+            raise NotFactoredError("a gradient after the descent gradients have been averaged")
         if not isinstance(w, Shifted):
             losses, factors = self._first(w)
             return Factored(factors(torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m))
+
+        self.descents.append(w.eps)
 
         def tap(index: int, h: Tensor) -> Tensor:
             return w.eps.factors[index].perturbed(self.taps.layers[index], h, w.eps.scale)
@@ -230,8 +181,10 @@ def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[...
     """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for more."""
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
-        out = step(FactoredOracle(taps, L.batch, m, L.noise, L.full), w, s, **knobs)
-        if not isinstance(out.h, Tensor) or not isinstance(out.g, Factored) or s != ():
+        if s != ():
+            raise NotFactoredError("a step with a state")
+        out = step(FactoredOracle(taps, L.batch, m, L.noise, L.full, L.t, L.rate), w, s, **knobs)
+        if not isinstance(out.h, Tensor) or not isinstance(out.g, Factored) or not isinstance(out.eps, Factored):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
         return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,10 +39,41 @@ class Layout:
         """The parts of w that belong to each parameter, flat."""
         return w.split([math.prod(s) for s in self.shapes])
 
+    def first(self, x: Tensor, part: str) -> Tensor:
+        """x (d,) at the first coordinate of each tensor or layer (`part`).  -> (P,)"""
+        return x[_places(self, part, x.device)[1]]
+
+    def spread(self, values: Tensor, part: str) -> Tensor:
+        """One value for each tensor or layer, on all its coordinates.  (P,) -> (d,)"""
+        return values[_places(self, part, values.device)[0]]
+
+    def norms(self, x: Tensor, part: str) -> Tensor:
+        """The norm of each tensor's or layer's part of x.  (d,) -> (P,)"""
+        owner, starts = _places(self, part, x.device)
+        return x.new_zeros(len(starts)).index_add(0, owner, x * x).sqrt()
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Whether a coordinate is of a tensor named "weight", as 0 or 1.  (d,) -> (d,)"""
+        named = x.new_tensor([float("weight" in name) for name in self.names])
+        return self.spread(named, "tensor")
+
     def unflatten(self, w: Tensor) -> dict[str, Tensor]:
         """w (d,) as named parameters."""
         parts = self.segments(w)
         return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+
+
+@functools.lru_cache(maxsize=64)
+def _places(layout: Layout, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The number of the part that each coordinate belongs to (d,), and where each part starts (P,)."""
+    names = [n if part == "tensor" else n.rpartition(".")[0] for n in layout.names]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    owner: list[int] = []
+    starts: dict[str, int] = {}
+    for name, shape in zip(names, layout.shapes, strict=True):
+        starts.setdefault(name, len(owner))
+        owner += [numbers[name]] * math.prod(shape)
+    return torch.tensor(owner, device=device), torch.tensor(list(starts.values()), device=device)
 
 
 def flatten(module: nn.Module) -> Tensor:

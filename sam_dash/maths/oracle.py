@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from torch.func import grad, vjp, vmap
+from torch.func import grad, jvp, vjp, vmap
+
+if TYPE_CHECKING:
+    from sam_dash.maths.flat import Layout
 
 Batch = tuple[Tensor, Tensor]
 LossesFn = Callable[[Tensor, Batch], Tensor]
@@ -18,7 +22,8 @@ class Oracle:
 
     `losses_fn(w, batch) -> (n,)` are per-sample losses without weight decay. `noise` (K, d) is drawn before the
     step; `full` is the oracle of the whole training set, for n-SAM; `chunk` bounds how many samples a gradient takes at
-    once.
+    once. `t` is the step, from 0; `rate` the learning rate as a share of the first one; `counts` (C,) how many training
+    samples each class has; `layout` which coordinates belong to which tensor and layer.
     """
 
     losses_fn: LossesFn
@@ -26,6 +31,15 @@ class Oracle:
     noise: Tensor | None = None
     full: Oracle | None = None
     chunk: int | None = None
+    t: int = 0
+    rate: float = 1.0
+    counts: Tensor | None = None
+    layout: Layout | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return len(self.batch[1])
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
@@ -33,7 +47,7 @@ class Oracle:
 
     def grad(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss.  (d,) -> (d,)."""
-        n = len(self.batch[1])
+        n = self.n
         if self.chunk is None or n <= self.chunk:
             return grad(mean_loss(self.losses_fn, self.batch))(w)
         parts = zip(*(a.split(self.chunk) for a in self.batch), strict=True)
@@ -47,6 +61,15 @@ class Oracle:
     def grads(self, w: Tensor) -> Tensor:
         """Per-sample gradients.  (d,) -> (n, d)."""
         return per_sample_grads(self.losses_fn, w, self.batch)
+
+    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
+        """The Hessian of the mean loss at w times v.  (d,), (d,) -> (d,)."""
+        out: Tensor = jvp(grad(mean_loss(self.losses_fn, self.batch)), (w,), (v,))[1]
+        return out
+
+    def take(self, index: Tensor) -> Oracle:
+        """The oracle of those samples only."""
+        return replace(self, batch=(self.batch[0][index], self.batch[1][index]))
 
 
 def per_sample_grads(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:

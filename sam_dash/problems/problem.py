@@ -42,9 +42,17 @@ def check_number(spec: Any, name: str, low: float, high: float, whole: bool = Fa
         object.__setattr__(spec, name, float(value))
 
 
+def class_shares(imbalance: float, classes: int) -> list[float]:
+    """imbalance^(-c/(C-1)): which share of class c a long-tailed version keeps (Cui et al., arXiv:1901.05555)."""
+    return [imbalance ** (-c / max(1, classes - 1)) for c in range(classes)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Data (`n_train` of its training samples, 0: all), network, label noise and where training starts."""
+    """Data (`n_train` of its training samples, 0: all), network, label noise and where training starts.
+
+    `imbalance`: how many times more training samples of the first class are kept than of the last; 1 keeps all.
+    """
 
     dataset: str = "digits"
     data_hash: str = ""
@@ -52,6 +60,7 @@ class Problem:
     n_train: int = 0
     label_noise: float = 0.0
     start: str = "init"
+    imbalance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.dataset.startswith(NPZ):
@@ -69,6 +78,7 @@ class Problem:
             raise SpecError(str(error)) from None
         check_number(self, "n_train", 0, 10**7, whole=True)
         check_number(self, "label_noise", 0, 0.95)
+        check_number(self, "imbalance", 1, 10_000)
         check_choice("start", self.start, STARTS)
         check(
             known is None or self.n_train <= known.n_train,
@@ -77,7 +87,12 @@ class Problem:
 
     @property
     def samples(self) -> int | None:
-        """Training samples N of a run proper; None for the user's own file, unless n_train says."""
+        """Training samples N of a run proper; None for the user's own file, unless n_train says.
+
+        Of a long-tailed problem nearly so: classes of unequal size are rounded one by one.
+        """
         known = DATASETS.get(self.dataset)
         n = self.n_train or (known.n_train if known else None)
+        if n and known and self.imbalance != 1:
+            n = round(n * sum(class_shares(self.imbalance, known.classes)) / known.classes)
         return n // 2 if n and self.start == "memorised" else n

@@ -17,7 +17,7 @@ from sam_dash.maths.flat import cross_entropies, flatten, logits
 from sam_dash.maths.oracle import Batch, LossesFn
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import build, initialise
-from sam_dash.problems.problem import Problem
+from sam_dash.problems.problem import Problem, class_shares
 
 STREAMS = ("init", "labels", "order", "noise", "probes", "memorise")
 
@@ -53,6 +53,12 @@ class Stack:
         """Training samples of each seed."""
         return self.rows.shape[1]
 
+    @property
+    def counts(self) -> Tensor:
+        """Training samples of each class by the labels trained on (S, C)."""
+        zeros = torch.zeros(len(self.y), self.classes, dtype=torch.int64, device=self.y.device)
+        return zeros.scatter_add(1, self.y, torch.ones_like(self.y))
+
     def train(self, s: int, limit: int | None = None) -> Batch:
         """The training samples of seed number s, or the first `limit` of them."""
         return self.x[self.rows[s, :limit]], self.y[s, :limit]
@@ -80,6 +86,15 @@ def corrupt(y: np.ndarray, rate: float, classes: int, generator: np.random.Gener
     return y
 
 
+def long_tail(y: np.ndarray, imbalance: float, classes: int) -> np.ndarray:
+    """Which samples (in order) a long-tailed version keeps: of each class the first ones, exponentially fewer."""
+    kept = [
+        np.flatnonzero(y == c)[: max(1, round(share * (y == c).sum()))]
+        for c, share in enumerate(class_shares(imbalance, classes))
+    ]
+    return np.sort(np.concatenate(kept))
+
+
 def stack(problem: Problem, seeds: Sequence[int], device: torch.device) -> Stack:
     """Load, corrupt and initialise; DataError where the network does not fit the data."""
     data = load(problem.dataset, problem.data_hash)
@@ -87,6 +102,10 @@ def stack(problem: Problem, seeds: Sequence[int], device: torch.device) -> Stack
     if n > len(data.y_train):
         raise DataError(f"n_train = {n}: {problem.dataset} has only {len(data.y_train)} training samples")
     x_train, y_train = data.x_train[:n], data.y_train[:n]
+    if problem.imbalance != 1:
+        kept = long_tail(y_train, problem.imbalance, data.classes)
+        x_train, y_train = x_train[kept], y_train[kept]
+        n = len(y_train)
     try:
         module = build(problem.network, x_train.shape[1:], data.classes)
     except ValueError as error:

@@ -21,7 +21,8 @@ class Look(NamedTuple):
 
 
 # Okabe-Ito, as far as it passes on both backgrounds. What is swept over m is solid; the dashes are for the
-# reference lines, which would otherwise differ by hue alone.
+# reference lines, which would otherwise differ by hue alone. More hues could not be told apart: a further variant has
+# that of its family, and a marker of its own.
 LOOKS = {
     "sgd": Look("#0072B2", "circle", "dash"),
     "nsam": Look("#D55E00", "square", "dot"),
@@ -29,6 +30,38 @@ LOOKS = {
     "rwsam": Look("#CC79A7", "triangle-up", "solid"),
     "usam": Look("#9467BD", "x", "solid"),
     "nusam": Look("#A67C00", "cross", "dashdot"),
+    **{
+        key: Look(colour, marker, dash)
+        for colour, family in {
+            "#0072B2": (
+                ("looksam", "triangle-down", "dashdot"),
+                ("adasam", "pentagon", "longdash"),
+                ("lightsam", "hexagon", "longdashdot"),
+                ("rwp", "octagon", "dot"),
+            ),
+            "#009E73": (
+                ("asam", "diamond-tall", "dash"),
+                ("gsam", "diamond-wide", "dot"),
+                ("wsam", "star-diamond", "dashdot"),
+                ("multisam", "star-square", "longdash"),
+                ("lookbehind", "bowtie", "longdashdot"),
+                ("eigensam", "hourglass", "dash"),
+            ),
+            "#D55E00": (
+                ("fsam", "triangle-left", "dash"),
+                ("vasso", "triangle-right", "dashdot"),
+                ("msam", "triangle-ne", "longdash"),
+            ),
+            "#CC79A7": (("esam", "star-triangle-up", "dash"), ("focalsam", "star-triangle-down", "dot")),
+            "#9467BD": (("unified", "hexagram", "dash"), ("mongesam", "hexagon2", "dot")),
+            "#A67C00": (
+                ("ssamf", "triangle-se", "dash"),
+                ("ssamd", "triangle-sw", "dot"),
+                ("slsam", "triangle-nw", "longdash"),
+            ),
+        }.items()
+        for key, marker, dash in family
+    },
 }
 OTHER = Look(GREY, "star", "longdash")
 # viridis, truncated to what has contrast 3:1 on white (0-0.6) and on dark (0.35-1): the overlap serves both themes
@@ -69,6 +102,7 @@ QUANTITIES = {
         "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
     ),
     "ess": Quantity("Effective sample size", "Effective sample size", "1/Σp², mean over the steps of training"),
+    "active": Quantity("Active weights", "Active weights", "share of the weights in the layers drawn, mean over steps"),
     "eps_norm": Quantity("Mean ‖ε‖", "Mean ‖ε‖", "length of the perturbation, mean over the steps of training"),
     "g_norm": Quantity("Mean ‖g‖", "Mean ‖g‖", "gradient norm, mean over the steps of training"),
     "h_norm": Quantity("Mean ‖h‖", "Mean ‖h‖", "norm of the descended gradient, mean over the steps"),
@@ -82,7 +116,7 @@ SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
 RW_SAM = (*SHARPNESS, "ess", "eps_norm")
 PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
 """Of the page Sharpness: one row."""
-SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess", "p_max", "p_top")
+SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess", "p_max", "p_top", "active")
 """Recorded at every step; a figure over cells shows their mean over training."""
 
 
@@ -91,6 +125,9 @@ def quantity(key: str) -> Quantity:
     if key in QUANTITIES:
         return QUANTITIES[key]
     base, at, size = key.partition("@")
+    if size.startswith("class="):
+        q, of = quantity(base), f", class {size.removeprefix('class=')}"
+        return Quantity(q.name + of, q.html + of, q.help.replace("test samples", "the class's test samples"))
     if at:
         q = quantity(base)
         if base == "m_sharp":
@@ -105,7 +142,7 @@ def quantity(key: str) -> Quantity:
 
 def is_fraction(key: str) -> bool:
     """Whether a quantity is stored as a fraction and shown in per cent."""
-    return key.endswith("_acc")
+    return key.partition("@")[0].endswith("_acc")
 
 
 def look(variant: str) -> Look:

@@ -20,6 +20,7 @@ import numpy as np
 
 from sam_dash.problems.architecture import size
 from sam_dash.problems.datasets import DataError, Dataset, describe
+from sam_dash.problems.problem import class_shares
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import Problem, RunSpec, SpecError, SweepSpec, from_dict
 
@@ -95,6 +96,8 @@ def samples(spec: RunSpec) -> tuple[int, int]:
     """Training samples N of the run proper, and test samples."""
     data = _data(spec.problem.dataset, spec.problem.data_hash)
     n = min(spec.problem.n_train or data.n_train, data.n_train)
+    if spec.problem.imbalance != 1:
+        n = round(n * sum(class_shares(spec.problem.imbalance, data.classes)) / data.classes)
     return (n // 2 if spec.problem.start == "memorised" else n), data.n_test
 
 
@@ -111,7 +114,7 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     measured = 1 if not every else spec.training.epochs // every + 2
     each = sum(MEASURES[q].gradients for q in spec.measures.what) * min(n, POINTS)
     return (
-        T * (2 + per.gradients + per.forwards) + before * 3,
+        T * (2 + per.gradients + per.forwards + per.backwards + per.products) + before * 3,
         S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
         S * d * (T * (groups_per_step * passes + 4) + before * 5),
         S * (looks + measured * len(spec.measures.what)),

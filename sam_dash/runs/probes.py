@@ -7,9 +7,10 @@ from torch import Tensor
 
 from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import NotFactoredError, Taps
 from sam_dash.maths.flat import piecewise_linear
 from sam_dash.maths.oracle import Batch
+from sam_dash.maths.taps import NotFactoredError, Taps
+from sam_dash.problems.problem import Problem
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
 from sam_dash.runs.spec import RunSpec, divisors
@@ -19,8 +20,11 @@ SHARP_RHO = 0.05  # radius of the m-sharpness measured: the same for all runs, w
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
-def evaluate(problem: Stack, s: int, w: Tensor) -> list[Measurement]:
-    """Mean loss and accuracy of seed s on its (noisy) training labels, the clean ones, and the test set."""
+def evaluate(problem: Stack, s: int, w: Tensor, spec: Problem) -> list[Measurement]:
+    """Mean loss and accuracy of seed s on its (noisy) training labels, the clean ones, and the test set.
+
+    Of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
+    """
     x, y = problem.train(s)
     loss, right, clean = _score(problem, w, x, y, problem.y_clean[s])
     test_loss, test_right, _ = _score(problem, w, *problem.test, problem.test[1])
@@ -29,7 +33,21 @@ def evaluate(problem: Stack, s: int, w: Tensor) -> list[Measurement]:
         "test_loss": test_loss, "test_acc": test_right,
     }  # fmt: skip
     budgets = {q: len(problem.test[1]) if q.startswith("test") else problem.n for q in values}
+    if spec.imbalance != 1:
+        by_class = _class_accuracies(problem, w)
+        values |= {f"test_acc@class={c}": accuracy for c, (accuracy, _) in by_class.items()}
+        budgets |= {f"test_acc@class={c}": size for c, (_, size) in by_class.items()}
     return [Measurement(0, 0.0, q, v, 0.0, "exact", budgets[q]) for q, v in values.items()]
+
+
+@torch.no_grad()
+def _class_accuracies(problem: Stack, w: Tensor) -> dict[int, tuple[float, int]]:
+    """Test accuracy and number of test samples of each class that has any."""
+    x, y = problem.test
+    right = torch.cat([problem.logits(w, part).argmax(1) for part in x.split(4096)]) == y
+    sizes = y.bincount(minlength=problem.classes).tolist()
+    hits = y[right].bincount(minlength=problem.classes).tolist()
+    return {c: (hit / size, size) for c, (hit, size) in enumerate(zip(hits, sizes, strict=True)) if size}
 
 
 @torch.no_grad()

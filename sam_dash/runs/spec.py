@@ -63,6 +63,14 @@ class Measures:
         check_number(self, "every", 0, 10_000, whole=True)
 
 
+def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
+    """A spec as plain JSON values, without what a later version added and is at its default: keys then stay."""
+    out: dict[str, Any] = json.loads(json.dumps(asdict(spec)))
+    if out["problem"]["imbalance"] == 1:
+        del out["problem"]["imbalance"]
+    return out
+
+
 def _common(spec: RunSpec | SweepSpec) -> None:
     """Turn the nested dicts of a JSON file into dataclasses."""
     for name, cls in (("problem", Problem), ("training", Training), ("measures", Measures)):
@@ -105,8 +113,7 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return out
+        return _plain(self)
 
     @property
     def key(self) -> str:
@@ -177,8 +184,7 @@ class SweepSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return out
+        return _plain(self)
 
     @property
     def key(self) -> str:

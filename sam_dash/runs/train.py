@@ -15,15 +15,18 @@ from torch.func import vmap
 from sam_dash import variants
 from sam_dash.maths import base
 from sam_dash.maths.contract import Step, Variant
-from sam_dash.maths.factored import NotFactoredError, Taps, factored_step
+from sam_dash.maths.draws import draw
+from sam_dash.maths.factored import factored_step
+from sam_dash.maths.flat import Layout
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.probes import evaluate, measure
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
-from sam_dash.runs.spec import RunSpec
+from sam_dash.runs.spec import RunSpec, Training
 
 Scalars = dict[str, Tensor]
 
@@ -62,28 +65,42 @@ def steps(problem: Stack, spec: RunSpec, step: Callable[..., Step] | None = None
     step = step or plain_step(problem, spec)
     full = problem.full() if v.cost(**knobs).full else None
 
-    def one(w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None) -> tuple[Tensor, Any, Scalars]:
+    layout = Layout.of(problem.module)
+
+    def one(
+        w: Tensor, state: object, batch: Batch, noise: Tensor, full: Batch | None, counts: Tensor, t: int, share: float
+    ) -> tuple[Tensor, Any, Scalars]:
         whole = Oracle(problem.losses, full, chunk=4096) if full is not None else None
-        out = step(Oracle(problem.losses, batch, noise, full=whole), w, state, **knobs)
+        L = Oracle(problem.losses, batch, noise, whole, t=t, rate=share, counts=counts, layout=layout)
+        out = step(L, w, state, **knobs)
         return out.h, out.state, _diagnostics(out)
 
-    optimiser = (
-        base.sgd(training.momentum, training.nesterov, training.weight_decay)
-        if training.optimiser == "sgd"
-        else base.adamw(weight_decay=training.weight_decay)
-    )
+    optimiser = base_of(training, v)
     probes = [torch_stream(seed, "noise") for seed in problem.seeds]
     per_epoch = problem.n // training.batch
     rate = base.SCHEDULES[training.schedule](training.lr, per_epoch * training.epochs)
     W, state = problem.w0, vmap(v.init)(problem.w0)
     memory = optimiser.init(W)
-    stacked = vmap(one, in_dims=(0, 0, 0, 0, None if full is None else 0))
+    stacked = vmap(one, in_dims=(0, 0, 0, 0, None if full is None else 0, 0, None, None))
     for epoch in range(training.epochs):
         order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
         for i in range(per_epoch):
-            h, state, scalars = stacked(W, state, problem.batch(order[i]), _noise(v, probes, W), full)
-            W, memory = optimiser.update(W, h, memory, rate(epoch * per_epoch + i))
+            t = epoch * per_epoch + i
+            noise = torch.stack([draw(v, W, g) for g in probes])
+            h, state, scalars = stacked(
+                W, state, problem.batch(order[i]), noise, full, problem.counts, t, rate(t) / training.lr
+            )
+            W, memory = optimiser.update(W, h, memory, rate(t))
             yield W, scalars
+
+
+def base_of(training: Training, v: Variant) -> base.Base:
+    """The base optimiser; plain gradient descent for a variant that brings its own descent."""
+    if v.descends:
+        return base.sgd(weight_decay=training.weight_decay)
+    if training.optimiser == "sgd":
+        return base.sgd(training.momentum, training.nesterov, training.weight_decay)
+    return base.adamw(weight_decay=training.weight_decay)
 
 
 def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
@@ -109,13 +126,6 @@ def fast_step(problem: Stack, spec: RunSpec) -> Callable[..., Step] | None:
     except NotFactoredError:
         return None
     return step
-
-
-def _noise(v: Variant, probes: list[torch.Generator], W: Tensor) -> Tensor:
-    """Rademacher probes (S, K, d), each seed's from its own generator."""
-    shape = (v.noise, W.shape[1])
-    signs = [2 * torch.randint(0, 2, shape, generator=g, dtype=torch.int8) - 1 for g in probes]
-    return torch.stack(signs).to(W)
 
 
 def _diagnostics(out: Step) -> Scalars:
@@ -161,7 +171,7 @@ class _Run:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""
         t_last = t == self.total
         for s in self.alive():
-            found = evaluate(self.problem, s, W[s])
+            found = evaluate(self.problem, s, W[s], self.spec.problem)
             if (measured or t_last) and self.spec.measures.what:
                 self.flush(t, "measure")
                 found += measure(self.problem, s, W[s], self.spec)

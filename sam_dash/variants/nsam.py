@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("n-SAM", ref="arXiv:2509.18001", cost=Cost(gradients=1, full=1), uses_m=False)
+DEFAULTS = {"rho": "ours (SAM's)"}
+
+
+@variant(
+    "n-SAM",
+    ref="arXiv:2509.18001",
+    cost=Cost(gradients=1, full=1),
+    no_m="its perturbation is of the full training set",
+    defaults=DEFAULTS,
+)
 def nsam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     assert L.full is not None, "n-SAM needs the full-data oracle"

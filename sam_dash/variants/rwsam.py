@@ -27,12 +27,18 @@ Weighting = Annotated[float, Knob("λ", "how strongly sharp samples are favoured
 Normalised = Annotated[bool, Knob("normalised", "divide the weighted gradient by its norm, as SAM does")]
 
 
+DEFAULTS = {
+    "rho": "ours (SAM's)", "lam": "ours (the paper's value is not known to us)", "norms": "paper", "scale": "paper",
+    "normalised": "paper",
+}  # fmt: skip
+
+
 def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
     """Exact norms are by-products of per-sample gradients; a probe is one more forward."""
     return Cost(gradients=2, forwards=int(norms == "one-probe"), per_sample=int(norms == "exact"))
 
 
-@variant("RW-SAM", ref="arXiv:2509.18001", cost=cost, is_sam_at={"lam": 0.0}, noise=1)
+@variant("RW-SAM", ref="arXiv:2509.18001", cost=cost, is_sam_at={"lam": 0.0}, noise=1, defaults=DEFAULTS)
 def rwsam(
     L: Oracle,
     w: Tensor,

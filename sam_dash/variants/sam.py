@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("SAM", ref="arXiv:2010.01412", cost=Cost(gradients=2), is_sam_at={}, m_axis=True)
+DEFAULTS = {"rho": "official code (google-research/sam)"}
+
+
+@variant("SAM", ref="arXiv:2010.01412", cost=Cost(gradients=2), is_sam_at={}, m_axis=True, defaults=DEFAULTS)
 def sam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     g = L.grad(w)

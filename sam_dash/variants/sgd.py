@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("SGD", ref="Robbins & Monro, 1951", cost=Cost(gradients=1), uses_m=False)
+@variant(
+    "SGD", ref="Robbins & Monro, 1951", cost=Cost(gradients=1),
+    no_m="it has no perturbation, and gradients of micro-batches average to the batch's",
+)  # fmt: skip
 def sgd(L: Oracle, w: Tensor, s: Any) -> Step:
     """One step."""
     g = L.grad(w)

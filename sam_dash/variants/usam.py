@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("USAM", ref="arXiv:2206.06232", cost=Cost(gradients=2), m_axis=True)
+DEFAULTS = {"rho": "ours (SAM's; the authors of Unified SAM searched 0.1 to 0.4)"}
+
+
+@variant("USAM", ref="arXiv:2206.06232", cost=Cost(gradients=2), m_axis=True, defaults=DEFAULTS)
 def usam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     g = L.grad(w)

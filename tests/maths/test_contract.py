@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.func import vmap
 
-from sam_dash.maths.contract import TINY, Knob, unit
+from sam_dash.maths.contract import SOURCES, TINY, Knob, unit
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.variants import REGISTRY, get
-from tests.helpers import CountingOracle, knobs, oracle, with_batch
+from tests.helpers import CountingOracle, knobs, oracle, walk, with_batch
 
-VARIANTS = [pytest.param(v, id=k) for k, v in REGISTRY.items()]
+ONLY = os.environ.get("SAM_DASH_TEST_VARIANTS", "").split()  # for a new variant: test it alone
+VARIANTS = [pytest.param(v, id=k) for k, v in REGISTRY.items() if not ONLY or k in ONLY]
 MODES = [
     pytest.param(REGISTRY["rwsam"], {"norms": n, "scale": s, "normalised": z}, id=f"rwsam-{n}-{s}-{z}")
     for n in ("one-probe", "exact")
     for s in ("raw", "standardised")
     for z in (True, False)
 ]
+MODES += [
+    pytest.param(REGISTRY[key], changed, id=f"{key}-{'-'.join(map(str, changed.values()))}")
+    for key, changed in [
+        ("fsam", {"order": "paper"}), ("asam", {"form": "all"}), ("unified", {"path": "1/t"}),
+        ("esam", {"swp": "coordinates"}), ("esam", {"gamma_s": 1.0}), ("lightsam", {"light": "II"}),
+        ("lightsam", {"light": "III"}), ("looksam", {"period": 3}), ("multisam", {"ascents": 3}),
+        ("lookbehind", {"behind": 3}), ("ssamf", {"refresh": 3}), ("ssamd", {"refresh": 1}),
+        ("eigensam", {"turns": 3, "powers": 2}),
+    ]
+]  # fmt: skip
+ALL = [pytest.param(p.values[0], {}, id=p.id) for p in VARIANTS] + ([] if ONLY else MODES)
 
 
 def test_the_six_variants_of_the_first_release_are_there() -> None:
@@ -31,7 +43,7 @@ def test_the_six_variants_of_the_first_release_are_there() -> None:
 
 @pytest.mark.parametrize("v", VARIANTS)
 def test_a_step_returns_finite_vectors_and_leaves_w_alone(v) -> None:
-    L, w = oracle()
+    L, w = oracle(v=v)
     before = w.clone()
     out = v.step(L, w, v.init(w), **knobs(v))
     assert out.h.shape == out.eps.shape == out.g.shape == w.shape
@@ -39,70 +51,114 @@ def test_a_step_returns_finite_vectors_and_leaves_w_alone(v) -> None:
     assert torch.equal(w, before)
 
 
-@pytest.mark.parametrize("v", VARIANTS)
-def test_seeds_in_one_vmap_equal_seeds_in_a_loop(v) -> None:
-    L, w = oracle()
+@pytest.mark.parametrize(("v", "changed"), ALL)
+def test_three_steps_of_seeds_in_one_vmap_equal_seeds_in_a_loop(v, changed) -> None:
+    L, w = oracle(v=v)
     W = w + 0.1 * torch.randn(3, len(w), dtype=w.dtype)
     x, y = (torch.stack([a[i : i + 12] for i in (0, 6, 12)]) for a in L.batch)
 
-    def one(w, x, y):
-        return v.step(replace(L, batch=(x, y)), w, v.init(w), **knobs(v))
+    def one(w, s, x, y, t):
+        return v.step(replace(L, batch=(x, y), t=t), w, s, **knobs(v, **changed))
 
-    together = vmap(one)(W, x, y)
-    for i in range(3):
-        alone = one(W[i], x[i], y[i])
-        torch.testing.assert_close(together.h[i], alone.h)
-        torch.testing.assert_close(together.eps[i], alone.eps)
+    S, alone = vmap(v.init)(W), [v.init(w) for w in W]
+    for t in range(3):
+        together = vmap(one, in_dims=(0, 0, 0, 0, None))(W, S, x, y, t)
+        S = together.state
+        for i in range(3):
+            out = one(W[i], alone[i], x[i], y[i], t)
+            alone[i] = out.state
+            torch.testing.assert_close(together.h[i], out.h)
+            torch.testing.assert_close(together.eps[i], out.eps)
+        W = W - 0.1 * together.h
 
 
-@pytest.mark.parametrize(("v", "changed"), [*[(p.values[0], {}) for p in VARIANTS], *[p.values for p in MODES]])
+@pytest.mark.parametrize(("v", "changed"), ALL)
 def test_the_declared_cost_is_the_counted_cost(v, changed) -> None:
-    L, w = oracle(kind=CountingOracle)
+    L, w = oracle(kind=CountingOracle, v=v)
     chosen = knobs(v, **changed)
-    v.step(L, w, v.init(w), **chosen)
     cost = v.cost(**chosen)
-    counted = Counter(gradients=cost.gradients, forwards=cost.forwards, per_sample=cost.per_sample)
-    assert +L.calls == +counted
+    s = v.init(w)
+    for t in range(cost.period):
+        s = v.step(replace(L, t=t), w, s, **chosen).state
+    names = ("gradients", "forwards", "per_sample", "backwards", "products")
+    assert {n: L.calls[n] / cost.period for n in names} == pytest.approx({n: getattr(cost, n) for n in names})
     assert L.full.calls["gradients"] == cost.full
 
 
 @pytest.mark.parametrize("v", [p for p in VARIANTS if p.values[0].is_sam_at is not None])
-def test_a_variant_is_sam_where_it_says_so(v) -> None:
-    L, w = oracle()
-    out, sam = v.step(L, w, v.init(w), **knobs(v, **v.is_sam_at)), get("sam").step(L, w, (), rho=0.3)
-    torch.testing.assert_close(out.h, sam.h, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(out.eps, sam.eps, rtol=1e-12, atol=1e-12)
+def test_a_variant_is_sam_where_it_says_so_in_every_step(v) -> None:
+    L, w = oracle(v=v)
+    outs = walk(v, L, w, 4, **knobs(v, **v.is_sam_at))
+    for out, sam in zip(outs, walk(get("sam"), L, w, 4, rho=0.3), strict=True):
+        torch.testing.assert_close(out.h, sam.h, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(out.eps, sam.eps, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("v", [p for p in VARIANTS if "rho" in p.values[0].knobs])
-def test_without_a_radius_it_descends_the_gradient(v) -> None:
-    L, w = oracle()
+def test_without_a_radius_it_is_the_variants_own_unperturbed_base(v) -> None:
+    L, w = oracle(v=v)
+    for out in walk(v, L, w, 3, **knobs(v, rho=0.0)):
+        assert float(out.eps.abs().max()) == 0.0
     out = v.step(L, w, v.init(w), **knobs(v, rho=0.0))
-    torch.testing.assert_close(out.h, L.grad(w))
-    assert float(out.eps.abs().max()) == 0.0
+    torch.testing.assert_close(out.h, unperturbed(v, L, w))
 
 
-@pytest.mark.parametrize("v", VARIANTS)
-def test_m_equal_to_B_is_the_plain_variant(v) -> None:
-    L, w = oracle()
-    plain, whole = v.step(L, w, v.init(w), **knobs(v)), per_micro_batch(v.step, 24)(L, w, v.init(w), **knobs(v))
+def unperturbed(v, L, w):
+    """What the first step descends at rho = 0; all but these descend the gradient of the batch."""
+    g = L.grad(w)
+    k = v.defaults()
+    if v.key == "esam":  # no loss has risen: any half of the samples, and topk takes the first of equals or not
+        index = (0 * L.losses(w)).topk(round(k["gamma_s"] * L.n)).indices
+        return with_batch(L, index).grad(w)
+    if v.key == "slsam":
+        mask = v.step(L, w, v.init(w), **k).g != 0
+        return mask * g
+    if v.key == "lookbehind":
+        return k["mix"] * k["behind"] * g
+    if v.key == "adasam":  # AMSGrad without bias correction
+        return k["scale_lr"] * (1 - k["beta1"]) * g / ((1 - k["beta2"]) * g * g).clamp_min(1e-16).sqrt()
+    if v.key == "lightsam":  # AdaGrad-Norm
+        return g / (1e-16 + g @ g).sqrt()
+    return g
+
+
+@pytest.mark.parametrize(("v", "changed"), ALL)
+def test_m_equal_to_B_is_the_plain_variant(v, changed) -> None:
+    L, w = oracle(v=v)
+    chosen = knobs(v, **changed)
+    plain, whole = v.step(L, w, v.init(w), **chosen), per_micro_batch(v.step, 24)(L, w, v.init(w), **chosen)
     torch.testing.assert_close(whole.h, plain.h)
     torch.testing.assert_close(whole.eps, plain.eps[None])
 
 
-@pytest.mark.parametrize("v", VARIANTS)
+@pytest.mark.parametrize(("v", "changed"), ALL)
 @pytest.mark.parametrize("m", [1, 4, 8])
-def test_the_m_version_equals_a_loop_over_micro_batches(v, m) -> None:
-    L, w = oracle()
-    out = per_micro_batch(v.step, m)(L, w, v.init(w), **knobs(v))
-    parts = [v.step(with_batch(L, torch.arange(i, i + m)), w, v.init(w), **knobs(v)) for i in range(0, 24, m)]
-    torch.testing.assert_close(out.h, torch.stack([p.h for p in parts]).mean(0))
-    torch.testing.assert_close(out.eps, torch.stack([p.eps for p in parts]))
+def test_the_m_version_equals_a_loop_over_micro_batches(v, changed, m) -> None:
+    L, w = oracle(v=v)
+    s = v.init(w)
+    for t in range(2):  # the second step has a state
+        at = replace(L, t=t)
+        out = per_micro_batch(v.step, m)(at, w, s, **knobs(v, **changed))
+        parts = [v.step(with_batch(at, torch.arange(i, i + m)), w, s, **knobs(v, **changed)) for i in range(0, 24, m)]
+        torch.testing.assert_close(out.h, torch.stack([p.h for p in parts]).mean(0))
+        torch.testing.assert_close(out.eps, torch.stack([p.eps for p in parts]))
+        for mean, each in zip(out.state, zip(*(p.state for p in parts), strict=True), strict=True):
+            torch.testing.assert_close(mean, torch.stack(each).mean(0))
+        s = out.state
+
+
+@pytest.mark.parametrize("key", ["fsam", "vasso", "ssamf", "msam"])
+def test_a_state_of_means_commutes_with_averaging_over_micro_batches(key) -> None:
+    v = get(key)
+    L, w = oracle(v=v)
+    s = v.step(L, w, v.init(w), **knobs(v, rho=0.0)).state
+    by_parts = per_micro_batch(v.step, 4)(L, w, v.init(w), **knobs(v, rho=0.0)).state
+    torch.testing.assert_close(by_parts, s)
 
 
 @pytest.mark.parametrize("v", [p for p in VARIANTS if p.values[0].uses_m])
 def test_chunking_the_micro_batches_changes_nothing(v) -> None:
-    L, w = oracle()
+    L, w = oracle(v=v)
     all_at_once, in_pieces = (per_micro_batch(v.step, 2, chunk=c)(L, w, v.init(w), **knobs(v)) for c in (None, 5))
     torch.testing.assert_close(in_pieces.h, all_at_once.h)
     torch.testing.assert_close(in_pieces.eps, all_at_once.eps)
@@ -110,7 +166,7 @@ def test_chunking_the_micro_batches_changes_nothing(v) -> None:
 
 @pytest.mark.parametrize("v", VARIANTS)
 def test_the_order_within_a_micro_batch_does_not_matter(v) -> None:
-    L, w = oracle()
+    L, w = oracle(v=v)
     order = torch.arange(24).view(-1, 4).flip(1).reshape(-1)
     before, after = (per_micro_batch(v.step, 4)(M, w, v.init(w), **knobs(v)).h for M in (L, with_batch(L, order)))
     torch.testing.assert_close(after, before)
@@ -146,6 +202,7 @@ def test_every_knob_has_a_symbol_help_and_a_valid_default(v) -> None:
         assert knob.symbol
         assert knob.help
         assert knob.check(name, knob.default) == knob.default
+        assert knob.source.partition(" (")[0] in SOURCES
     assert v.doc.startswith(f"{v.title}:")
     assert v.ref in v.doc or v.key == "sgd"
 

@@ -8,10 +8,11 @@ from torch import nn
 
 from sam_dash.maths import factors
 from sam_dash.maths.contract import Step
-from sam_dash.maths.factored import Factored, FactoredOracle, NotFactoredError, Taps, factored_step
+from sam_dash.maths.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.flat import cross_entropies, flatten
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.networks import ResNet18
 from sam_dash.variants import get
 

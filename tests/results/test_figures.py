@@ -99,9 +99,16 @@ def test_colours_are_visible_on_both_backgrounds() -> None:
 
 
 def test_every_registered_variant_has_a_look_of_its_own() -> None:
-    looks = [style.look(key) for key in ("sgd", "nsam", "sam", "rwsam", "usam", "nusam")]
-    assert len({(look.colour, look.marker) for look in looks}) == 6
-    assert set(style.LOOKS) <= set(variants.REGISTRY)
+    assert set(style.LOOKS) == set(variants.REGISTRY)
+    markers = [look.marker for look in (*style.LOOKS.values(), style.OTHER)]
+    assert len(set(markers)) == len(markers)
+    assert all(go.scatter.Marker(symbol=m).symbol == m for m in (*markers, *(f"{m}-open" for m in markers)))
+    assert len({look.colour for look in style.LOOKS.values()}) == 6
+
+
+def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:
+    assert style.quantity("test_acc@class=3").name == "Test accuracy, class 3"
+    assert style.show("test_acc@class=3", 0.5) == "50.0 %"
 
 
 def test_the_caption_names_data_rho_seeds_interval_and_what_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.runs import presets
-from sam_dash.runs.spec import SpecError
+from sam_dash.runs.spec import Measures, Problem, SpecError, Training
 from sam_dash.ui import fields, form, live, start, upload
 
 
@@ -52,6 +53,22 @@ def test_every_knob_of_every_variant_has_a_field() -> None:
     values = form.values_of(presets.get("digits").sweep)
     for variant in form.variants.REGISTRY.values():
         assert set(variant.knobs) <= set(values)
+
+
+def test_a_knob_of_one_name_means_one_thing_in_every_variant_and_is_no_other_field() -> None:
+    others = set(form.values_of(presets.get("digits").sweep)) - set(fields.knobs_of(list(form.variants.REGISTRY)))
+    seen: dict[str, Any] = {}
+    for variant in form.variants.REGISTRY.values():
+        for name, knob in variant.knobs.items():
+            if name != "rho":  # the radius is each paper's own; the form shows one, which is seen and set
+                known = seen.setdefault(name, knob)
+                assert (knob.default, knob.symbol, knob.low, knob.high) == (
+                    known.default, known.symbol, known.low, known.high,
+                ), name  # fmt: skip
+    named = {f.name for cls in (Problem, Training, Measures) for f in dataclasses.fields(cls)}
+    assert not set(seen) & (others | named | {"preset", "seeds", "variants", "m", "measures"})
+    symbols = [knob.symbol for knob in seen.values()]
+    assert len(set(symbols)) == len(symbols)
 
 
 def _npz(**changes: Any) -> bytes:
