@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 from sam_dash.maths.curvature import ELEMENTS, EXACT_TRACE, chunks
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import Taps, norms
+from sam_dash.maths.factored import norms
 from sam_dash.maths.noise import check_sizes, estimate, method, shuffled
 from sam_dash.maths.oracle import Batch
+from sam_dash.maths.taps import Taps
 
 
 def ggn_trace(taps: Taps, w: Tensor, batch: Batch) -> Estimate:

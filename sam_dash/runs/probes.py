@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths import curvature, ghost, noise, second_opinion
+from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import NotFactoredError, Taps
 from sam_dash.maths.flat import piecewise_linear
 from sam_dash.maths.oracle import Batch
+from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
 from sam_dash.runs.spec import RunSpec, divisors
@@ -18,29 +19,37 @@ POINTS = 2000  # training points that curvature and noise are measured on, at mo
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
-def evaluate(problem: Stack, s: int, w: Tensor) -> list[Measurement]:
-    """Mean loss and accuracy of seed s on its (noisy) training labels, the clean ones, and the test set."""
-    x, y = problem.train(s)
-    loss, right, clean = _score(problem, w, x, y, problem.y_clean[s])
-    test_loss, test_right, _ = _score(problem, w, *problem.test, problem.test[1])
-    values = {
-        "train_loss": loss, "train_acc": right, "clean_train_acc": clean,
-        "test_loss": test_loss, "test_acc": test_right,
-    }  # fmt: skip
-    budgets = {q: len(problem.test[1]) if q.startswith("test") else problem.n for q in values}
-    return [Measurement(0, 0.0, q, v, 0.0, "exact", budgets[q]) for q, v in values.items()]
+def evaluate(problem: Stack, W: Tensor) -> list[list[Measurement]]:
+    """Of every run of the stack at W (S, d): mean loss and accuracy on its (noisy) training labels, the clean ones, and
+    the test set.
+    """
+    x, y = problem.test
+    S = len(W)
+    train = _scores(problem, W, problem.x, problem.rows, problem.y, problem.y_clean)
+    test = _scores(problem, W, x, torch.arange(len(y), device=y.device).expand(S, -1), y.expand(S, -1), y.expand(S, -1))
+    names = ("train_loss", "train_acc", "clean_train_acc", "test_loss", "test_acc")
+    budgets = [problem.n] * 3 + [len(y)] * 2
+    table = torch.cat([train, test[:, :2]], 1).tolist()
+    return [
+        [Measurement(0, 0.0, q, v, 0.0, "exact", n) for q, v, n in zip(names, row, budgets, strict=True)]
+        for row in table
+    ]
 
 
 @torch.no_grad()
-def _score(problem: Stack, w: Tensor, x: Tensor, y: Tensor, clean: Tensor) -> tuple[float, float, float]:
-    loss, right, right_clean = 0.0, 0, 0
-    for part, labels, true in zip(x.split(4096), y.split(4096), clean.split(4096), strict=True):
-        out = problem.logits(w, part)
-        loss += float(torch.nn.functional.cross_entropy(out.double(), labels, reduction="sum"))
-        best = out.argmax(1)
-        right += int((best == labels).sum())
-        right_clean += int((best == true).sum())
-    return loss / len(y), right / len(y), right_clean / len(y)
+def _scores(problem: Stack, W: Tensor, x: Tensor, rows: Tensor, y: Tensor, clean: Tensor) -> Tensor:
+    """Mean loss, accuracy, and accuracy on the labels `clean`, (S, 3), on the samples `rows` (S, n) of x."""
+    chain = chain_or_none(problem.module)
+    total = torch.zeros(len(W), 3, dtype=torch.float64, device=W.device)
+    for index, labels, true in zip(rows.split(4096, 1), y.split(4096, 1), clean.split(4096, 1), strict=True):
+        if chain:
+            out = chain.forward(W, x[index])[2]
+        else:
+            out = torch.stack([problem.logits(w, x[i]) for w, i in zip(W, index, strict=True)])
+        losses = torch.nn.functional.cross_entropy(out.double().mT, labels, reduction="none")
+        best = out.argmax(2)
+        total += torch.stack([losses.sum(1), (best == labels).sum(1), (best == true).sum(1)], 1)
+    return total / y.shape[1]
 
 
 def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measurement]:

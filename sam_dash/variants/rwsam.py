@@ -47,20 +47,20 @@ def rwsam(
     """One step."""
     if norms == "exact":
         grads = L.grads(w)
-        p = weights(grads.norm(dim=1), lam, scale)
+        p = weights(grads.norm(dim=-1), lam, scale)
         g = p @ grads
     else:
         assert L.noise is not None, "RW-SAM needs one probe"
-        delta = 0.1 / w.numel() ** 0.5
+        delta = 0.1 / w.shape[-1] ** 0.5
         losses, pull = L.pullback(w)
         p = weights((L.losses(w + delta * L.noise[0]) - losses).abs() / delta, lam, scale)
         g = pull(p)
     eps = rho * (unit(g) if normalised else g)
-    return Step(L.grad(w + eps), eps, g, info={"ess": 1 / p.square().sum()})
+    return Step(L.grad(w + eps), eps, g, info={"ess": 1 / p.square().sum(-1)})
 
 
 def weights(sharp: Tensor, lam: float, scale: str) -> Tensor:
-    """softmax(lambda x), x the norms or their z-scores.  (n,) -> (n,)."""
+    """softmax(lambda x), x the norms or their z-scores.  (..., n) -> (..., n)."""
     if scale == "standardised":
-        sharp = (sharp - sharp.mean()) / (sharp.std(correction=0) + TINY)
-    return (lam * sharp).softmax(0)
+        sharp = (sharp - sharp.mean(-1, keepdim=True)) / (sharp.std(-1, correction=0, keepdim=True) + TINY)
+    return (lam * sharp).softmax(-1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sam_dash.maths import curvature, ghost, noise
-from sam_dash.maths.factored import Taps
 from sam_dash.maths.flat import cross_entropies, logits
+from sam_dash.maths.taps import Taps
 from tests.maths.test_factored import NETWORKS, problem
 
 
