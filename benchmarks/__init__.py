@@ -1,0 +1,1 @@
+"""What the fast paths save, side by side with what a user would otherwise write; `python -m benchmarks`."""
