@@ -107,9 +107,9 @@ def eigenvalue(
 
     tolerances = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
     tol = next((t for t in tolerances if close(theirs(t))), tolerances[-1])
-    assert close(us())
-    times = side_by_side({"us": us, "PyHessian": lambda: theirs(tol)}, 10 * budget)
-    note = f"PyHessian's tol = {tol:g} (its default, 1e-3, is off by {100 * (theirs(1e-3) / true - 1):+.1f} %)"
+    own = next(t for t in (0.1, 0.03, 0.01, 5e-3) if close(us(t)))
+    times = side_by_side({"us": lambda: us(own), "PyHessian": lambda: theirs(tol)}, 10 * budget)
+    note = f"our residual {own:g}; PyHessian's tol = {tol:g} (its default, 1e-3, is off by {100 * (theirs(1e-3) / true - 1):+.1f} %)"
     yield at_least(f"{name}: λ_max to .5 %, PyHessian's time against ours", times.ratio("PyHessian", "us"), 3, note)
     if "MLP" in name:
         for other, find in others(module, batch).items():
@@ -123,7 +123,7 @@ def eigenvalue(
 
 def others(module: nn.Module, batch: Batch) -> dict[str, Callable[[], float]]:
     """The largest eigenvalue by other packages, as their documentation does it."""
-    parameters = dict(module.named_parameters())
+    parameters = list(module.parameters())
 
     def curvlinops() -> float:
         from curvlinops import HessianLinearOperator

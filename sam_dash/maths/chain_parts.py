@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -99,13 +99,16 @@ class Gradient:
     parts: Sequence[Part]
     stacks: int
     scale: Tensor | None = None
+    known: dict[str, Tensor] = field(default_factory=dict)  # shared by the multiples of the same gradients
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j|| (S, G); rounding may leave a ghost norm a little below zero."""
-        squares = self.parts[0].squares()
-        for part in self.parts[1:]:
-            squares = squares + part.squares()
-        lengths = squares.clamp_min_(0).sqrt_().view(self.stacks, -1)
+        if "norm" not in self.known:
+            squares = self.parts[0].squares()
+            for part in self.parts[1:]:
+                squares = squares + part.squares()
+            self.known["norm"] = squares.clamp_min_(0).sqrt_().view(self.stacks, -1)
+        lengths = self.known["norm"]
         return lengths if self.scale is None else lengths * self.scale.abs()
 
     @property
@@ -126,8 +129,12 @@ class Gradient:
 
     def _scaled(self, c: Any) -> Gradient:
         G = len(self.parts[0].X) // self.stacks
-        c = torch.as_tensor(c, dtype=self.parts[0].X.dtype, device=self.parts[0].X.device)
-        return replace(self, scale=(c if self.scale is None else self.scale * c).expand(self.stacks, G))
+        if self.scale is not None:
+            return replace(self, scale=self.scale * c)
+        X = self.parts[0].X
+        return replace(
+            self, scale=c.expand(self.stacks, G) if isinstance(c, Tensor) else X.new_full((self.stacks, G), c)
+        )
 
     def __mul__(self, c: Any) -> Gradient:
         return self._scaled(c)

@@ -47,6 +47,8 @@ class LowRank:
 
     def squares(self) -> Tensor:
         """The ghost norm (Goodfellow, arXiv:1510.01799)."""
+        if self.X.shape[1] == 1:
+            return ((self.X * self.X).sum((1, 2)) + self.bias) * (self.D * self.D).sum((1, 2))
         return ((self.X @ self.X.mT + self.bias) * (self.D @ self.D.mT)).sum((1, 2))
 
     def dense(self) -> Tensor:

@@ -1,6 +1,7 @@
 """The ways to take one step of a stack of runs. The first that the network and the variant allow is taken:
 
     chain      a perceptron: all runs in one pass that is written out (`maths.chain`)
+    eager      other networks at m = B: one run after another, by plain autograd
     factored   layers with factored gradients: one run after another, m-SAM for any m at the price of SAM
     vmapped    anything: the definition, vectorised over runs and micro-batches
 
@@ -16,10 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.func import vmap
+from torch.utils import _pytree as pytree
 
 from sam_dash import variants
 from sam_dash.maths.chain import Chain, chain_step
 from sam_dash.maths.contract import Step
+from sam_dash.maths.eager import EagerOracle
 from sam_dash.maths.factored import factored_step
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Batch, Oracle
@@ -43,7 +46,7 @@ class Stepper(NamedTuple):
 
 def stepper(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
     """The fastest way to step these runs; a trial step tells whether the variant can go it."""
-    for path, make in (("chain", chain), ("factored", factored)):
+    for path, make in (("chain", chain), ("eager", eager), ("factored", factored)):
         try:
             take = make(problem, specs)
             _try(problem, specs[0], take)
@@ -69,20 +72,35 @@ def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     return take
 
 
+def eager(problem: Stack, specs: Sequence[RunSpec]) -> Take:
+    """One run after another by plain autograd, for whole batches."""
+    v, spec = variants.get(specs[0].variant), specs[0]
+    if v.uses_m and spec.m not in (None, spec.training.batch):
+        raise NotFactoredError("several micro-batches")
+    return looped(problem, specs, v.step, EagerOracle)
+
+
 def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     """One run after another, on factored gradients."""
     v, m = variants.get(specs[0].variant), specs[0].m
     if not v.uses_m or m is None:
         raise NotFactoredError("a variant without micro-batches")
     step = factored_step(v.step, m, Taps(problem.module))
+    return looped(problem, specs, step, Oracle)
 
-    def take(W: Tensor, state: Any, batch: Batch, noise: Tensor, _full: Batch | None) -> tuple[Tensor, Any, Scalars]:
-        outs = [
-            step(Oracle(problem.losses, (x, y), z), w, state, **spec.knobs)
-            for w, x, y, z, spec in zip(W, *batch, noise, specs, strict=True)
-        ]
+
+def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], oracle: type[Oracle]) -> Take:
+    """A step of one run as a step of a stack of them, one after another."""
+
+    def take(W: Tensor, state: Any, batch: Batch, noise: Tensor, full: Batch | None) -> tuple[Tensor, Any, Scalars]:
+        outs = []
+        for s, spec in enumerate(specs):
+            whole = None if full is None else oracle(problem.losses, (full[0][s], full[1][s]), chunk=4096)
+            L = oracle(problem.losses, (batch[0][s], batch[1][s]), noise[s], full=whole)
+            outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))
         rows = [diagnostics(out) for out in outs]
-        return torch.stack([out.h for out in outs]), state, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
+        stacked = pytree.tree_map(lambda *a: torch.stack(a), outs[0].state, *(out.state for out in outs[1:]))
+        return torch.stack([out.h for out in outs]), stacked, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
 
     return take
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -67,17 +68,20 @@ def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) ->
     memory = optimiser.init(W)
     for epoch in range(training.epochs):
         order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
-        for i in range(per_epoch):
-            h, state, scalars = take(W, state, problem.batch(order[i]), _noise(v, probes, W), full)
+        for i, batch in enumerate(problem.batches(order)):
+            h, state, scalars = take(W, state, batch, _noise(v, probes, W), full)
             W, memory = optimiser.update(W, h, memory, rate(epoch * per_epoch + i))
             yield W, scalars
 
 
 def _noise(v: Variant, probes: list[torch.Generator], W: Tensor) -> Tensor:
     """Rademacher probes (S, K, d), each seed's from its own generator."""
-    shape = (v.noise, W.shape[1])
-    signs = [2 * torch.randint(0, 2, shape, generator=g, dtype=torch.int8) - 1 for g in probes]
-    return torch.stack(signs).to(W)
+    if not v.noise:
+        return W.new_empty(len(W), 0, W.shape[1])
+    count = v.noise * W.shape[1]
+    table = (2 * (torch.arange(256)[:, None] >> torch.arange(8) & 1) - 1).to(W)  # the eight signs of a byte
+    bits = [torch.randint(0, 256, (math.ceil(count / 8),), generator=g, dtype=torch.uint8) for g in probes]
+    return table[torch.stack(bits).to(W.device).int()].flatten(1)[:, :count].unflatten(1, (v.noise, -1))
 
 
 class _Run:

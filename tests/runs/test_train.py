@@ -18,7 +18,7 @@ from sam_dash.runs.probes import measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
-from sam_dash.runs.train import steps, train
+from sam_dash.runs.train import _noise, steps, train
 
 TINY = RunSpec(
     variant="sam", m=8, knobs={"rho": 0.1},
@@ -263,16 +263,18 @@ def test_a_run_says_which_way_its_steps_were_taken() -> None:
     for variant, m in (("sgd", None), ("sam", 8), ("sam", 64), ("nsam", None), ("rwsam", None)):
         assert train([replace(TINY, variant=variant, m=m, knobs={})], Recorder())[0].path == "chain"
     assert train([CNN], Recorder())[0].path == "factored"
-    assert train([replace(CNN, variant="nsam", m=None)], Recorder())[0].path == "vmapped"
+    for variant, m in (("sgd", None), ("sam", 64), ("nsam", None), ("rwsam", None)):
+        assert train([replace(CNN, variant=variant, m=m, knobs={})], Recorder())[0].path == "eager"
+    assert train([replace(CNN, variant="rwsam", m=None, knobs={"norms": "exact"})], Recorder())[0].path == "factored"
 
 
-@pytest.mark.parametrize("path", ["chain", "factored"])
+@pytest.mark.parametrize("path", ["chain", "eager", "factored"])
 @pytest.mark.parametrize("variant", ["sgd", "sam", "usam", "nsam", "nusam", "rwsam"])
 @pytest.mark.parametrize("base", [TINY, CNN], ids=["mlp", "cnn"])
 def test_every_fast_path_trains_as_the_definition_does(base, variant, path) -> None:
     v = variants.get(variant)
     knobs = {"lam": 2.0} if variant == "rwsam" else {}
-    spec = replace(base, variant=variant, m=8 if v.m_axis else None, knobs=knobs)
+    spec = replace(base, variant=variant, m=8 if v.m_axis and path != "eager" else None, knobs=knobs)
     specs = seeds(spec, 0, 1)
     P = stack(spec.problem, [0, 1], torch.device("cpu"))
     P = replace(P, w0=P.w0.double(), x=P.x.double())
@@ -281,7 +283,7 @@ def test_every_fast_path_trains_as_the_definition_does(base, variant, path) -> N
         fast = list(steps(P, specs, take))
     except NotFactoredError:
         assert (path, spec.problem.network[:3]) != ("chain", "mlp"), "a perceptron's step is never vmapped"
-        assert path == "chain" or variant in ("sgd", "nsam", "nusam")
+        assert path == "chain" or (path == "factored" and variant in ("sgd", "nsam", "nusam"))
         return
     for (W, scalars), (V, expected) in zip(fast, steps(P, specs), strict=True):
         torch.testing.assert_close(W, V, rtol=1e-9, atol=1e-11)
@@ -310,5 +312,11 @@ def test_the_users_own_data_trains(tmp_path) -> None:
 
 
 def test_probes_are_signs_and_depend_on_the_seed_alone() -> None:
-    a, b = (torch.randint(0, 2, (9,), generator=torch_stream(s, "noise")) for s in (0, 0))
-    assert torch.equal(a, b)
+    v, W = variants.get("rwsam"), torch.zeros(2, 1003)
+    one, other = (_noise(v, [torch_stream(s, "noise") for s in pair], W) for pair in ((0, 1), (2, 1)))
+    assert one.shape == (2, 1, 1003)
+    assert torch.equal(one[1], other[1])
+    assert not torch.equal(one[0], other[0])
+    assert torch.equal(one.abs(), torch.ones_like(one))
+    assert abs(float(one.mean())) < 0.1
+    assert abs(float((one[0, 0, 1:] * one[0, 0, :-1]).mean())) < 0.15
