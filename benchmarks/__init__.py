@@ -1,1 +1,1 @@
-"""What is fast and how fast: each module prints a table, `python -m benchmarks.NAME`."""
+"""What is fast, side by side with what a user would write: `python -m benchmarks`, and `benchmarks.pages`."""

@@ -27,9 +27,9 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
         return torch.zeros_like(w)
 
     def update(w: Tensor, h: Tensor, b: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        h = h + weight_decay * w if weight_decay else h
-        b = momentum * b + h
-        return w - lr * (h + momentum * b if nesterov else b), b
+        h = torch.add(h, w, alpha=weight_decay) if weight_decay else h
+        b = torch.add(h, b, alpha=momentum)
+        return torch.add(w, torch.add(h, b, alpha=momentum) if nesterov else b, alpha=-lr), b
 
     return Base(init, update)
 

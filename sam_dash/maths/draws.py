@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from sam_dash.maths.contract import LAWS, Variant
 
 
-def draw(v: Variant, w: Tensor, generator: torch.Generator) -> Tensor:
-    """What a step of the variant at w (d,) needs, (K, d): signs, uniform in [0, 1), or standard normal."""
-    shape = (v.noise, w.shape[-1])
+def draw(v: Variant, W: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """What a step of the variant at W (S, d) needs, (S, K, d): signs, uniform in [0, 1), or standard normal.
+
+    Each run's from its own generator, on the CPU, so that it depends on neither the others nor the device.
+    """
+    shape = (v.noise, W.shape[-1])
+    if not v.noise:
+        return W.new_empty(len(W), *shape)
     if v.law == "signs":
-        return (2 * torch.randint(0, 2, shape, generator=generator, dtype=torch.int8) - 1).to(w)
+        return signs(shape, W, generators)
     if v.law == "uniform":
-        return torch.rand(shape, generator=generator).to(w)
+        return torch.stack([torch.rand(shape, generator=g) for g in generators]).to(W)
     if v.law == "normal":
-        return torch.randn(shape, generator=generator).to(w)
+        return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(W)
     raise ValueError(f"{v.title}: law = {v.law!r}; known: {', '.join(LAWS)}")
+
+
+def signs(shape: tuple[int, int], W: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Independent signs +-1 (S, *shape), eight from each random byte."""
+    count = math.prod(shape)
+    table = (2 * (torch.arange(256)[:, None] >> torch.arange(8) & 1) - 1).to(W)  # the eight signs of a byte
+    bits = [torch.randint(0, 256, (math.ceil(count / 8),), generator=g, dtype=torch.uint8) for g in generators]
+    return table[torch.stack(bits).to(W.device).int()].flatten(1)[:, :count].unflatten(1, shape)

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad
 from torch.nn import functional as F
 
 from sam_dash.maths.contract import Step
@@ -125,7 +124,7 @@ class FactoredOracle:
     full: Any = None
     t: int = 0
     rate: float = 1.0
-    descents: list[Factored] = field(default_factory=list)
+    descents: list[Tensor] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
@@ -133,7 +132,8 @@ class FactoredOracle:
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
         self._one_group()
-        return self._losses(self.taps.run(w, self.batch[0], None))
+        with torch.no_grad():
+            return self._losses(self.taps.run(w, self.batch[0], None))
 
     def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
@@ -144,12 +144,14 @@ class FactoredOracle:
             losses, factors = self._first(w)
             return Factored(factors(torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m))
 
-        self.descents.append(w.eps)
-
         def tap(index: int, h: Tensor) -> Tensor:
             return w.eps.factors[index].perturbed(self.taps.layers[index], h, w.eps.scale)
 
-        return grad(lambda v: self._losses(self.taps.run(v, self.batch[0], tap)).mean())(w.w)
+        with torch.enable_grad():
+            v = w.w.detach().requires_grad_()
+            loss = F.cross_entropy(self.taps.run(v, self.batch[0], tap), self.batch[1])
+            self.descents.append(torch.autograd.grad(loss, v)[0])
+        return self.descents[0]
 
     def grads(self, w: Tensor) -> PerSample:
         """Per-sample gradients."""
@@ -183,9 +185,12 @@ def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[...
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        out = step(FactoredOracle(taps, L.batch, m, L.noise, L.full, L.t, L.rate), w, s, **knobs)
-        if not isinstance(out.h, Tensor) or not isinstance(out.g, Factored) or not isinstance(out.eps, Factored):
+        oracle = FactoredOracle(taps, L.batch, m, L.noise, L.full, L.t, L.rate)
+        out = step(oracle, w, s, **knobs)
+        if not isinstance(out.g, Factored) or not isinstance(out.eps, Factored):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
+        if not oracle.descents or out.h is not oracle.descents[0]:
+            raise NotFactoredError("a descent that is not the gradient at w + eps")
         return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))
 
     return m_step

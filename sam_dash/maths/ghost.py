@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 from torch.nn import functional as F
 
 from sam_dash.maths.curvature import ELEMENTS, EXACT_TRACE, chunks
@@ -19,7 +18,7 @@ from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.factored import norms
 from sam_dash.maths.noise import check_sizes, estimate, method, shuffled
 from sam_dash.maths.oracle import Batch
-from sam_dash.maths.taps import Taps
+from sam_dash.maths.taps import Pair, Taps
 
 
 def ggn_trace(taps: Taps, w: Tensor, batch: Batch) -> Estimate:
@@ -37,28 +36,31 @@ def ggn_trace(taps: Taps, w: Tensor, batch: Batch) -> Estimate:
 def tr_V(
     taps: Taps, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
 ) -> dict[int, Estimate]:
-    """tr(V) and its 1/m law, as `noise.tr_V`, from one backward pass and one forward derivative."""
+    """tr(V) and its 1/m law, as `noise.tr_V`, from one backward pass (two, where the samples come in pieces)."""
     check_sizes(m, n := len(batch[1]))
     batch = shuffled(batch, generator)
     used = {size: n // size * size for size in m}
     squares: dict[int, list[Tensor]] = {size: [] for size in m}
     sums = {cut: torch.zeros_like(w, dtype=torch.float64) for cut in {n, *used.values()}}
     start = 0
-    for x, y in _pieces(taps, w, batch, math.lcm(*m)):
-        out, pull = taps.linearise(w, x)
-        pairs = pull(out.softmax(1) - F.one_hot(y, out.shape[1]))
+    pieces = list(_pieces(taps, w, batch, math.lcm(*m)))
+    for x, y in pieces:
+        pairs = _pairs(taps, w, x, y)
+        single = taps.factors(pairs, 1)
         for cut in sums:
             inside = (torch.arange(start, start + len(y), device=w.device) < cut).to(w)
-            sums[cut] += torch.cat([f.total(inside) for f in taps.factors(pairs, 1)]).double()
+            sums[cut] += torch.cat([f.total(inside) for f in single]).double()
         for size in m:
             whole = len(y) // size * size
             if not whole:  # the last piece may be shorter than a group
                 continue
-            groups = taps.factors([(X[:whole], D[:whole] / size) for X, D in pairs], size)
+            groups = single if size == 1 else taps.factors([(X[:whole], D[:whole] / size) for X, D in pairs], size)
             squares[size].append(norms(groups).square().double())
         start += len(y)
     means = {cut: total / cut for cut, total in sums.items()}
-    along = _along(taps, w, batch, means[n].to(w), math.lcm(*m))
+    v = means[n].to(w)
+    kept = pairs if len(pieces) == 1 else None
+    along = torch.cat([taps.along(v, kept or _pairs(taps, w, x, y)).double() for x, y in pieces])
     found = {}
     for size, cut in used.items():
         centred = torch.cat(squares[size]) - 2 * along[:cut].view(-1, size).mean(1)
@@ -67,16 +69,10 @@ def tr_V(
     return found
 
 
-def _along(taps: Taps, w: Tensor, batch: Batch, v: Tensor, multiple: int) -> Tensor:
-    """g_i . v (n,), by a forward derivative."""
-    parts = []
-    for x, y in _pieces(taps, w, batch, multiple):
-
-        def losses(u: Tensor, x: Tensor = x, y: Tensor = y) -> Tensor:
-            return F.cross_entropy(taps.run(u, x, None), y, reduction="none")
-
-        parts.append(jvp(losses, (w,), (v,))[1].double())
-    return torch.cat(parts)
+def _pairs(taps: Taps, w: Tensor, x: Tensor, y: Tensor) -> list[Pair]:
+    """Every layer's inputs and deltas, for the gradient of each sample's loss."""
+    out, pull = taps.linearise(w, x)
+    return pull(out.softmax(1) - F.one_hot(y, out.shape[1]))
 
 
 def _pieces(taps: Taps, w: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:

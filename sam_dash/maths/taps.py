@@ -1,19 +1,39 @@
-"""Taps on the layers of a network: their inputs and back-propagated deltas, which factored gradients are made of."""
+"""A module whose layers can be tapped: run with each layer replaced, or linearised into its inputs and deltas."""
 
 from __future__ import annotations
 
 import copy
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp
+from torch.func import functional_call
+from torch.nn import functional as F
 
-from sam_dash.maths.factors import Factor, maker, plain
+from sam_dash.maths.factors import Factor, linear, plain
+from sam_dash.maths.factors_conv import conv
+from sam_dash.maths.factors_norm import group_norm, group_norm_each, layer_norm
 from sam_dash.maths.flat import Layout, guard
 
 Tap = Callable[[int, Tensor], Tensor]
+Pair = tuple[Tensor, Tensor]
+Maker = Callable[..., Factor]
+
+
+def maker(layer: nn.Module) -> Maker | None:
+    """How to make the factors of a layer, or None where that is not known."""
+    if type(layer) is nn.Linear:
+        return linear
+    if type(layer) is nn.Conv2d:
+        known = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        return conv if known else None
+    if type(layer) is nn.GroupNorm:
+        return group_norm
+    if type(layer) is nn.LayerNorm:
+        return layer_norm if layer.bias is not None else None
+    return None
 
 
 class NotFactoredError(Exception):
@@ -34,6 +54,9 @@ class Taps:
             raise NotFactoredError(f"no factored gradient for {', '.join(unknown) or 'shared parameters'}")
         self.tap: Tap | None = None
         self.shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for part in self.module.modules():
+            if getattr(part, "inplace", False):
+                part.inplace = False  # type: ignore[assignment]  # outputs are kept
         for index, layer in enumerate(self.layers):
             layer.forward = functools.partial(self._forward, index)
 
@@ -48,26 +71,58 @@ class Taps:
         finally:
             self.tap = None
 
-    def linearise(self, w: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], list[tuple[Tensor, Tensor]]]]:
+    def linearise(self, w: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Pair]]]:
         """The logits at w, and their pullback to every layer's inputs and deltas, without weight gradients."""
-        zeros = [x.new_zeros(s) for s in self.output_shapes(w, x)]
+        inputs: dict[int, Tensor] = {}
+        heads: dict[int, Tensor] = {}  # what the deltas are gradients of
 
-        def outputs(deltas: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-            inputs = list(deltas)
+        def tap(index: int, h: Tensor) -> Tensor:
+            if index in heads:
+                raise NotFactoredError("a layer that does not run exactly once")
+            layer = self.layers[index]
+            if isinstance(layer, nn.GroupNorm):  # its fused kernel sums the deltas over positions
+                affine = torch.stack([layer.weight, layer.bias]).expand(len(h), -1, -1).detach().requires_grad_()
+                inputs[index], heads[index] = h.new_empty(len(h), 0), affine
+                return group_norm_each(layer, h, affine)
+            out = plain(layer, h)
+            out = out if out.requires_grad else out.requires_grad_()
+            inputs[index], heads[index] = h.detach(), out
+            return out
 
-            def tap(index: int, h: Tensor) -> Tensor:
-                inputs[index] = h
-                return plain(self.layers[index], h) + deltas[index]
+        with torch.enable_grad():
+            out = self.run(w.detach(), x, tap)
+        if len(heads) < len(self.layers):
+            raise NotFactoredError("a layer that does not run exactly once")
+        order = range(len(self.layers))
 
-            return self.run(w, x, tap), inputs
+        def pull(cotangent: Tensor) -> list[Pair]:
+            deltas = torch.autograd.grad(out, [heads[i] for i in order], cotangent, retain_graph=True)
+            return [(inputs[i], deltas[i]) for i in order]
 
-        out, pull, inputs = vjp(outputs, zeros, has_aux=True)  # type: ignore[misc]
-        return out, lambda cotangent: list(zip(inputs, pull(cotangent)[0], strict=True))
+        return out.detach(), pull
 
-    def factors(self, pairs: Sequence[tuple[Tensor, Tensor]], m: int) -> list[Factor]:
+    def factors(self, pairs: Sequence[Pair], m: int) -> list[Factor]:
         """The gradients of every layer in micro-batches of m, from its inputs and deltas."""
         known = zip(self.makers, self.layers, pairs, strict=True)
         return [make(layer, X, D, m) for make, layer, (X, D) in known if make is not None]
+
+    def along(self, v: Tensor, pairs: Sequence[Pair]) -> Tensor:
+        """g_i . v (n,) of all samples: the layers are linear in their parameters, so it is <layer(X; v), D>."""
+        total = v.new_zeros(len(pairs[0][1]))
+        parts = iter(self.layout.unflatten(v).values())
+        for layer, (X, D) in zip(self.layers, pairs, strict=True):
+            own = {name: next(parts) for name, _ in layer.named_parameters(recurse=False)}
+            if isinstance(layer, nn.GroupNorm):
+                out = torch.stack([own["weight"], own["bias"]])
+            elif isinstance(layer, nn.LayerNorm):
+                out = F.layer_norm(X, layer.normalized_shape, own["weight"], own["bias"], layer.eps)
+            elif isinstance(layer, nn.Conv2d):
+                how: Any = (layer.stride, layer.padding, layer.dilation)
+                out = F.conv2d(X, own["weight"], own.get("bias"), *how)
+            else:
+                out = F.linear(X, own["weight"], own.get("bias"))
+            total += (out * D).flatten(1).sum(1)
+        return total
 
     def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
         """The output shape of each layer for inputs like x; one forward per shape of x."""

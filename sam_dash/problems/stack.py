@@ -6,7 +6,7 @@ are compared on the same labels, start and batches, and a seed does not depend o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,12 @@ class Stack:
     def batch(self, index: Tensor) -> Batch:
         """The samples of `index` (S, B) as (S, B, ...), (S, B)."""
         return self.x[self.rows.gather(1, index)], self.y.gather(1, index)
+
+    def batches(self, order: Tensor) -> Iterator[Batch]:
+        """The samples of each row of `order` (k, S, B), as `batch` gives them; looked up in one go."""
+        index = order.transpose(0, 1).flatten(1)
+        rows, y = (a.gather(1, index).unflatten(1, (len(order), -1)).unbind(1) for a in (self.rows, self.y))
+        return ((self.x[i], labels) for i, labels in zip(rows, y, strict=True))
 
     def full(self) -> Batch:
         """All training samples of every seed: (S, N, ...), (S, N)."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats would cost the app 50 MB
+from scipy.special import ndtri, stdtrit  # scipy.stats would cost the app 50 MB
 
 INTERVALS = {"ci": "95 % t-interval", "se": "± 1 standard error", "sd": "± 1 standard deviation"}
 NAN = float("nan")
@@ -140,5 +140,5 @@ def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object]
     free = n - 2 - k
     if free < 1 or abs(r) == 1:
         return Correlation(r, NAN, NAN, n)
-    half = float(stats.norm.ppf(0.975)) / math.sqrt(free)
+    half = float(ndtri(0.975)) / math.sqrt(free)
     return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), n)

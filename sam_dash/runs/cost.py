@@ -18,17 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from sam_dash.problems.architecture import size
+from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DataError, Dataset, describe
 from sam_dash.problems.problem import class_shares
 from sam_dash.runs.report import FINISHED
-from sam_dash.runs.spec import Problem, RunSpec, SpecError, SweepSpec, from_dict
+from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
 FEATURES = ("passes", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
 COEFFICIENTS = (4e-4, 1e-10, 1e-9, 2e-3, 2e-10, 0.1)
 """Seconds per unit of each feature, on one core of a 2-core EPYC."""
 
 POINTS = 2000  # samples measured on, at most
+STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
 MEMORISE_EPOCHS = 150  # of SGD, before an escape run proper
 
 
@@ -72,9 +73,23 @@ def groups(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
     """Runs by group: those that train in one stack."""
     out: dict[object, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        same = spec.variant, spec.m, tuple(spec.knobs.items()), spec.problem, spec.training, spec.measures
+        fixed = tuple((k, v) for k, v in spec.knobs.items() if k not in STACKED)
+        same = spec.variant, spec.m, fixed, spec.problem, spec.training, spec.measures
         out[same].append(spec)
     return {group[0].group: group for group in out.values()}  # one hash a group, not one a run
+
+
+def largest_stack(spec: RunSpec) -> int:
+    """How many such runs train at once within `STACK_FLOATS`, at least one.
+
+    A run takes about 10 times its parameters, and 6 times what its layers put out for one batch: as much as a step of
+    SGD takes for itself, twice. A full-data gradient is a batch of all samples.
+    """
+    n, _ = samples(spec)
+    d, _ = _size(spec.problem)
+    family, widths = parse(spec.problem.network)
+    outputs = sum(widths) if family == "mlp" else 0  # other networks train one run after another
+    return max(1, int(STACK_FLOATS / (10 * d + 6 * outputs * (n if spec.cost().full else spec.training.batch))))
 
 
 def gradients(spec: RunSpec) -> float:

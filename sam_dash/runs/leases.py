@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import case, func, insert, or_, select, update
 
+from sam_dash.runs.cost import largest_stack
 from sam_dash.runs.queue import clear
 from sam_dash.runs.report import Measurement, Outcome, Report
-from sam_dash.runs.spec import RunSpec, from_dict
+from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import artifacts, measurements, now, runs, series
 
@@ -36,7 +37,7 @@ class Leases:
         self.store = store
 
     def claim(self, claim: str, idle: int = 1) -> list[str]:
-        """Take the next queued group; of it only a share, if there are fewer groups than `idle` workers."""
+        """Take the next queued group; of it what fits memory, and a share if groups are fewer than `idle` workers."""
         with self.store.read() as c:  # a look costs no lock
             if c.scalar(select(runs.c.key).where(QUEUED).limit(1)) is None:
                 return []
@@ -46,7 +47,8 @@ class Leases:
             waiting = c.scalar(select(func.count(runs.c.group.distinct())).where(QUEUED)) or 1
             stack = select(runs.c.key).where(QUEUED, runs.c.group == group)
             keys = list(c.scalars(stack.order_by(runs.c.created, runs.c.position)))
-            keys = keys[: math.ceil(len(keys) / max(1, idle // waiting))]
+            spec = c.scalar(select(runs.c.spec).where(runs.c.key.in_(keys[:1])))
+            keys = keys[: min(_largest(spec), math.ceil(len(keys) / max(1, idle // waiting)))]
             taken = update(runs).where(QUEUED, runs.c.key.in_(keys)).values(
                 status="running", claim=claim, owner=None, attempt=0, cancel=False, phase="waiting"
             )  # fmt: skip
@@ -147,6 +149,14 @@ def _let_go(why: str) -> dict[str, Any]:
         "error": case((waiting, ""), else_=why),
         "ended": now(), "claim": None, "owner": None, "phase": "",
     }  # fmt: skip
+
+
+def _largest(spec: str | None) -> int:
+    """The largest stack of such runs that fits memory; 1 where that is not known."""
+    try:
+        return largest_stack(from_dict(RunSpec, json.loads(spec or "{}")))
+    except SpecError:  # the user's .npz has been moved since: the worker will say so
+        return 1
 
 
 def _row(key: str, m: Measurement) -> dict[str, Any]:

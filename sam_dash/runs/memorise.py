@@ -19,6 +19,7 @@ EPOCHS = 150
 
 def memorise(problem: Stack, batch: int) -> Stack:
     """The stack that starts at the memorised minimum and trains on the right half of the samples."""
+    from sam_dash.runs.steppers import stepper
     from sam_dash.runs.train import steps
 
     half = problem.n // 2
@@ -32,8 +33,9 @@ def memorise(problem: Stack, batch: int) -> Stack:
     index = torch.from_numpy(np.stack(rows)).to(problem.x.device)
     y = torch.from_numpy(np.stack(labels)).to(problem.x.device)
     mixed = replace(problem, rows=index, y=y)
+    specs = [RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))] * len(problem.seeds)
     W = problem.w0
-    for W, _ in steps(mixed, RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))):  # noqa: B007
+    for W, _ in steps(mixed, specs, stepper(mixed, specs).take):  # noqa: B007
         pass
     right = y[:, :half]
     return replace(problem, w0=W, rows=index[:, :half], y=right, y_clean=right)

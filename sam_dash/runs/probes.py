@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion
+from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import piecewise_linear
 from sam_dash.maths.oracle import Batch
@@ -20,46 +21,49 @@ SHARP_RHO = 0.05  # radius of the m-sharpness measured: the same for all runs, w
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
-def evaluate(problem: Stack, s: int, w: Tensor, spec: Problem) -> list[Measurement]:
-    """Mean loss and accuracy of seed s on its (noisy) training labels, the clean ones, and the test set.
-
-    Of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
+def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[list[Measurement]]:
+    """Of every run of the stack at W (S, d): mean loss and accuracy on its (noisy) training labels, the clean ones, and
+    the test set; of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
     """
-    x, y = problem.train(s)
-    loss, right, clean = _score(problem, w, x, y, problem.y_clean[s])
-    test_loss, test_right, _ = _score(problem, w, *problem.test, problem.test[1])
-    values = {
-        "train_loss": loss, "train_acc": right, "clean_train_acc": clean,
-        "test_loss": test_loss, "test_acc": test_right,
-    }  # fmt: skip
-    budgets = {q: len(problem.test[1]) if q.startswith("test") else problem.n for q in values}
-    if spec.imbalance != 1:
-        by_class = _class_accuracies(problem, w)
-        values |= {f"test_acc@class={c}": accuracy for c, (accuracy, _) in by_class.items()}
-        budgets |= {f"test_acc@class={c}": size for c, (_, size) in by_class.items()}
-    return [Measurement(0, 0.0, q, v, 0.0, "exact", budgets[q]) for q, v in values.items()]
-
-
-@torch.no_grad()
-def _class_accuracies(problem: Stack, w: Tensor) -> dict[int, tuple[float, int]]:
-    """Test accuracy and number of test samples of each class that has any."""
     x, y = problem.test
-    right = torch.cat([problem.logits(w, part).argmax(1) for part in x.split(4096)]) == y
-    sizes = y.bincount(minlength=problem.classes).tolist()
-    hits = y[right].bincount(minlength=problem.classes).tolist()
-    return {c: (hit / size, size) for c, (hit, size) in enumerate(zip(hits, sizes, strict=True)) if size}
+    S = len(W)
+    every = torch.arange(len(y), device=y.device).expand(S, -1)
+    train, _ = _scores(problem, W, problem.x, problem.rows, problem.y, problem.y_clean)
+    test, right = _scores(problem, W, x, every, y.expand(S, -1), y.expand(S, -1))
+    names = ["train_loss", "train_acc", "clean_train_acc", "test_loss", "test_acc"]
+    budgets = [problem.n] * 3 + [len(y)] * 2
+    columns = [train, test[:, :2]]
+    if spec.imbalance != 1:
+        sizes = y.bincount(minlength=problem.classes)
+        there = sizes.nonzero().flatten()
+        hits = torch.zeros(S, problem.classes, device=y.device).index_add(1, y, right.float())
+        columns.append((hits[:, there] / sizes[there]).double())
+        names += [f"test_acc@class={c}" for c in there.tolist()]
+        budgets += sizes[there].tolist()
+    return [
+        [Measurement(0, 0.0, q, v, 0.0, "exact", n) for q, v, n in zip(names, row, budgets, strict=True)]
+        for row in torch.cat(columns, 1).tolist()
+    ]
 
 
 @torch.no_grad()
-def _score(problem: Stack, w: Tensor, x: Tensor, y: Tensor, clean: Tensor) -> tuple[float, float, float]:
-    loss, right, right_clean = 0.0, 0, 0
-    for part, labels, true in zip(x.split(4096), y.split(4096), clean.split(4096), strict=True):
-        out = problem.logits(w, part)
-        loss += float(torch.nn.functional.cross_entropy(out.double(), labels, reduction="sum"))
-        best = out.argmax(1)
-        right += int((best == labels).sum())
-        right_clean += int((best == true).sum())
-    return loss / len(y), right / len(y), right_clean / len(y)
+def _scores(problem: Stack, W: Tensor, x: Tensor, rows: Tensor, y: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss, accuracy, and accuracy on the labels `clean`, (S, 3), on the samples `rows` (S, n) of x; and which of
+    them are right (S, n).
+    """
+    chain = chain_or_none(problem.module)
+    total = torch.zeros(len(W), 3, dtype=torch.float64, device=W.device)
+    right = []
+    for index, labels, true in zip(rows.split(4096, 1), y.split(4096, 1), clean.split(4096, 1), strict=True):
+        if chain:
+            out = chain.forward(W, x[index])[2]
+        else:
+            out = torch.stack([problem.logits(w, x[i]) for w, i in zip(W, index, strict=True)])
+        losses = torch.nn.functional.cross_entropy(out.double().mT, labels, reduction="none")
+        best = out.argmax(2)
+        right.append(best == labels)
+        total += torch.stack([losses.sum(1), right[-1].sum(1), (best == true).sum(1)], 1)
+    return total / y.shape[1], torch.cat(right, 1)
 
 
 def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measurement]:

@@ -21,6 +21,7 @@ MEASURES = ("trace", "lam_max", "noise", "pyhessian", "m_sharpness")  # append o
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000
+STACKED = ("rho", "lam")  # knobs that may differ within a stack: no variant branches on them
 
 __all__ = ["Measures", "Problem", "RunSpec", "SpecError", "SweepSpec", "Training", "divisors", "from_dict"]
 
@@ -123,8 +124,10 @@ class RunSpec:
 
     @property
     def group(self) -> str:
-        """The key of everything but the seed: runs of one group train in one stack."""
-        return replace(self, seed=0).key
+        """The key of everything but the seed, rho and lambda: runs of one group train in one stack."""
+        defaults = variants.get(self.variant).defaults()
+        same = {name: defaults[name] if name in STACKED else value for name, value in self.knobs.items()}
+        return replace(self, seed=0, knobs=same).key
 
     def cost(self) -> Any:
         """Passes of one step (a `Cost`)."""

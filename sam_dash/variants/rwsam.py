@@ -53,11 +53,11 @@ def rwsam(
     """One step."""
     if norms == "exact":
         grads = L.grads(w)
-        p = weights(grads.norm(dim=1), lam, scale)
+        p = weights(grads.norm(dim=-1), lam, scale)
         g = p @ grads
     else:
         assert L.noise is not None, "RW-SAM needs one probe"
-        delta = 0.1 / w.numel() ** 0.5
+        delta = 0.1 / w.shape[-1] ** 0.5
         losses, pull = L.pullback(w)
         p = weights((L.losses(w + delta * L.noise[0]) - losses).abs() / delta, lam, scale)
         g = pull(p)
@@ -67,12 +67,12 @@ def rwsam(
 
 def spread(p: Tensor) -> dict[str, Tensor]:
     """How unequal the weights are: effective sample size 1/sum p^2, the largest, the share of the largest tenth."""
-    tenth = max(1, round(len(p) / 10))
-    return {"ess": 1 / p.square().sum(), "p_max": p.max(), "p_top": p.topk(tenth).values.sum()}
+    top = p.topk(max(1, round(p.shape[-1] / 10))).values
+    return {"ess": 1 / p.square().sum(-1), "p_max": top[..., 0], "p_top": top.sum(-1)}
 
 
 def weights(sharp: Tensor, lam: float, scale: str) -> Tensor:
-    """softmax(lambda x), x the norms or their z-scores.  (n,) -> (n,)."""
+    """softmax(lambda x), x the norms or their z-scores.  (..., n) -> (..., n)."""
     if scale == "standardised":
-        sharp = (sharp - sharp.mean()) / (sharp.std(correction=0) + TINY)
-    return (lam * sharp).softmax(0)
+        sharp = (sharp - sharp.mean(-1, keepdim=True)) / (sharp.std(-1, correction=0, keepdim=True) + TINY)
+    return (lam * sharp).softmax(-1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths import factors
+from sam_dash.maths import factors, factors_conv, factors_norm
 from sam_dash.maths.contract import Step
 from sam_dash.maths.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.flat import cross_entropies, flatten
@@ -91,28 +91,20 @@ def test_rw_sam_on_factored_gradients_is_rw_sam(name, norms, scale) -> None:
     torch.testing.assert_close(fast.info["ess"], plain.info["ess"])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_seeds_stack(name) -> None:
-    module, w, (x, y), noise = problem(name)
-    taps, losses = Taps(module), cross_entropies(module)
-    W = w + 0.05 * torch.randn(3, len(w), dtype=w.dtype)
-
-    def h(step, w):
-        return step(Oracle(losses, (x, y), noise), w, (), rho=0.05).h
-
-    fast = factored_step(get("sam").step, 3, taps)
-    together = torch.func.vmap(lambda w: h(fast, w))(W)
-    for i in range(3):
-        torch.testing.assert_close(together[i], h(per_micro_batch(get("sam").step, 3), W[i]))
-
-
 def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
     kinds = set()
     for name in NETWORKS:
         module, w, batch, _ = problem(name)
         for m in (1, 12):
             kinds |= {type(f) for f in FactoredOracle(Taps(module), batch, m).grad(w).factors}
-    assert kinds == {factors.LowRank, factors.Dense, factors.Patches, factors.Kernels, factors.Affine}
+    assert kinds == {
+        factors.LowRank,
+        factors.Dense,
+        factors_conv.Patches,
+        factors_conv.Kernels,
+        factors_norm.Affine,
+        factors_norm.GroupAffine,
+    }
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -94,3 +94,20 @@ def test_a_file_that_is_not_data_is_refused_in_one_line(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(0.1, "1 s"), (40, "40 s"), (200, "3 min"), (9000, "2.5 h")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert cost.duration(seconds) == text
+
+
+def test_runs_that_differ_by_seed_rho_or_lambda_are_one_group():
+    sweep = SweepSpec(variants=("sam", "rwsam"), m=(64, 8), knobs={"rho": (0.1, 0.2), "lam": (0.0, 1.0)}, seeds=(0, 1))
+    sizes = sorted(len(group) for group in cost.groups(sweep.runs()).values())
+    assert sizes == [4, 4, 8]
+    assert all(len({spec.group for spec in group}) == 1 for group in cost.groups(sweep.runs()).values())
+
+
+def test_a_stack_is_bounded_by_memory(monkeypatch):
+    spec = RunSpec(variant="sam", m=8)
+    some = cost.largest_stack(spec)
+    assert some > 100
+    assert cost.largest_stack(replace(spec, problem=Problem(network="mlp:1024-1024"))) < some
+    assert cost.largest_stack(replace(spec, variant="nsam", m=None)) < some
+    monkeypatch.setattr(cost, "STACK_FLOATS", 1)
+    assert cost.largest_stack(spec) == 1

@@ -159,6 +159,14 @@ def test_the_queue_is_first_in_first_out_and_shares_a_lone_group_among_idle_work
     assert leases.claim("e") == []
 
 
+def test_a_claim_takes_no_more_runs_than_fit_memory(store, monkeypatch):
+    monkeypatch.setattr("sam_dash.runs.leases.largest_stack", lambda spec: 2)
+    sweep = SweepSpec(variants=("sam",), m=(8,), knobs={"rho": (0.1, 0.2)}, seeds=(0, 1, 2))
+    store.submit(sweep)
+    leases = Leases(store)
+    assert [leases.claim(str(i)) for i in range(4)] == [keys_of(sweep)[:2], keys_of(sweep)[2:4], keys_of(sweep)[4:], []]
+
+
 CLAIMER = """
 import sys
 from sam_dash.runs.leases import Leases

@@ -9,12 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from sam_dash import variants
 from sam_dash.maths import curvature
+from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import stack, torch_stream
+from sam_dash.runs import steppers
 from sam_dash.runs.probes import measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
-from sam_dash.runs.train import train
+from sam_dash.runs.steppers import Stepper, vmapped
+from sam_dash.runs.train import _noise, steps, train
 
 TINY = RunSpec(
     variant="sam", m=8, knobs={"rho": 0.1},
@@ -239,24 +243,64 @@ def test_the_escape_starts_from_memorised_labels_and_trains_on_the_right_half() 
     assert first["test_acc"].value < fresh.last("test_acc") - 0.1
 
 
-def test_a_stack_refuses_runs_that_differ_by_more_than_the_seed() -> None:
-    with pytest.raises(ValueError, match="differ by their seed only"):
-        train([TINY, replace(TINY, m=4)], Recorder())
+def test_a_stack_refuses_runs_that_differ_by_more_than_seed_rho_and_lambda() -> None:
+    for other in (replace(TINY, m=4), replace(TINY, variant="usam"), replace(TINY, training=Training(epochs=3))):
+        with pytest.raises(ValueError, match="differ by their seed, rho and lambda only"):
+            train([TINY, other], Recorder())
+
+
+CNN = replace(TINY, problem=replace(TINY.problem, dataset="mnist-5k", network="cnn:4"))
+
+
+@pytest.mark.parametrize("base", [TINY, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("definition", [False, True], ids=["fast", "definition"])
+def test_runs_that_differ_by_rho_or_lambda_stack(base, definition, monkeypatch) -> None:
+    if definition:
+        monkeypatch.setattr("sam_dash.runs.train.stepper", lambda P, s: Stepper("vmapped", vmapped(P, s)))
+    m_sam = [replace(base, seed=s, knobs={"rho": rho}) for s, rho in ((0, 0.1), (0, 0.05), (1, 0.2))]
+    rw = [
+        replace(base, variant="rwsam", m=None, seed=s, knobs={"lam": lam}) for s, lam in ((0, 0.0), (0, 2.0), (1, 0.5))
+    ]
+    for specs in (m_sam, rw):
+        assert len({spec.group for spec in specs}) == 1
+        together = train(specs, Recorder())
+        for found, spec in zip(together, specs, strict=True):
+            alone = train([spec], Recorder())[0]
+            np.testing.assert_allclose(found.weights, alone.weights, rtol=2e-3, atol=2e-5)
+        assert not np.allclose(together[0].weights, together[1].weights, atol=1e-4)
 
 
 def test_a_run_says_which_way_its_steps_were_taken() -> None:
-    assert train([TINY], Recorder())[0].path == "factored"
-    for plain in (replace(TINY, m=64), RunSpec(variant="sgd", problem=TINY.problem, training=TINY.training)):
-        assert train([replace(plain, measures=Measures(what=()))], Recorder())[0].path == "vmapped"
+    for variant, m in (("sgd", None), ("sam", 8), ("sam", 64), ("nsam", None), ("rwsam", None)):
+        assert train([replace(TINY, variant=variant, m=m, knobs={})], Recorder())[0].path == "chain"
+    assert train([CNN], Recorder())[0].path == "factored"
+    for variant, m in (("sgd", None), ("sam", 64), ("nsam", None), ("rwsam", None)):
+        assert train([replace(CNN, variant=variant, m=m, knobs={})], Recorder())[0].path == "eager"
+    assert train([replace(CNN, variant="rwsam", m=None, knobs={"norms": "exact"})], Recorder())[0].path == "factored"
 
 
-def test_the_fast_path_trains_as_the_definition_does(monkeypatch) -> None:
-    fast = train(seeds(TINY, 0, 1), Recorder())
-    monkeypatch.setattr("sam_dash.runs.train.fast_step", lambda *_: None)
-    plain = train(seeds(TINY, 0, 1), Recorder())
-    for a, b in zip(fast, plain, strict=True):
-        assert (a.path, b.path) == ("factored", "vmapped")
-        np.testing.assert_allclose(a.weights, b.weights, rtol=2e-3, atol=2e-5)
+@pytest.mark.parametrize("path", ["chain", "eager", "factored"])
+@pytest.mark.parametrize("variant", ["sgd", "sam", "usam", "nsam", "nusam", "rwsam"])
+@pytest.mark.parametrize("base", [TINY, CNN], ids=["mlp", "cnn"])
+def test_every_fast_path_trains_as_the_definition_does(base, variant, path) -> None:
+    v = variants.get(variant)
+    knobs = {"lam": 2.0} if variant == "rwsam" else {}
+    spec = replace(base, variant=variant, m=8 if v.m_axis and path != "eager" else None, knobs=knobs)
+    specs = seeds(spec, 0, 1)
+    P = stack(spec.problem, [0, 1], torch.device("cpu"))
+    P = replace(P, w0=P.w0.double(), x=P.x.double())
+    try:
+        take = getattr(steppers, path)(P, specs)
+        fast = list(steps(P, specs, take))
+    except NotFactoredError:
+        assert (path, spec.problem.network[:3]) != ("chain", "mlp"), "a perceptron's step is never vmapped"
+        assert path == "chain" or (path == "factored" and variant in ("sgd", "nsam", "nusam"))
+        return
+    for (W, scalars), (V, expected) in zip(fast, steps(P, specs), strict=True):
+        torch.testing.assert_close(W, V, rtol=1e-9, atol=1e-11)
+        assert set(scalars) == set(expected)
+        for q in expected:
+            torch.testing.assert_close(scalars[q], expected[q], rtol=1e-9, atol=1e-11)
 
 
 def test_a_file_smaller_than_a_batch_is_refused(tmp_path) -> None:
@@ -279,5 +323,11 @@ def test_the_users_own_data_trains(tmp_path) -> None:
 
 
 def test_probes_are_signs_and_depend_on_the_seed_alone() -> None:
-    a, b = (torch.randint(0, 2, (9,), generator=torch_stream(s, "noise")) for s in (0, 0))
-    assert torch.equal(a, b)
+    v, W = variants.get("rwsam"), torch.zeros(2, 1003)
+    one, other = (_noise(v, [torch_stream(s, "noise") for s in pair], W) for pair in ((0, 1), (2, 1)))
+    assert one.shape == (2, 1, 1003)
+    assert torch.equal(one[1], other[1])
+    assert not torch.equal(one[0], other[0])
+    assert torch.equal(one.abs(), torch.ones_like(one))
+    assert abs(float(one.mean())) < 0.1
+    assert abs(float((one[0, 0, 1:] * one[0, 0, :-1]).mean())) < 0.15

@@ -1,0 +1,174 @@
+"""Measurements: ours against PyHessian, BackPACK, curvlinops and hessian-eigenthings, to the same error."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks import user
+from benchmarks.problems import NETWORKS, module_at, problem, trained
+from benchmarks.report import Curve, Row, at_least, at_most
+from benchmarks.timing import side_by_side
+from sam_dash.maths import curvature, ghost
+from sam_dash.maths.oracle import Batch
+from sam_dash.maths.taps import Taps
+from sam_dash.problems.stack import Stack
+
+SAMPLES = {"MLP 40-128-128-10": 2000, "CNN": 250}
+TRAINING = 200  # steps of SGD before anything is measured
+
+
+def at_a_trained_network(name: str) -> tuple[Stack, Tensor, Batch, nn.Module]:
+    """A problem, weights, the samples to measure on, and the module at those weights."""
+    make, shape, _ = NETWORKS[name]
+    P = problem(make(), shape, SAMPLES[name])
+    w = trained(P, TRAINING)
+    return P, w, P.train(0), module_at(P, w)
+
+
+def full_gradient(module: nn.Module, batch: Batch) -> Callable[[], object]:
+    """One gradient of the mean loss."""
+    return lambda: torch.autograd.grad(F.cross_entropy(module(batch[0]), batch[1]), list(module.parameters()))
+
+
+def backpack_trace_V(module: nn.Module, batch: Batch) -> Callable[[], float]:
+    """tr(V) with BackPACK's squared norms of per-sample gradients."""
+    from backpack import backpack, extend
+    from backpack.extensions import BatchL2Grad
+
+    module, loss, n = extend(module), extend(nn.CrossEntropyLoss()), len(batch[1])
+
+    def find() -> float:
+        module.zero_grad()
+        with backpack(BatchL2Grad()):
+            loss(module(batch[0]), batch[1]).backward()
+        squares = sum(float(p.batch_l2.sum()) for p in module.parameters()) * n * n  # BackPACK's are of l_i / n
+        mean = sum(float(p.grad.square().sum()) for p in module.parameters())
+        return (squares - n * mean) / (n - 1)
+
+    return find
+
+
+def rows(budget: float = 1.0) -> Iterator[Row]:
+    """tr(V), tr(H) and lambda_max."""
+    warnings.filterwarnings("ignore")  # PyHessian's, BackPACK's
+    for name in SAMPLES:
+        P, w, batch, module = at_a_trained_network(name)
+        taps = Taps(P.module)
+        sides = {
+            "us": lambda taps=taps, w=w, batch=batch: ghost.tr_V(taps, w, batch),
+            "gradient": full_gradient(module, batch),
+            "BackPACK": backpack_trace_V(module_at(P, w), batch),
+        }
+        times = side_by_side(sides, 4 * budget)
+        yield at_most(f"{name}: tr(V) with its error against one full gradient", times.ratio("us", "gradient"), 1.7)
+        note = "BackPACK gives no error"
+        yield at_least(f"{name}: tr(V), BackPACK's time against ours", times.ratio("BackPACK", "us"), 2, note)
+        yield trace(name, taps, w, batch, module, budget)
+        yield from eigenvalue(name, P, w, batch, module, budget)
+
+
+def trace(name: str, taps: Taps, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Row:
+    """tr(H) to 1 %: ours is exact; PyHessian needs (std / 0.01 mean)^2 probes, whose time is a multiple of 5 probes'."""
+    pilot = torch.tensor([float(t) for t in user.pyhessian(module, batch).trace(maxIter=30, tol=0)])
+    needed = math.ceil((float(pilot.std()) / (0.01 * float(pilot.mean()))) ** 2)
+    sides = {
+        "us": lambda: ghost.ggn_trace(taps, w, batch),
+        "5 probes": lambda: user.pyhessian(module, batch).trace(maxIter=5, tol=0),
+    }
+    ratio = side_by_side(sides, 8 * budget).ratio("5 probes", "us").times(needed / 5)
+    note = f"PyHessian needs {needed} probes (spread of 30); 5 are timed. Ours is exact"
+    return at_least(f"{name}: tr(H) to 1 %, PyHessian's time against ours", ratio, 20, note)
+
+
+def eigenvalue(
+    name: str, P: Stack, w: Tensor, batch: Batch, module: nn.Module, budget: float
+) -> Iterator[Row]:  # fmt: skip
+    """lambda_max to .5 %: each at the loosest of its tolerances that gets there."""
+    generator = torch.Generator().manual_seed(0)
+
+    def us(tol: float = 5e-3) -> float:
+        product = curvature.hvp(P.losses, w, batch)
+        return curvature.top_eigenvalues(product, w, generator, tol=tol)[0].value
+
+    true = us(1e-5)
+
+    def close(value: float) -> bool:
+        return abs(value - true) <= 0.005 * true
+
+    def theirs(tol: float) -> float:
+        return float(user.pyhessian(module, batch).eigenvalues(maxIter=200, tol=tol)[0][0])
+
+    tolerances = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+    tol = next((t for t in tolerances if close(theirs(t))), tolerances[-1])
+    own = next(t for t in (0.1, 0.03, 0.01, 5e-3) if close(us(t)))
+    times = side_by_side({"us": lambda: us(own), "PyHessian": lambda: theirs(tol)}, 10 * budget)
+    note = f"our residual {own:g}; PyHessian's tol = {tol:g} (its default, 1e-3, is off by {100 * (theirs(1e-3) / true - 1):+.1f} %)"
+    yield at_least(f"{name}: λ_max to .5 %, PyHessian's time against ours", times.ratio("PyHessian", "us"), 3, note)
+    if "MLP" in name:
+        for other, find in others(module, batch).items():
+            started = time.perf_counter()
+            value = find()
+            took = time.perf_counter() - started
+            ratio = side_by_side({"us": us, other: find}, 3 * budget, rounds=5).ratio(other, "us")
+            yield Row(f"{name}: λ_max, {other}'s time against ours", ratio, note=f"off by {100 * (value / true - 1):+.2f} %, "
+                      f"{took:.2g} s")  # fmt: skip
+
+
+def others(module: nn.Module, batch: Batch) -> dict[str, Callable[[], float]]:
+    """The largest eigenvalue by other packages, as their documentation does it."""
+    parameters = list(module.parameters())
+
+    def curvlinops() -> float:
+        from curvlinops import HessianLinearOperator
+        from scipy.sparse.linalg import eigsh
+
+        operator = HessianLinearOperator(module, nn.CrossEntropyLoss(), parameters, [batch], check_deterministic=False)
+        return float(eigsh(operator.to_scipy(), k=1, which="LA", return_eigenvectors=False)[0])
+
+    def eigenthings() -> float:
+        from hessian_eigenthings import HessianOperator
+        from hessian_eigenthings import lanczos as find
+        from hessian_eigenthings.loss_fns import supervised_loss
+
+        operator = HessianOperator(model=module, dataloader=[batch], loss_fn=supervised_loss(nn.CrossEntropyLoss()))
+        return float(find(operator, k=1).eigenvalues[0])
+
+    found = {}
+    for name, find in (("curvlinops + eigsh", curvlinops), ("hessian-eigenthings", eigenthings)):
+        try:
+            find()
+            found[name] = find
+        except Exception as error:  # a package that is not there, or whose interface has moved
+            print(f"  {name}: left out, {type(error).__name__}: {str(error)[:120]}")
+    return found
+
+
+def growth(budget: float = 1.0) -> Curve:
+    """Seconds of the three measurements as n grows."""
+    make, shape, _ = NETWORKS["MLP 40-128-128-10"]
+    sizes = (250, 500, 1000, 2000, 4000)
+    P = problem(make(), shape, sizes[-1])
+    w, taps = trained(P, TRAINING), Taps(P.module)
+    seconds: dict[str, list[float]] = {"tr(V)": [], "tr(H)": [], "λ_max": [], "one full gradient": []}
+    for n in sizes:
+        batch = P.train(0, n)
+
+        def eigenvalue(batch: Batch = batch) -> object:
+            product = curvature.hvp(P.losses, w, batch)
+            return curvature.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=5e-3)
+
+        sides = {
+            "tr(V)": lambda b=batch: ghost.tr_V(taps, w, b), "tr(H)": lambda b=batch: ghost.ggn_trace(taps, w, b),
+            "λ_max": eigenvalue, "one full gradient": full_gradient(module_at(P, w), batch),
+        }  # fmt: skip
+        times = side_by_side(sides, 2 * budget, rounds=5)
+        for side, found in seconds.items():
+            found.append(times.median(side))
+    return Curve("n", sizes, seconds)

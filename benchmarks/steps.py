@@ -1,0 +1,115 @@
+"""Training steps: ours, as `runs.train` takes them, against what a user would write; see `user`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from benchmarks import user
+from benchmarks.problems import BATCHES, NETWORKS, mlp, module_at, problem, spec, training
+from benchmarks.report import Curve, Row, at_least, at_most
+from benchmarks.timing import Times, side_by_side
+from sam_dash.problems.stack import Stack
+
+BUDGET = {"MLP 40-128-128-10": 5.0, "CNN": 12.0, "ResNet-18 width 16": 28.0}
+LOOP = {"MLP 40-128-128-10": 50, "CNN": 3.5, "ResNet-18 width 16": 3}
+
+
+def ours(P: Stack, variant: str, m: int | None, B: int, **knobs: object) -> Callable[[], object]:
+    """One step of our training loop a call."""
+    loop = training(P, spec(variant, m, B, **knobs))
+    return lambda: next(loop)
+
+
+def eager(P: Stack, B: int, m: int | None = None, seed: int = 0) -> Callable[[], object]:
+    """One step of a user's SAM a call; of the m-SAM loop where m is given."""
+    module = module_at(P, P.w0[seed])
+    optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=1e-3, momentum=0.9)
+    draw = user.batches(P.n, B)
+
+    def step() -> None:
+        i = next(draw)
+        if m is None:
+            user.sam_step(module, optimiser, P.x[i], P.y[seed][i])
+        else:
+            user.m_sam_step(module, optimiser, P.x[i], P.y[seed][i], m)
+
+    return step
+
+
+def packaged(P: Stack, B: int) -> Callable[[], object]:
+    """One step of pytorch_optimizer's SAM a call."""
+    from pytorch_optimizer import SAM
+
+    module = module_at(P, P.w0[0])
+    optimiser = SAM(module.parameters(), torch.optim.SGD, rho=0.05, lr=1e-3, momentum=0.9)
+    draw = user.batches(P.n, B)
+
+    def step() -> None:
+        i = next(draw)
+        user.sam_step(module, optimiser, P.x[i], P.y[0][i])
+
+    return step
+
+
+def rows(budget: float = 1.0) -> Iterator[Row]:
+    """m-SAM and RW-SAM on the three networks, then stacked seeds."""
+    for name, (make, shape, B) in NETWORKS.items():
+        P = problem(make(), shape, BATCHES * B)
+        target = 1.0 if "MLP" in name else 1.2
+        sides = {"eager SAM": eager(P, B), "pytorch_optimizer": packaged(P, B)}
+        sides |= {f"m = {m}": ours(P, "sam", m, B) for m in (1, 8, B)}
+        if "ResNet" not in name:
+            sides["one probe"] = ours(P, "rwsam", None, B)
+            sides["exact norms"] = ours(P, "rwsam", None, B, norms="exact")
+        times = side_by_side(sides, budget * BUDGET[name])
+        note = f"eager SAM {1e3 * times.median('eager SAM'):.3g} ms a step"
+        for m in (1, 8, B):
+            yield at_most(
+                f"{name}: m-SAM, m = {m}, against eager SAM", times.ratio(f"m = {m}", "eager SAM"), target, note
+            )
+        yield Row(f"{name}: m = B against pytorch_optimizer's SAM", times.ratio(f"m = {B}", "pytorch_optimizer"))
+        if "ResNet" not in name:
+            for side, at in (("one probe", 1.1), ("exact norms", 1.0)):
+                what = f"{name}: RW-SAM, {side}, against eager SAM"
+                yield at_most(what, times.ratio(side, "eager SAM"), at)
+        loop = side_by_side({"user": eager(P, B, 1), "us": ours(P, "sam", 1, B)}, budget * BUDGET[name] / 2, rounds=9)
+        yield at_least(f"{name}: m = 1, the user's loop against us", loop.ratio("user", "us"), LOOP[name])
+    yield stacked(budget)
+
+
+def stacked(budget: float) -> Row:
+    """Eight seeds of m = 8 in one stack, against eight eager runs of the user's loop."""
+    make, shape, B = NETWORKS["MLP 40-128-128-10"]
+    P = problem(make(), shape, BATCHES * B, seeds=8)
+    sides = {"us": ours(P, "sam", 8, B), "loop": eager(P, B, 8), "eager SAM": eager(P, B)}
+    times = side_by_side(sides, 5 * budget)
+    note = f"against 8 eager runs of plain SAM: {times.ratio('eager SAM', 'us').times(8)}"
+    return at_least("MLP: 8 stacked seeds at m = 8 against 8 eager runs", times.ratio("loop", "us").times(8), 6, note)
+
+
+def growth(budget: float = 1.0) -> Iterator[Curve]:
+    """Seconds of a step as m, the width and the number of stacked seeds grow."""
+    make, shape, B = NETWORKS["MLP 40-128-128-10"]
+
+    def curve(axis: str, values: tuple[int, ...], sides: Callable[[int], dict[str, Callable[[], object]]]) -> Curve:
+        found: list[Times] = [side_by_side(sides(v), budget, rounds=9) for v in values]
+        return Curve(axis, values, {side: [t.median(side) for t in found] for side in found[0].seconds})
+
+    P = problem(make(), shape, BATCHES * B)
+    yield curve("m", (1, 2, 4, 8, 16, 32, 64, 128), lambda m: {
+        "us": ours(P, "sam", m, B), "eager SAM": eager(P, B), "user's loop": eager(P, B, m),
+    })  # fmt: skip
+
+    def wide(width: int) -> dict[str, Callable[[], object]]:
+        Q = problem(mlp(40, width, width, 10), shape, BATCHES * B)
+        return {"us, m = 1": ours(Q, "sam", 1, B), "us, m = 8": ours(Q, "sam", 8, B), "eager SAM": eager(Q, B)}
+
+    yield curve("width", (32, 64, 128, 256, 512), wide)
+
+    def many(S: int) -> dict[str, Callable[[], object]]:
+        Q = problem(make(), shape, BATCHES * B, seeds=S)
+        return {"us, m = 8, one stack": ours(Q, "sam", 8, B), "eager SAM, one run": eager(Q, B)}
+
+    yield curve("seeds", (1, 2, 4, 8, 16), many)

@@ -1,0 +1,192 @@
+"""Factored gradients of a ReLU perceptron, written out: a stack of S seeds in one pass, without autograd.
+
+What `factored` does for any network, for the one that is timed in microseconds: a chain of linear layers with ReLU in
+between, where recording a graph costs more than the products. A variant's step runs on it unchanged, on weights (S, d)
+in place of (d,). With inputs a (S, B, i), weights W (S, o, i) and micro-batches of m = B/G samples,
+
+    z = a W^T + b          d_in = d W          g_j = D_j^T X_j   kept as X_j (m, i) and D_j (m, o)
+
+and at w + s_j g_j either the extra products of `factored` or, where micro-batches are large, S G formed weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine
+from sam_dash.maths.contract import Step
+from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.taps import NotFactoredError
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The layers of a perceptron: (outputs, inputs, whether there is a bias) of each."""
+
+    shapes: tuple[tuple[int, int, bool], ...]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Chain:
+        """The chain that a module is; NotFactoredError if it is another network."""
+        parts = [p for p in (module if type(module) is nn.Sequential else [module]) if type(p) is not nn.Identity]
+        parts = parts[1:] if parts and type(parts[0]) is nn.Flatten else parts
+        linear: list[Any] = parts[::2]
+        between = parts[1::2]
+        if (
+            len(parts) % 2 == 0
+            or any(type(p) is not nn.Linear for p in linear)
+            or any(type(p) is not nn.ReLU for p in between)
+            or len({id(p) for p in linear}) < len(linear)
+        ):
+            raise NotFactoredError("not a chain of linear layers and ReLU")
+        return cls(tuple((p.out_features, p.in_features, p.bias is not None) for p in linear))
+
+    def layers(self, W: Tensor) -> list[Layer]:
+        """W (S, d) as views."""
+        out, at = [], 0
+        for o, i, bias in self.shapes:
+            weight = W[:, at : at + o * i].view(-1, o, i)
+            at += o * i
+            out.append(Layer(weight, W[:, at : at + o].unsqueeze(1) if bias else None))
+            at += o * bias
+        return out
+
+    def forward(self, W: Tensor, x: Tensor) -> tuple[list[Layer], list[Tensor], Tensor]:
+        """The layers at W, their inputs (S, B, i), and the logits (S, B, C)."""
+        layers, inputs = self.layers(W), []
+        h = x.flatten(2)
+        for k, layer in enumerate(layers):
+            h = h.relu_() if k else h
+            inputs.append(h)
+            h = affine(layer, h)
+        return layers, inputs, h
+
+
+def chain_or_none(module: nn.Module) -> Chain | None:
+    """The chain that a module is, if it is one."""
+    try:
+        return Chain.of(module)
+    except NotFactoredError:
+        return None
+
+
+def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> list[Tensor]:
+    """The deltas of all layers from those of the last, (S, B, o) each."""
+    deltas = [d]
+    for layer, a in zip(reversed(layers), reversed(inputs[1:]), strict=False):
+        deltas.append(relu_backward(deltas[-1] @ layer.weight, a))
+    return deltas[::-1]
+
+
+def relu_backward(d: Tensor, a: Tensor) -> Tensor:
+    """d where the ReLU's output a is positive, else 0."""
+    return torch.ops.aten.threshold_backward(d, a, 0)
+
+
+@dataclass(frozen=True)
+class ChainOracle:
+    """What `FactoredOracle` is, for S stacks: batch (S, B, ...), (S, B); weights (S, d); noise (K, S, d)."""
+
+    chain: Chain
+    batch: Batch
+    m: int
+    noise: Tensor | None = None
+    full: Any = None
+    t: int = 0
+    rate: float = 1.0
+    descents: list[Tensor] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
+
+    def losses(self, W: Tensor) -> Tensor:
+        """Per-sample losses of the only micro-batch, (S, d) -> (S, n)."""
+        self._one_group()
+        return self._losses(self.chain.forward(W, self.batch[0])[2])
+
+    def grad(self, W: Any) -> Any:
+        """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
+        if self.descents:
+            raise NotFactoredError("a gradient after the descent gradients have been averaged")
+        if isinstance(W, Tensor):
+            return self._first(W)[1](1 / self.m, self.m)
+        W, eps = W
+        scale = eps.scale if eps.scale is not None else W.new_ones(len(W), len(eps.parts[0].X) // len(W))
+        h, inputs, pulls = self.batch[0].flatten(2), [], []
+        for k, (layer, part) in enumerate(zip(self.chain.layers(W), eps.parts, strict=True)):
+            h = h.relu_() if k else h
+            inputs.append(h)
+            h, pull = part.perturbed(layer, h, scale)
+            pulls.append(pull)
+        d = self._error(h).div_(self.batch[1].shape[1])
+        flat: list[Tensor] = []
+        for k in reversed(range(len(inputs))):
+            weight = (d.mT @ inputs[k]).flatten(1)
+            flat = [weight, d.sum(1), *flat] if self.chain.shapes[k][2] else [weight, *flat]
+            d = relu_backward(pulls[k](d), inputs[k]) if k else d
+        self.descents.append(torch.cat(flat, 1))
+        return self.descents[0]
+
+    def grads(self, W: Tensor) -> PerSample:
+        """Per-sample gradients."""
+        self._one_group()
+        return PerSample(self._first(W)[1](1.0, 1).parts, len(W))
+
+    def pullback(self, W: Tensor) -> tuple[Tensor, Callable[[Tensor], Gradient]]:
+        """Losses (S, n) and p (S, n) -> grad of sum_i p_i l_i, factored."""
+        self._one_group()
+        out, pull = self._first(W)
+        return self._losses(out), lambda p: pull(p.unsqueeze(2), self.m)
+
+    def _one_group(self) -> None:
+        if self.m != self.batch[1].shape[1]:
+            raise NotFactoredError("weights of samples within more than one micro-batch")
+
+    def _losses(self, out: Tensor) -> Tensor:
+        return F.cross_entropy(out.flatten(0, 1), self.batch[1].flatten(), reduction="none").view(out.shape[:2])
+
+    def _error(self, out: Tensor) -> Tensor:
+        """The gradient of the cross-entropies, (S, n, C)."""
+        p = out.softmax(2)
+        return p.scatter_add_(2, self.batch[1].unsqueeze(2), p.new_full((1, 1, 1), -1.0).expand(*p.shape[:2], 1))
+
+    def _first(self, W: Tensor) -> tuple[Tensor, Callable[[Any, int], Gradient]]:
+        layers, inputs, out = self.chain.forward(W, self.batch[0])
+
+        def pull(p: Any, m: int) -> Gradient:
+            deltas = backward(layers, inputs, self._error(out) * p)
+            shapes = zip(inputs, deltas, self.chain.shapes, strict=True)
+            return Gradient([Part.of(X, D, bias, m) for X, D, (_, _, bias) in shapes], len(W))
+
+        return out, pull
+
+
+def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callable[..., Step]:
+    """The m-version of `step` for S stacks at once: an oracle whose batch, noise and weights have a leading S.
+
+    Knobs are numbers, or (S, 1) where they differ. `.eps` is factored, all else (S, d). m = None: the whole batch.
+    """
+
+    def stacked(L: Oracle, W: Tensor, s: Any, **knobs: Any) -> Step:
+        if s != ():
+            raise NotFactoredError("a step with a state")
+        full = None if L.full is None else ChainOracle(chain, L.full.batch, L.full.batch[1].shape[1])
+        noise = None if L.noise is None else L.noise.transpose(0, 1)
+        oracle = ChainOracle(chain, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
+        out = step(oracle, W, s, **knobs)
+        if not isinstance(out.g, Gradient):
+            raise NotFactoredError("a step that is not one perturbation along a gradient at w")
+        g = out.g.mean()
+        if out.h is out.g:
+            return Step(g, out.eps, g, (), dict(out.info))
+        if not oracle.descents or out.h is not oracle.descents[0]:
+            raise NotFactoredError("a descent that is not the gradient at w + eps")
+        return Step(out.h, out.eps, g, (), dict(out.info))
+
+    return stacked

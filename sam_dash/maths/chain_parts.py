@@ -1,0 +1,177 @@
+"""One layer's gradients in a stack of micro-batches, and those of all layers together: what `chain` computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sam_dash.maths.taps import NotFactoredError
+
+
+class Layer(NamedTuple):
+    """Weight (S, o, i) and bias (S, 1, o), or None where there is none."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def affine(layer: Layer, h: Tensor) -> Tensor:
+    """h W^T + b.  (S, B, i) -> (S, B, o)."""
+    return h @ layer.weight.mT if layer.bias is None else torch.baddbmm(layer.bias, h, layer.weight.mT)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer's gradients in S G micro-batches of m: X (S G, m, i), D (S G, m, o); formed where that is cheaper."""
+
+    X: Tensor
+    D: Tensor
+    bias: bool
+    weight: Tensor | None = None
+
+    @classmethod
+    def of(cls, X: Tensor, D: Tensor, bias: bool, m: int) -> Part:
+        """From inputs X (S, B, i) and deltas D (S, B, o)."""
+        X, D = (a.reshape(-1, m, a.shape[-1]) for a in (X, D))
+        (i, o) = X.shape[2], D.shape[2]
+        return cls(X, D, bias, D.mT @ X if m * (i + o) >= i * o else None)
+
+    def squares(self) -> Tensor:
+        """||g_j||^2 (S G,)."""
+        X, D = self.X, self.D
+        if self.weight is not None:
+            squares = self.weight.square().sum((1, 2))
+            return squares + D.sum(1).square().sum(1) if self.bias else squares
+        if X.shape[1] == 1:
+            return ((X * X).sum(2) + self.bias).mul_((D * D).sum(2)).squeeze(1)
+        return (X @ X.mT).add_(self.bias).mul_(D @ D.mT).sum((1, 2))
+
+    def total(self, S: int, scale: Tensor | None) -> list[Tensor]:
+        """sum_j scale_j g_j (S, d_l), in parts."""
+        D = self.D if scale is None else self.D * scale.view(-1, 1, 1)
+        if self.weight is not None and scale is None:
+            weight = self.weight.view(S, -1, self.weight[0].numel()).sum(1) if len(self.weight) > S else self.weight
+        else:
+            weight = D.reshape(S, -1, D.shape[2]).mT @ self.X.reshape(S, -1, self.X.shape[2])
+        return [weight.reshape(S, -1), *([D.reshape(S, -1, D.shape[2]).sum(1)] if self.bias else [])]
+
+    def perturbed(self, layer: Layer, h: Tensor, scale: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The outputs (S, B, o) for inputs h (S, B, i) with s_j g_j added in micro-batch j, and d -> d_in."""
+        S, G = scale.shape
+        s = scale.view(-1, 1, 1)
+        if self.weight is not None:
+            o, i = self.weight.shape[1:]
+            W = torch.addcmul(layer.weight.unsqueeze(1), scale.view(S, G, 1, 1), self.weight.view(S, G, o, i))
+            W = W.view(-1, o, i)
+            b = None
+            if layer.bias is not None:
+                b = (layer.bias + scale.unsqueeze(2) * self.D.sum(1).view(S, G, o)).view(-1, 1, o)
+            out = affine(Layer(W, b), h.reshape(S * G, -1, i))
+            return out.view(S, -1, o), lambda d: (d.view(S * G, -1, o) @ W).view(h.shape)
+        D = self.D * s
+        out = affine(layer, h)
+        _add_product(out, h.reshape(self.X.shape), self.X, D, self.bias)
+
+        def pull(d: Tensor) -> Tensor:
+            d_in = d @ layer.weight
+            _add_product(d_in, d.view(D.shape), D, self.X, False)
+            return d_in
+
+        return out, pull
+
+
+def _add_product(out: Tensor, H: Tensor, X: Tensor, D: Tensor, one: bool) -> None:
+    """Add (H X^T + one) D to `out`, in place."""
+    if X.shape[1] == 1:
+        out.view(D.shape).addcmul_((H * X).sum(2, keepdim=True).add_(one), D)
+    else:
+        out.view(D.shape).baddbmm_((H @ X.mT).add_(one), D)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """c_j g_j of the S stacks' G micro-batches: `scale` (S, G) the c_j, None: 1."""
+
+    parts: Sequence[Part]
+    stacks: int
+    scale: Tensor | None = None
+    known: dict[str, Tensor] = field(default_factory=dict)  # shared by the multiples of the same gradients
+
+    def norm(self, dim: int | None = None) -> Tensor:
+        """||c_j g_j|| (S, G); rounding may leave a ghost norm a little below zero."""
+        if "norm" not in self.known:
+            squares = self.parts[0].squares()
+            for part in self.parts[1:]:
+                squares = squares + part.squares()
+            self.known["norm"] = squares.clamp_min_(0).sqrt_().view(self.stacks, -1)
+        lengths = self.known["norm"]
+        return lengths if self.scale is None else lengths * self.scale.abs()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(S, d)."""
+        return self.stacks, sum(p.X.shape[2] * p.D.shape[2] + p.bias * p.D.shape[2] for p in self.parts)
+
+    def new_zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros like the gradients' numbers."""
+        return self.parts[0].X.new_zeros(shape)
+
+    def mean(self) -> Tensor:
+        """The mean over the micro-batches (S, d)."""
+        parts = [a for part in self.parts for a in part.total(self.stacks, self.scale)]
+        groups = len(self.parts[0].X) // self.stacks
+        flat = torch.cat(parts, 1)
+        return flat if groups == 1 else flat.div_(groups)
+
+    def _scaled(self, c: Any) -> Gradient:
+        G = len(self.parts[0].X) // self.stacks
+        if self.scale is not None:
+            return replace(self, scale=self.scale * c)
+        X = self.parts[0].X
+        return replace(
+            self, scale=c.expand(self.stacks, G) if isinstance(c, Tensor) else X.new_full((self.stacks, G), c)
+        )
+
+    def __mul__(self, c: Any) -> Gradient:
+        return self._scaled(c)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, c: Any) -> Gradient:
+        return self._scaled(1 / c)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of a factored gradient")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.add, torch.Tensor.__add__) and isinstance(args[1], Gradient):
+            return args
+        if func in (torch.Tensor.mul, torch.Tensor.__mul__) and isinstance(args[1], Gradient):
+            return args[1] * args[0]
+        raise NotFactoredError(f"{getattr(func, '__name__', func)} of a factored gradient")
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """Gradients of all samples of the only micro-batch."""
+
+    parts: Sequence[Part]
+    stacks: int
+
+    def norm(self, dim: int) -> Tensor:
+        """||g_i|| (S, n)."""
+        return Gradient(self.parts, self.stacks).norm()
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
+            p, of = args
+            S, n = p.shape
+            pairs = ((a.X.view(S, n, -1), a.D.view(S, n, -1) * p.unsqueeze(2), a.bias) for a in of.parts)
+            return Gradient([Part.of(X, D, bias, n) for X, D, bias in pairs], S)
+        raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")

@@ -1,0 +1,183 @@
+"""The ways to take one step of a stack of runs. The first that the network and the variant allow is taken:
+
+    chain      a perceptron: all runs in one pass that is written out (`maths.chain`)
+    eager      other networks at m = B: one run after another, by plain autograd
+    factored   layers with factored gradients: one run after another, m-SAM for any m at the price of SAM
+    vmapped    anything: the definition, vectorised over runs and micro-batches
+
+Each is a function of the stack's weights W (S, d), its state and its `Moment`; it returns h (S, d), the next state, and
+scalars (S,) to record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils import _pytree as pytree
+
+from sam_dash import variants
+from sam_dash.maths.chain import Chain, chain_step
+from sam_dash.maths.contract import Step
+from sam_dash.maths.eager import EagerOracle
+from sam_dash.maths.factored import factored_step
+from sam_dash.maths.flat import Layout
+from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.taps import NotFactoredError, Taps
+from sam_dash.problems.stack import Stack
+from sam_dash.runs.spec import RunSpec
+
+Scalars = dict[str, Tensor]
+Knobs = Mapping[str, Any]
+
+
+class Moment(NamedTuple):
+    """What a step of a stack of S runs may use: its batch (S, B, ...), (S, B), its noise (S, K, d), the full data where
+    the variant asks for it, class counts (S, C), the step t, and the learning rate as a share of the first one.
+    """
+
+    batch: Batch
+    noise: Tensor
+    full: Batch | None
+    counts: Tensor
+    t: int
+    rate: float
+
+
+Take = Callable[[Tensor, Any, Moment], tuple[Tensor, Any, Scalars]]
+
+STEP_FLOATS = 2**26  # parameters that the perturbed copies of one vmapped step may take: 256 MB in float32
+
+
+class Stepper(NamedTuple):
+    """How steps are taken, and the name of that way."""
+
+    path: str
+    take: Take
+
+
+def stepper(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
+    """The fastest way to step these runs; a trial step tells whether the variant can go it."""
+    for path, make in (("chain", chain), ("eager", eager), ("factored", factored)):
+        try:
+            take = make(problem, specs)
+            _try(problem, specs[0], take)
+        except NotFactoredError:
+            continue
+        return Stepper(path, take)
+    return Stepper("vmapped", vmapped(problem, specs))
+
+
+def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
+    """All runs of a perceptron at once."""
+    v, knobs = variants.get(specs[0].variant), stacked_knobs(problem, specs)
+    step = chain_step(v.step, specs[0].m, Chain.of(problem.module))
+
+    def take(W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
+        whole = Oracle(problem.losses, at.full) if at.full is not None else None
+        L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate)
+        out = step(L, W, state, **knobs)
+        eps = out.eps.norm(dim=-1).reshape(len(W), -1)
+        g, h = out.g.norm(dim=1), out.h.norm(dim=1)
+        cosine = (out.g * out.h).sum(1) / (g * h).clamp_min(1e-30)
+        return out.h, out.state, {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
+
+    return take
+
+
+def eager(problem: Stack, specs: Sequence[RunSpec]) -> Take:
+    """One run after another by plain autograd, for whole batches."""
+    v, spec = variants.get(specs[0].variant), specs[0]
+    if v.uses_m and spec.m not in (None, spec.training.batch):
+        raise NotFactoredError("several micro-batches")
+    return looped(problem, specs, v.step, EagerOracle)
+
+
+def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
+    """One run after another, on factored gradients."""
+    v, m = variants.get(specs[0].variant), specs[0].m
+    if not v.uses_m or m is None:
+        raise NotFactoredError("a variant without micro-batches")
+    step = factored_step(v.step, m, Taps(problem.module))
+    return looped(problem, specs, step, Oracle)
+
+
+def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], oracle: type[Oracle]) -> Take:
+    """A step of one run as a step of a stack of them, one after another."""
+
+    layout = Layout.of(problem.module)
+
+    def take(W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
+        outs = []
+        for s, spec in enumerate(specs):
+            whole = None if at.full is None else oracle(problem.losses, (at.full[0][s], at.full[1][s]), chunk=4096)
+            L = oracle(
+                problem.losses, (at.batch[0][s], at.batch[1][s]), at.noise[s], whole,
+                t=at.t, rate=at.rate, counts=at.counts[s], layout=layout,
+            )  # fmt: skip
+            outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))
+        rows = [diagnostics(out) for out in outs]
+        stacked = pytree.tree_map(lambda *a: torch.stack(a), outs[0].state, *(out.state for out in outs[1:]))
+        return torch.stack([out.h for out in outs]), stacked, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
+
+    return take
+
+
+def vmapped(problem: Stack, specs: Sequence[RunSpec]) -> Take:
+    """The definition, vectorised over the runs."""
+    v, knobs = variants.get(specs[0].variant), stacked_knobs(problem, specs)
+    step = plain_step(problem, specs[0])
+    varied = {name: value.squeeze(1) for name, value in knobs.items() if isinstance(value, Tensor)}
+    fixed = {name: value for name, value in knobs.items() if name not in varied}
+    of_full = 0 if v.cost(**fixed).full else None
+
+    layout = Layout.of(problem.module)
+
+    def one(w: Tensor, state: Any, at: Moment, varied: dict[str, Tensor]) -> tuple[Tensor, Any, Scalars]:
+        whole = Oracle(problem.losses, at.full, chunk=4096) if at.full is not None else None
+        L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate, counts=at.counts, layout=layout)
+        out = step(L, w, state, **fixed, **varied)
+        return out.h, out.state, diagnostics(out)
+
+    dims: Any = Moment(0, 0, of_full, 0, None, None)  # type: ignore[arg-type]
+    over = vmap(one, in_dims=(0, 0, dims, 0))
+    return lambda W, state, at: over(W, state, at, varied)
+
+
+def stacked_knobs(problem: Stack, specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """The runs' knobs: numbers where they agree, (S, 1) where they differ."""
+    out: dict[str, Any] = {}
+    for name, value in specs[0].knobs.items():
+        values = [spec.knobs[name] for spec in specs]
+        out[name] = problem.w0.new_tensor(values).unsqueeze(1) if len(set(values)) > 1 else value
+    return out
+
+
+def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
+    """The variant's step at the run's m by its definition, in chunks that bound memory."""
+    v, B = variants.get(spec.variant), spec.training.batch
+    if spec.m in (None, B):
+        return v.step
+    chunk = max(1, STEP_FLOATS // problem.w0.numel())
+    return per_micro_batch(v.step, spec.m, chunk=chunk if chunk < B // spec.m else None)
+
+
+def diagnostics(out: Step) -> Scalars:
+    """The scalars that every step reports: mean ||eps||, ||g||, ||h||, cos(g, h), and the variant's own."""
+    g, h = out.g.norm(), out.h.norm()
+    cosine = out.g @ out.h / (g * h).clamp_min(1e-30)
+    return {"eps_norm": out.eps.norm(dim=-1).mean(), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
+
+
+def _try(problem: Stack, spec: RunSpec, take: Take) -> None:
+    """Take one step from the start, for the errors."""
+    v = variants.get(spec.variant)
+    S, B = len(problem.seeds), spec.training.batch
+    batch = problem.batch(torch.arange(B, device=problem.x.device).expand(S, B))
+    noise = problem.w0.new_ones(S, v.noise, problem.w0.shape[1])
+    full = problem.full() if v.cost(**spec.knobs).full else None
+    take(problem.w0, vmap(v.init)(problem.w0), Moment(batch, noise, full, problem.counts, 0, 1.0))
