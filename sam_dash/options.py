@@ -12,7 +12,7 @@ from typing import Any
 from sam_dash import variants
 from sam_dash.problems.datasets import NPZ, DataError, describe
 from sam_dash.runs import presets
-from sam_dash.runs.spec import MAX_RUNS, SpecError, SweepSpec, from_dict
+from sam_dash.runs.spec import MAX_RUNS, MEASURES, SpecError, SweepSpec, from_dict
 
 OPTIONS = {"what": "measure", "every": "measure-every"}
 
@@ -34,8 +34,9 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
     data.add_argument("--npz", metavar="FILE", help="arrays x_train, y_train, x_test, y_test")
     run.add_argument("--network", metavar="mlp:64", help="mlp:WIDTHS, cnn:CHANNELS or resnet18:WIDTH")
     run.add_argument(
-        "--measure", dest="what", metavar="A,B", help="of trace, lam_max, noise, pyhessian, m_sharpness; or none"
+        "--imbalance", metavar="X", help="long tail: X times more samples of the first class than the last"
     )
+    run.add_argument("--measure", dest="what", metavar="A,B", help=f"of {', '.join(MEASURES)}; or none")
     run.add_argument(
         "--measure-every", dest="every", metavar="K", help="measure every K epochs too (0: only at the end)"
     )
@@ -76,7 +77,7 @@ def _source(args: argparse.Namespace) -> SweepSpec:
 
 
 def _problem(args: argparse.Namespace) -> dict[str, Any]:
-    out = _given(args, dataset=str, network=str)
+    out = _given(args, dataset=str, network=str, imbalance=_number)
     if args.npz is not None:
         out["dataset"] = NPZ + str(Path(args.npz).expanduser().absolute())
     if "dataset" in out:
@@ -138,6 +139,13 @@ def _variants(text: str) -> tuple[str, ...]:
 
 def _measures(text: str) -> tuple[str, ...]:
     return () if text == "none" else _words(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError("expected a number") from None
 
 
 def _whole(text: str) -> int:

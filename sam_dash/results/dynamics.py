@@ -114,8 +114,8 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     parts = [f"Mean over {captions.seeds(table)}" + ("" if beta else "; bars and bands: 95 % t-interval over seeds")]
     if beta:
         parts[0] += (
-            f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves of "
-            f"fewer than {FEW} points: raw)"
+            f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves "
+            f"of fewer than {FEW} points: raw)"
         )
     wide = {style.quantity(q).name: w for q, w in (widths or {}).items() if w > 1}
     parts.append("Measured on the clean weights; what is recorded at every step is drawn as it is")

@@ -89,7 +89,7 @@ def paths(curves: pd.DataFrame, y: str, runs: set[str]) -> pd.DataFrame:
 def pareto(table: pd.DataFrame, y: str) -> pd.Series[bool]:
     """Which means and which stops of SGD no other beats in both: cheaper, and better in y."""
     sign = -1.0 if y in LESS else 1.0
-    means = table[table["kind"].isin(["mean", "sgd"])]
+    means = table[table["kind"].isin(["mean", "sgd"]) & (table["x"] > 0)]
     x, v = means["x"].to_numpy(), sign * means["y"].to_numpy()
     on = [not bool(((x <= a) & (v >= b) & ((x < a) | (v > b))).any()) for a, b in zip(x, v, strict=True)]
     out = pd.Series(False, index=table.index)

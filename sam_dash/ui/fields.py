@@ -11,6 +11,7 @@ from sam_dash.maths.contract import Knob
 from sam_dash.runs.spec import Measures, Problem, SpecError, SweepSpec, Training
 
 MAX_SEEDS = 1000
+PROBLEM = ("dataset", "network", "n_train", "label_noise", "start", "imbalance")
 
 
 def words(text: str) -> list[str]:
@@ -88,7 +89,7 @@ def sweep(values: Mapping[str, Any], base: SweepSpec) -> SweepSpec:
     swept = any(variants.REGISTRY[k].m_axis for k in keys if k in variants.REGISTRY)
     if swept and not values["m"]:
         raise SpecError("choose at least one micro-batch size m")
-    problem = Problem(**{k: values[k] for k in ("dataset", "network", "n_train", "label_noise", "start")})
+    problem = Problem(**{k: values[k] for k in PROBLEM})
     train = ("optimiser", "lr", "momentum", "nesterov", "weight_decay", "schedule", "batch", "epochs")
     training = Training(**{k: values[k] for k in train})
     measures = Measures(what=tuple(values["measures"]), every=values["every"])

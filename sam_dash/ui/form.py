@@ -22,7 +22,7 @@ BOUND: dict[str, Any] = {"bind": "query-params"}
 def values_of(sweep: SweepSpec) -> dict[str, Any]:
     """What the form shows for a sweep, by the key of its widget."""
     p, t = sweep.problem, sweep.training
-    plain = {k: getattr(p, k) for k in ("dataset", "network", "n_train", "label_noise", "start")}
+    plain = {k: getattr(p, k) for k in fields.PROBLEM}
     plain |= {k: getattr(t, k) for k in ("optimiser", "lr", "momentum", "nesterov", "weight_decay")}
     plain |= {"schedule": t.schedule, "batch": t.batch, "epochs": t.epochs, "every": sweep.measures.every}
     titles = [variants.get(k).title for k in sweep.variants]
@@ -123,7 +123,7 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
     }
     a.caption(_about(got["dataset"]))
     b.caption("`mlp:64`, `mlp:300-100`, `cnn:12`, `resnet18:16`. No BatchNorm: its statistics depend on m.")
-    a, b, c = st.columns(3)
+    a, b, c, d = st.columns(4)
     got |= {
         "label_noise": a.number_input(
             "Label noise", 0.0, 0.95, default["label_noise"], 0.1, key="label_noise", **BOUND,
@@ -135,6 +135,10 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
         "start": c.selectbox(
             "Start", STARTS, STARTS.index(default["start"]), key="start", **BOUND,
             help="init: from initialisation. memorised: SGD first fits data half of which is mislabelled.",
+        ),
+        "imbalance": d.number_input(
+            "Imbalance", 1.0, 10_000.0, default["imbalance"], 1.0, "%g", key="imbalance", **BOUND,
+            help="Long tail: so many times more samples of the first class than of the last, exponentially. 1: none.",
         ),
     }  # fmt: skip
     upload.show()

@@ -97,8 +97,8 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
 
 
 def weights(study: Study, runs: pd.DataFrame) -> None:
-    """How unequal the weights are, over the epochs."""
-    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done")]
+    """How unequal the weights are, over the epochs; at lambda = 0 they are equal."""
+    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done") & (runs["lam"] > 0)]
     epochs = study.spec.training.epochs
     curves = trajectory.curves(study, WEIGHTS, epochs)
     drawn = [q for q in WEIGHTS if (curves["quantity"] == q).any()]

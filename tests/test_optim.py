@@ -1,0 +1,178 @@
+"""The optimiser for one's own loop."""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sam_dash import api
+from sam_dash.maths.flat import flatten
+from sam_dash.optim import SharpnessAware
+from sam_dash.variants import REGISTRY
+from tests.helpers import mlp
+
+PAGE = Path(__file__).parents[1] / "docs" / "optim.md"
+NEEDS = {"nsam": "full", "nusam": "full", "focalsam": "counts"}
+
+
+def data(n=32, steps=6):
+    torch.manual_seed(1)
+    return [(torch.randn(n, 5).double(), torch.randint(0, 3, (n,))) for _ in range(steps)]
+
+
+def network():
+    torch.manual_seed(0)
+    return mlp(5, 7, 3)
+
+
+def make(model, key, m=None, **options):
+    x, y = data(48, 1)[0]
+    needed = {"full": (x, y), "counts": y.bincount(minlength=3)}
+    given = {NEEDS[key]: needed[NEEDS[key]]} if key in NEEDS else {}
+    return SharpnessAware(model, key, m=m, **({"lr": 0.05} | given | options))
+
+
+def test_the_example_of_the_page_trains_in_ten_lines() -> None:
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    space: dict = {}
+    exec(code, space)
+    assert float(space["accuracy"]) > 0.9
+    lines = code.strip().splitlines()
+    assert len(lines[lines.index("torch.manual_seed(0)") + 1 :]) <= 10
+
+
+@pytest.mark.parametrize("key", REGISTRY)
+@pytest.mark.parametrize("m", [None, 8])
+def test_every_variant_goes_on_from_its_state_as_if_it_had_not_stopped(key, m) -> None:
+    if m and not REGISTRY[key].uses_m:
+        with pytest.raises(ValueError, match="no m-version"):
+            make(network(), key, m)
+        return
+    model, batches = network(), data()
+    optimiser = make(model, key, m)
+    for batch in batches[:3]:
+        optimiser.step(lambda batch=batch: batch)
+    saved = {k: v.clone() for k, v in model.state_dict().items()}
+    state = optimiser.state_dict()
+    for batch in batches[3:]:
+        optimiser.step(lambda batch=batch: batch)
+    again = network()
+    again.load_state_dict(saved)
+    resumed = make(again, key, m)
+    resumed.load_state_dict(state)
+    for batch in batches[3:]:
+        resumed.step(lambda batch=batch: batch)
+    assert torch.equal(flatten(again), flatten(model))
+    assert resumed.t == 6
+    assert bool(flatten(model).isfinite().all())
+
+
+def test_a_step_of_m_sam_is_the_base_optimiser_on_the_librarys_gradient() -> None:
+    model, (x, y) = network(), data()[0]
+    g = api.gradient("sam", model, x, y, m=4, rho=0.3)
+    before = flatten(model)
+    inner = functools.partial(torch.optim.SGD, weight_decay=0.1)
+    loss = SharpnessAware(model, "sam", inner, m=4, lr=0.2, rho=0.3).step(lambda: (x, y))
+    torch.testing.assert_close(flatten(model), before - 0.2 * (g.h + 0.1 * before))
+    torch.testing.assert_close(loss, F.cross_entropy(_with(before)(x), y))
+
+
+def _with(w):
+    model = network()
+    nn.utils.vector_to_parameters(w, model.parameters())
+    return model
+
+
+def test_sgd_in_it_is_torchs_sgd_with_momentum_and_schedule() -> None:
+    a, b = network(), network()
+    inner = functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+    ours, theirs = make(a, "sgd", base=inner), inner(b.parameters(), lr=0.05)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, 6) for o in (ours, theirs)]
+    for x, y in data():
+        ours.step(lambda x=x, y=y: (x, y))
+        theirs.zero_grad()
+        F.cross_entropy(b(x), y).backward()
+        theirs.step()
+        for s in schedules:
+            s.step()
+    torch.testing.assert_close(flatten(a), flatten(b))
+    assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"] < 1e-9
+
+
+def test_the_rate_that_gsam_sees_falls_with_the_scheduler() -> None:
+    model = network()
+    optimiser = make(model, "gsam", floor=0.0, rho=0.5, gap=0.0)
+    (x, y), plain = data()[0], network()
+    optimiser.param_groups[0]["lr"] = 1e-12  # at a radius of (almost) nothing it is SGD
+    g = api.gradient("sgd", plain, x, y).h
+    before = flatten(model)
+    optimiser.step(lambda: (x, y))
+    torch.testing.assert_close((before - flatten(model)) / 1e-12, g, rtol=1e-2, atol=1e-3)
+
+
+def batchnorm():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+
+@pytest.mark.parametrize("m", [None, 8])
+def test_batch_norm_moves_its_statistics_once_in_the_clean_pass(m) -> None:
+    model, plain, (x, y) = batchnorm(), batchnorm(), data()[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optimiser = make(model, "sam", m, rho=0.5)
+    optimiser.step(lambda: (x, y))
+    plain(x)
+    for mine, once in zip(model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, once)
+    assert model[1].track_running_stats
+    assert int(model[1].num_batches_tracked) == 1
+
+
+def test_batch_norm_with_micro_batches_warns_and_without_does_not() -> None:
+    with pytest.warns(UserWarning, match="statistics of a micro-batch change the loss"):
+        make(batchnorm(), "sam", 8)
+    make(batchnorm(), "sam")
+
+
+def test_gradients_normalise_by_their_batch_as_a_plain_backward_does() -> None:
+    model, plain, (x, y) = batchnorm(), batchnorm(), data()[0]
+    before = flatten(model)
+    make(model, "sam", rho=0.0).step(lambda: (x, y))
+    F.cross_entropy(plain(x), y).backward()
+    g = torch.cat([p.grad.reshape(-1) for p in plain.parameters()])
+    torch.testing.assert_close(flatten(model), before - 0.05 * g)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "sma"}, "unknown variant"), ({"rhoo": 1}, "no knob 'rhoo'"), ({"m": 0}, "m = 0"),
+        ({"variant": "nsam"}, r"pass full=\(x_all, y_all\)"), ({"variant": "focalsam"}, "pass counts"),
+        ({"variant": "adasam", "base": torch.optim.AdamW}, "brings its own descent"),
+        ({"variant": "ssamd", "m": 4}, "no m-version"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_in_words(options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        SharpnessAware(network(), **({"lr": 0.1} | options))
+
+
+def test_a_bad_batch_a_missing_closure_dropout_and_another_variants_state_are_refused() -> None:
+    model = network()
+    optimiser = make(model, "sam", 5)
+    with pytest.raises(ValueError, match="does not divide this batch of 32"):
+        optimiser.step(lambda: data()[0])
+    with pytest.raises(ValueError, match="needs a closure"):
+        optimiser.step()
+    with pytest.raises(ValueError, match="Dropout"):
+        make(nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.5)), "sam")
+    with pytest.raises(ValueError, match="state is of 'sam'"):
+        make(network(), "usam").load_state_dict(optimiser.state_dict())
