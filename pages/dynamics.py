@@ -41,7 +41,7 @@ frame = dynamics.frame(study, curves, drawn, x, beta, runs=runs)
 if len(frame):
     found = dynamics.findings(study, curves, drawn, runs)
     figure.show(
-        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=figure.columns(2)),
+        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=choices.narrow()),
         frame,
         dynamics.caption(study, frame, x, beta, trajectory.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),

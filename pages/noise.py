@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import lines, noise_law, tables
-from sam_dash.ui import choices, controls, figure, links, pick, router, sections, states
+from sam_dash.ui import choices, controls, figure, links, pick, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
@@ -36,7 +36,7 @@ if chosen.empty:
 frame = noise_law.frame(chosen, batch, interval, study.spec.m)
 found = noise_law.findings(frame)
 figure.show(
-    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=figure.columns(2)),
+    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, narrow=choices.narrow()),
     frame,
     noise_law.caption(study, frame, interval),
     "tr(V) of means of m samples against tr(V)/m. " + " ".join(found),
@@ -46,3 +46,9 @@ st.header("What these runs say", anchor=False)
 st.markdown("\n".join(f"- {line}" for line in found))
 st.header("Noise scale", anchor=False)
 sections.noise_scale(study, finals, runs)
+table = noise_law.tail_table(finals, runs, batch)
+if len(table):
+    st.header("Tail of the noise", anchor=False)
+    st.dataframe(table, hide_index=True, alt="Tail index of the gradient noise of every setting with its interval")
+    st.caption(noise_law.TAIL_NOTE)
+    rw_sections.download(table, f"tail-{study.id[:6]}")

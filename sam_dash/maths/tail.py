@@ -1,44 +1,54 @@
-"""The tail index alpha of a sample: P(|X| > x) ~ x^-alpha. Small alpha, heavy tail; a Gaussian has none (alpha large).
+"""The tail index alpha of gradient noise: P(||g_i - gbar|| > x) ~ x^-alpha. A small alpha is a heavy tail.
 
-Hill's estimator (Annals of Statistics, 1975): of the k largest |x|,
+Hill's estimator (Annals of Statistics, 1975) from the k largest of n values:
 
-    1/alpha = mean_i log(|x|_(i) / |x|_(k+1)),   standard error alpha / sqrt(k)
+    1/alpha = mean_{i <= k} log(x_(i) / x_(k+1)),   standard error alpha / sqrt(k)
 
-Heavy tails are not proven by it: any sample has a k largest and so an alpha, and distributions with light tails give
-alpha of 3 to 10 at usual sizes (Xie et al., arXiv:2006.04740 dispute heavy-tailed gradient noise on these grounds).
+It does not prove a heavy tail: every sample has k largest values and so an alpha, and light tails give a finite one at
+any finite n. What it can tell is that one setting's tail is heavier than another's at the same n and k.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.func import jvp
+from torch.nn import functional as F
 
+from sam_dash.maths.curvature import ELEMENTS, chunks
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.factored import Taps, norms
+from sam_dash.maths.oracle import Batch, LossesFn, Oracle, per_sample_grads
 
-METHOD = "Hill, largest tenth; no proof of heavy tails"
+METHOD = "Hill, largest tenth; no proof of a heavy tail"
+SHARE = 0.1
 
 
-def hill(samples: Tensor, share: float = 0.1) -> Estimate:
-    """alpha of |samples| from their largest `share`; ValueError for fewer than 20 samples or without a tail."""
-    x = samples.abs().double().flatten()
+def hill(values: Tensor, share: float = SHARE) -> Estimate:
+    """alpha of |values| from their largest `share`; ValueError where there are too few, or too many zeros."""
+    x = values.abs().double().flatten()
     k = round(share * len(x))
-    if len(x) < 20 or not 1 < k < len(x):
-        raise ValueError(f"{len(x)} samples, the largest {share:g}: expected at least 20, and a share that leaves some")
+    if not 1 < k < len(x):
+        raise ValueError(f"the largest {share:g} of {len(x)} values: expected at least 2, and fewer than all")
     top = x.topk(k + 1).values
-    if top[-1] <= 0:
-        raise ValueError("more than the share asked for are the only values that are not 0: there is no tail to fit")
-    alpha = 1 / float((top[:k] / top[k]).log().mean())
-    return Estimate(alpha, alpha / k**0.5, METHOD, k)
+    spread = float((top[:k] / top[k]).log().mean()) if top[k] > 0 else 0.0
+    if spread <= 0:
+        raise ValueError("the largest values are all equal, or all others are 0: there is no tail to fit")
+    return Estimate(1 / spread, 1 / spread / k**0.5, METHOD, k)
 
 
-def norm_tail(squares: Tensor, share: float = 0.1) -> Estimate:
-    """The index of norms ||g_i - gbar|| given their squares (n,)."""
-    return hill(squares.clamp_min(0).sqrt(), share)
-
-
-def student_t(nu: float, n: int, generator: torch.Generator) -> Tensor:
-    """n draws of Student's t with nu degrees of freedom, whose tail index is nu (n,)."""
-    normal = torch.randn(n, generator=generator, dtype=torch.float64)
-    # chi-square of nu = sum of nu squared normals, for whole nu
-    chi = torch.randn(n, int(nu), generator=generator, dtype=torch.float64).square().sum(1)
-    return normal / (chi / nu).sqrt()
+def deviations(losses_fn: LossesFn, w: Tensor, batch: Batch, taps: Taps | None = None) -> Tensor:
+    """||g_i - gbar|| of every sample (n,), by ghost norms where the network has factors (cross-entropy only)."""
+    mean = Oracle(losses_fn, batch, chunk=1024).grad(w)
+    parts = []
+    size = 256 if taps else max(1, ELEMENTS // (4 * w.numel()))
+    for part in chunks(batch, size):
+        if taps is None:
+            parts.append((per_sample_grads(losses_fn, w, part) - mean).double().square().sum(1))
+            continue
+        x, y = part
+        out, pull = taps.linearise(w, x)
+        squares = norms(taps.factors(pull(out.softmax(1) - F.one_hot(y, out.shape[1])), 1)).double().square()
+        along = jvp(lambda v, p=part: losses_fn(v, p), (w,), (mean,))[1].double()
+        parts.append(squares - 2 * along + mean.double().square().sum())
+    return torch.cat(parts).clamp_min(0).sqrt()

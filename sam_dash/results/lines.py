@@ -39,10 +39,12 @@ def _of_panels(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(frame["panel"]))
 
 
-def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3) -> go.Figure:
-    """One panel each value of `panel`; one legend."""
+def figure(
+    frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, narrow: bool = False
+) -> go.Figure:
+    """One panel each value of `panel`; one legend. `narrow`: for a telephone, one below the other."""
     panels = _of_panels(frame)
-    columns = max(1, min(columns, len(panels)))
+    columns = 1 if narrow else max(1, min(columns, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     fig = make_subplots(
         rows, columns, horizontal_spacing={1: 0.1, 2: 0.09}.get(columns, 0.06),
@@ -64,7 +66,7 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
                 seen |= {line} if shown else set()
                 fig.add_trace(trace, **at)
         _style_axes(fig, of, axes, panel, at)
-    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / 150)
+    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / (36 if narrow else 150))
     _layout(fig, rows, legend_rows)
     return fig
 

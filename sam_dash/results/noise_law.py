@@ -128,3 +128,25 @@ SCALE_NOTE = (
     "training it usually comes out ≤ 0, and then that scale does not exist (counted in the last column, "
     "not averaged in)."
 )
+
+
+def tail_table(finals: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
+    """One row a cell: the tail index, mean over seeds with its interval, and the error of one run's estimate."""
+    rows = finals[finals["quantity"] == "tail"]
+    look = cells.by_key(cells.looks(runs, batch))
+    out = []
+    for _, of in rows.groupby(cells.KEY, dropna=False, sort=False):
+        mean = statistics.mean(of["value"])
+        ends = f"{style.number(mean.low)} … {style.number(mean.high)}" if mean.n > 1 else "–"
+        row = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        row |= {"Tail index α": style.number(mean.mean, keep=True), "95 % t-interval over seeds": ends}
+        error = float((of["stderr"] ** 2).mean()) ** 0.5
+        out.append(row | {"Standard error of one run": style.number(error, 2), "Seeds": mean.n})
+    return pd.DataFrame(out)
+
+
+TAIL_NOTE = (
+    "Hill's estimate from the largest tenth of ‖∇l_i − ∇f‖ over the training samples; smaller is heavier. **It does "
+    "not prove a heavy tail**: every sample has a largest tenth and so a finite α, a normal one too. "
+    "Compare settings with each other, not α with 2."
+)

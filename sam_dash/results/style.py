@@ -94,6 +94,11 @@ QUANTITIES = {
     "grad_sq": Quantity(
         "‖G‖²", "‖<i>G</i>‖²", "squared norm of the mean gradient less tr(V)/n, the bias that noise adds to it"
     ),
+    "tail": Quantity(
+        "Tail index α",
+        "Tail index <i>α</i>",
+        "of the norms of gradient noise, by Hill; no proof of a heavy tail",
+    ),
     "m_sharp": Quantity(
         "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
-from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion
+from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
 from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import piecewise_linear
@@ -88,6 +90,8 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         for m, estimate in by_size.items():
             found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
         found["grad_sq"] = scale.grad_sq(problem.losses, w, batch, by_size[1].value)
+        with suppress(ValueError):  # no tail to fit: the row is left out
+            found["tail"] = tail.hill(tail.deviations(problem.losses, w, batch, taps))
     if "pyhessian" in what:
         seed = problem.seeds[s]
         found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)

@@ -8,7 +8,12 @@ import streamlit as st
 from sam_dash.results import cells, dynamics, matched, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.spec import divisors
-from sam_dash.ui import pool
+from sam_dash.ui import figure, pool
+
+
+def narrow() -> bool:
+    """Whether the page is on a telephone."""
+    return figure.columns(5) < 5
 
 
 def names(quantities: list[str]) -> list[str]:

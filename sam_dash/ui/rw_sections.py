@@ -11,7 +11,7 @@ import streamlit as st
 
 from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style
 from sam_dash.results.study import Study
-from sam_dash.ui import figure, links, pool, trajectory
+from sam_dash.ui import choices, figure, links, pool, trajectory
 
 WEIGHTS = ("ess", "p_max", "p_top")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
@@ -114,7 +114,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
     }  # fmt: skip
     axes = lines.Axes("epoch", "epoch", percent=frozenset(("p_max", "p_top")))
     figure.show(
-        lines.figure(frame, axes, titles, columns=figure.columns(len(drawn))), frame,
+        lines.figure(frame, axes, titles, narrow=choices.narrow()), frame,
         f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
         f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
         f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn, epochs))}",

@@ -12,7 +12,7 @@ from sam_dash.results import captions, collapse, lines, matched, matched_figure,
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import looks
 from sam_dash.results.study import Study
-from sam_dash.ui import figure, links, pool
+from sam_dash.ui import choices, figure, links, pool
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -46,8 +46,9 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
         )
         return
     found = sharp.findings(frame)
+    title = {"m_sharp": "<i>m</i>-sharpness of the final weights"}
     figure.show(
-        lines.figure(frame, sharp.AXES, {"m_sharp": "<i>m</i>-sharpness of the final weights"}, columns=1), frame,
+        lines.figure(frame, sharp.AXES, title, narrow=choices.narrow()), frame,
         sharp.caption(study, frame, interval), "m-sharpness over the m of the measurement. " + " ".join(found),
         f"m-sharpness-{study.id[:6]}",
     )  # fmt: skip

@@ -208,6 +208,7 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         "tr_V@8",
         "tr_V@64",
         "grad_sq",
+        "tail",
         "m_sharp@1",
         "m_sharp@64",
         "tr_H_pyhessian",

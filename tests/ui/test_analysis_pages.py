@@ -36,7 +36,10 @@ def richer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
         found = plain(run, share)
-        found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {"grad_sq": 0.5 - run.seed}
+        found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {
+            "grad_sq": 0.5 - run.seed,
+            "tail": 3.0 + run.seed,
+        }
         return found | {f"m_sharp@{m}": 0.01 * found["tr_H"] / m for m in (1, 2, 4, 8)}
 
     monkeypatch.setattr(synthetic, "values", values)
@@ -189,6 +192,8 @@ def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, st
     assert "agrees with tr(V)/m at all 3 sizes" in words(at)
     assert shown(at, "of")["of"].notna().any()
     assert set(shown(at, "Setting")["Seeds with ‖G‖² ≤ 0"]) == {2}
+    assert set(shown(at, "Tail index α")["Tail index α"]) == {"4.00"}
+    assert "does not prove a heavy tail" in words(at)
 
 
 def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
