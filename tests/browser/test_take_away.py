@@ -45,7 +45,7 @@ def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
     assert titles == ["Test accuracy", "Train loss"]
     assert EXAMPLE in page.url
     page.get_by_role("tab", name="Export").click()
-    page.get_by_role("button", name="89 mm").click()
+    page.get_by_text("89 mm", exact=True).first.click()
     settle(page)
     pdf = saved(page, page.get_by_role("button", name="PDF", exact=True), tmp_path / "figure.pdf")
     box = re.search(rb"/MediaBox ?\[ ?0 0 ([\d.]+)", pdf)
