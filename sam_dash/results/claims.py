@@ -143,7 +143,7 @@ def table(verdicts: list[Verdict]) -> pd.DataFrame:
     """The verdicts for people, one row a claim."""
     rows = [
         {
-            "Claim": v.claim.says, "Verdict": f"{ICONS[v.verdict]} {v.verdict}",
+            "Verdict": f"{ICONS[v.verdict]} {v.verdict}", "Claim": v.claim.says,
             "Effect": value(v, v.effect) if v.n else "–",
             "Interval": interval(v) if v.n > 1 and v.low == v.low else "–",
             "Seeds": v.n, "p": p_text(v.p), "p, Holm": p_text(v.holm),

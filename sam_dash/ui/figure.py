@@ -49,7 +49,7 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str)
 
 def _csv_button(frame: pd.DataFrame, name: str, key: str) -> None:
     st.download_button(
-        "CSV", csv(frame), f"{name}.csv", "text/csv", key=f"{key}_{name}", on_click="ignore",
+        "CSV", partial(csv, frame), f"{name}.csv", "text/csv", key=f"{key}_{name}", on_click="ignore",
         icon=":material/download:", help="Exactly the numbers of this figure: means, intervals, seeds.",
     )  # fmt: skip
 

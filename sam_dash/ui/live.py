@@ -100,12 +100,12 @@ def stop_one(store: Store, runs: list[dict[str, Any]], batch: int) -> None:
     """Stop a single run of those that have not ended."""
     frame = tables.runs_frame(r for r in runs if r["status"] in ACTIVE)
     names = {r["run"]: f"{cell(r, batch)}, seed {r['seed']} ({r['status']})" for r in tables.records(frame)}
-    with st.popover("Stop one run", icon=":material/stop_circle:"):
+    with st.popover("Cancel one run", icon=":material/stop_circle:"):
         chosen = st.selectbox(
             "Run", list(names), format_func=lambda key: names.get(key, key), key="stop_which", placeholder="None left"
         )
         st.button(
-            "Stop this run", key="stop_one", icon=":material/stop:", disabled=chosen is None, on_click=store.stop,
+            "Cancel this run", key="stop_one", icon=":material/stop:", disabled=chosen is None, on_click=store.stop,
             kwargs={"keys": [chosen]}, help="The others go on. It can be resumed later.",
         )  # fmt: skip
 

@@ -27,9 +27,9 @@ def table(found: list[Verdict], caption: str, study: Study) -> None:
             if n:
                 st.badge(f"{n} {verdict}", icon=icon, color=colour)
     st.dataframe(
-        claims.table(found), hide_index=True, alt=claims.alt(found), height=38 + 35 * len(found),
+        claims.table(found), hide_index=True, alt=claims.alt(found), height="content",
         column_config={
-            "Claim": st.column_config.TextColumn(pinned=True, width=290),
+            "Claim": st.column_config.TextColumn(width=290),
             "Verdict": st.column_config.TextColumn(width=125),
             "Effect": st.column_config.TextColumn(width=90),
             "Interval": st.column_config.TextColumn(help="95 %, over seeds; widened where a λ was chosen", width=170),

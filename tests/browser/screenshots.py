@@ -9,9 +9,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from sam_dash.ui import router
 from tests.browser.driver import full_shot, launch, served, settle
 
-PAGES = ("", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "runs")
+PAGES = ("", *(name for name in router.PAGES if name != "overview"))
 WIDTHS = {"wide": 1280, "phone": 390}
 
 

@@ -1,0 +1,113 @@
+"""A reviewer, a sceptic, a telephone, and two windows on one sweep, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam_dash.results import paper
+from sam_dash.results import study as studies
+from tests.browser.driver import settle
+from tests.browser.test_journey import text
+
+EXAMPLE = "study=example"
+needs_chrome = pytest.mark.skipif(paper.chrome() is None, reason="no Chrome that kaleido finds")
+
+
+def saved(page: Any, button: Any, path: Path) -> bytes:
+    """What a download button gives, and its suggested name's ending checked."""
+    with page.expect_download(timeout=60_000) as event:
+        button.click()
+    assert event.value.suggested_filename.endswith(path.suffix)
+    event.value.save_as(path)
+    return path.read_bytes()
+
+
+@needs_chrome
+@pytest.mark.timeout(120)
+def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
+    address: str, page: Any, tmp_path: Path
+) -> None:
+    page.goto(f"{address}/claims?{EXAMPLE}")
+    settle(page)
+    assert page.get_by_text("5 not supported").is_visible()
+    page.get_by_text("See the plot").nth(3).click()
+    page.wait_for_url(re.compile(r"/sharpness\?"))
+    page.locator(".js-plotly-plot").wait_for(timeout=60_000)
+    settle(page)
+    titles = page.locator(".js-plotly-plot .annotation-text").all_text_contents()
+    assert titles == ["Test accuracy", "Train loss"]
+    assert EXAMPLE in page.url
+    page.get_by_role("tab", name="Export").click()
+    page.get_by_text("89 mm", exact=True).first.click()
+    settle(page)
+    pdf = saved(page, page.get_by_role("button", name="PDF", exact=True), tmp_path / "figure.pdf")
+    box = re.search(rb"/MediaBox ?\[ ?0 0 ([\d.]+)", pdf)
+    assert box is not None
+    assert float(box[1]) == pytest.approx(252, abs=1)
+    page.goto(f"{address}/export?{EXAMPLE}")
+    settle(page)
+    data = saved(page, page.get_by_role("button", name="Download the study"), tmp_path / "study.zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {n.partition("/")[2]: archive.read(n) for n in archive.namelist()}
+    assert files["figures/sharpness.pdf"].startswith(b"%PDF")
+    assert b"<svg" in files["figures/rw-sam.svg"]
+    assert json.loads(files["config.json"]) == json.loads((studies.EXAMPLE / "config.json").read_text())
+
+
+@pytest.mark.timeout(90)
+def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates_are(address: str, page: Any) -> None:
+    found = studies.from_folder(studies.EXAMPLE)
+    assert found is not None
+    a, b = (r.key for r in found.spec.runs() if r.variant == "sam" and r.seed == 0 and r.m in (64, 1))
+    page.goto(f"{address}/runs?{EXAMPLE}&run={a}&run={b}")
+    settle(page)
+    assert page.get_by_role("heading", name="Two runs compared").is_visible()
+    assert page.get_by_text("One pair of runs is one replicate").is_visible()
+    assert page.get_by_label("Settings of the two runs; they differ in m").count()
+    page.goto(f"{address}/estimators?{EXAMPLE}")
+    settle(page)
+    assert page.get_by_text("The least certain single estimate is one of tr(V)").is_visible()
+    assert page.get_by_role("link", name="Set up a study with PyHessian").is_visible()
+
+
+@pytest.mark.timeout(120)
+def test_on_a_telephone_every_page_fits_its_width(address: str, browser: Any) -> None:
+    agent = "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36"
+    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=agent)
+    page = context.new_page()
+    wide = []
+    for name in ("sharpness", "claims", "estimators", "runs", "export"):
+        page.goto(f"{address}/{name}?{EXAMPLE}")
+        settle(page)
+        over = page.evaluate("() => { const m = document.querySelector('[data-testid=stMain]'); "
+                             "return m.scrollWidth - m.clientWidth }")  # fmt: skip
+        if over > 1:
+            wide.append((name, over))
+    context.close()
+    assert wide == []
+
+
+@pytest.mark.timeout(150)
+def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address: str, page: Any) -> None:
+    page.goto(f"{address}/run?network=mlp:64&epochs=3000&m=2&m=1&seeds=2&variants=SAM")
+    page.get_by_text(re.compile(r"to train")).first.wait_for()
+    settle(page)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(re.compile("study=[0-9a-f]{12}"), timeout=30_000)
+    second = page.context.new_page()
+    second.goto(page.url)
+    moving = "() => /of 4 runs finished · [1-9]/.test(document.body.innerText)"
+    for window in (page, second):
+        window.wait_for_function(moving, timeout=90_000)
+    second.keyboard.press("Shift+S")
+    for window in (second, page):
+        text(window, "4 stopped")
+        assert window.get_by_role("button", name="Resume: run the 4 missing").is_visible()
+    second.close()
