@@ -44,6 +44,7 @@ MEASURES: dict[str, Measure] = {
     "trace": Measure("tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN", 12),
     "lam_max": Measure("largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products", 60),
     "noise": Measure("tr(V) at m = 1 ... B: per-sample gradients once", 3),
+    "density": Measure("spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products", 640),
     "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
 }
 

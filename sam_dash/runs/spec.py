@@ -17,7 +17,7 @@ from sam_dash import variants
 from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_number
 
 SCHEMA = 1
-MEASURES = ("trace", "lam_max", "noise", "pyhessian")
+MEASURES = ("trace", "lam_max", "noise", "density", "pyhessian")
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000

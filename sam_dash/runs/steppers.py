@@ -89,6 +89,12 @@ def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     return looped(problem, specs, step, Oracle)
 
 
+def channels_last(x: Tensor, m: int | None) -> Tensor:
+    """Images (n, C, H, W) in the format that convolutions are faster in; on a CPU, only where m is large."""
+    fits = x.ndim == 4 and (x.is_cuda or m is None or m >= 8)
+    return x.contiguous(memory_format=torch.channels_last) if fits else x
+
+
 def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], oracle: type[Oracle]) -> Take:
     """A step of one run as a step of a stack of them, one after another."""
 
@@ -96,7 +102,7 @@ def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], 
         outs = []
         for s, spec in enumerate(specs):
             whole = None if full is None else oracle(problem.losses, (full[0][s], full[1][s]), chunk=4096)
-            L = oracle(problem.losses, (batch[0][s], batch[1][s]), noise[s], full=whole)
+            L = oracle(problem.losses, (channels_last(batch[0][s], specs[0].m), batch[1][s]), noise[s], full=whole)
             outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))
         rows = [diagnostics(out) for out in outs]
         stacked = pytree.tree_map(lambda *a: torch.stack(a), outs[0].state, *(out.state for out in outs[1:]))
