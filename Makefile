@@ -30,7 +30,7 @@ fix: $(VENV)/.test ## Mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.test ## Time the fast paths side by side with what a user would otherwise write
+bench: $(VENV)/.bench ## Time the fast paths side by side with what a user would otherwise write
 	@$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.run ## Write the generated tables of docs/
@@ -54,6 +54,10 @@ $(VENV)/.run: requirements.txt
 	@echo "sam-dash: setting up $(VENV) (a minute or more; torch is large)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt
+	@$(PIP) install -r benchmarks/requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run tests/requirements.txt

@@ -75,7 +75,7 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
 
 
 def trace(name: str, taps: Taps, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Row:
-    """tr(H) to 1 %: ours is exact; PyHessian needs (std / 0.01 mean)^2 probes, whose time is a multiple of 5 probes'."""
+    """tr(H) to 1 %: ours is exact; PyHessian needs (std / 0.01 mean)^2 probes, of which 5 are timed."""
     pilot = torch.tensor([float(t) for t in user.pyhessian(module, batch).trace(maxIter=30, tol=0)])
     needed = math.ceil((float(pilot.std()) / (0.01 * float(pilot.mean()))) ** 2)
     sides = {
@@ -109,7 +109,8 @@ def eigenvalue(
     tol = next((t for t in tolerances if close(theirs(t))), tolerances[-1])
     own = next(t for t in (0.1, 0.03, 0.01, 5e-3) if close(us(t)))
     times = side_by_side({"us": lambda: us(own), "PyHessian": lambda: theirs(tol)}, 10 * budget)
-    note = f"our residual {own:g}; PyHessian's tol = {tol:g} (its default, 1e-3, is off by {100 * (theirs(1e-3) / true - 1):+.1f} %)"
+    off = 100 * (theirs(1e-3) / true - 1)
+    note = f"our residual {own:g}; PyHessian's tol = {tol:g} (its default, 1e-3, is off by {off:+.1f} %)"
     yield at_least(f"{name}: λ_max to .5 %, PyHessian's time against ours", times.ratio("PyHessian", "us"), 3, note)
     if "MLP" in name:
         for other, find in others(module, batch).items():
@@ -117,8 +118,8 @@ def eigenvalue(
             value = find()
             took = time.perf_counter() - started
             ratio = side_by_side({"us": us, other: find}, 3 * budget, rounds=5).ratio(other, "us")
-            yield Row(f"{name}: λ_max, {other}'s time against ours", ratio, note=f"off by {100 * (value / true - 1):+.2f} %, "
-                      f"{took:.2g} s")  # fmt: skip
+            note = f"off by {100 * (value / true - 1):+.2f} %, {took:.2g} s"
+            yield Row(f"{name}: λ_max, {other}'s time against ours", ratio, note=note)
 
 
 def others(module: nn.Module, batch: Batch) -> dict[str, Callable[[], float]]:

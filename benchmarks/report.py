@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def machine() -> str:
     if info.exists():
         models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = f"{len(models)} cores of {models[0]}" if models else cpu
-    return f"Machine: {cpu}, shared with other work. Python {platform.python_version()}, {', '.join(found)}."
+    load = " / ".join(f"{x:.1f}" for x in os.getloadavg())
+    busy = f"shared with other work (load {load} at the end)"
+    return f"Machine: {cpu}, {busy}. Python {platform.python_version()}, {', '.join(found)}."
 
 
 def table(curve: Curve) -> str:

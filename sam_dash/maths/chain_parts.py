@@ -74,22 +74,23 @@ class Part:
             return out.view(S, -1, o), lambda d: (d.view(S * G, -1, o) @ W).view(h.shape)
         D = self.D * s
         out = affine(layer, h)
-        _add_product(out, h.reshape(self.X.shape), self.X, D, self.bias)
+        _add_product(out, h, self.X, D, self.bias)
 
         def pull(d: Tensor) -> Tensor:
             d_in = d @ layer.weight
-            _add_product(d_in, d.view(D.shape), D, self.X, False)
+            _add_product(d_in, d, D, self.X, False)
             return d_in
 
         return out, pull
 
 
 def _add_product(out: Tensor, H: Tensor, X: Tensor, D: Tensor, one: bool) -> None:
-    """Add (H X^T + one) D to `out`, in place."""
-    if X.shape[1] == 1:
-        out.view(D.shape).addcmul_((H * X).sum(2, keepdim=True).add_(one), D)
+    """Add (H X^T + one) D to `out`, in place; X and D may be of other samples than H, as in n-SAM."""
+    H, out = H.reshape(len(X), -1, X.shape[2]), out.view(len(D), -1, D.shape[2])
+    if X.shape[1] == H.shape[1] == 1:
+        out.addcmul_((H * X).sum(2, keepdim=True).add_(one), D)
     else:
-        out.view(D.shape).baddbmm_((H @ X.mT).add_(one), D)
+        out.baddbmm_((H @ X.mT).add_(one), D)
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,8 @@ class Gradient:
         if self.scale is not None:
             return replace(self, scale=self.scale * c)
         X = self.parts[0].X
-        return replace(
-            self, scale=c.expand(self.stacks, G) if isinstance(c, Tensor) else X.new_full((self.stacks, G), c)
-        )
+        c = c.expand(self.stacks, G) if isinstance(c, Tensor) else X.new_full((self.stacks, G), c)
+        return replace(self, scale=c)
 
     def __mul__(self, c: Any) -> Gradient:
         return self._scaled(c)

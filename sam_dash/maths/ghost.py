@@ -78,4 +78,4 @@ def _pairs(taps: Taps, w: Tensor, x: Tensor, y: Tensor) -> list[Pair]:
 def _pieces(taps: Taps, w: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
     """The batch in pieces, multiples of `multiple`, whose layers' outputs hold at most `ELEMENTS` floats."""
     floats = sum(math.prod(shape) for shape in taps.output_shapes(w, batch[0][:1]))
-    return chunks(batch, max(multiple, ELEMENTS // (4 * floats) // multiple * multiple))
+    return chunks(batch, max(multiple, ELEMENTS // floats // multiple * multiple))

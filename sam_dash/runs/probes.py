@@ -20,6 +20,8 @@ from sam_dash.runs.spec import RunSpec, divisors
 
 POINTS = 2000  # training points that curvature and noise are measured on, at most
 SHARP_RHO = 0.05  # radius of the m-sharpness measured: the same for all runs, whatever they trained with
+RUNS, NODES = 8, 40  # Lanczos runs and their length, for the spectral density
+GRID, WIDTH = 101, 0.25  # points of the density; the Gaussian that smooths it, in asinh
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
@@ -74,7 +76,7 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     generator = torch_stream(problem.seeds[s], "probes")
     found: dict[str, Estimate] = {}
     taps = _taps(problem)
-    if {"trace", "lam_max"} & set(what):
+    if {"trace", "lam_max", "density"} & set(what):
         product = curvature.hvp(problem.losses, w, batch)
     if "trace" in what:
         found["tr_H"] = trace(problem, taps, w, batch, product, generator)
@@ -92,6 +94,8 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         found["grad_sq"] = scale.grad_sq(problem.losses, w, batch, by_size[1].value)
         with suppress(ValueError):  # no tail to fit: the row is left out
             found["tail"] = tail.hill(tail.deviations(problem.losses, w, batch, taps))
+    if "density" in what:
+        found |= density(product, w, torch_stream(problem.seeds[s], "density"))
     if "pyhessian" in what:
         seed = problem.seeds[s]
         found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
@@ -112,6 +116,23 @@ def trace(
     if piecewise_linear(problem.module):
         return ggn
     return curvature.split_trace(product, curvature.ggn_vp(problem.logits, w, batch), ggn, w, generator)
+
+
+def density(product: curvature.HVP, w: Tensor, generator: torch.Generator) -> dict[str, Estimate]:
+    """The spectral density of H as one quantity a point of its grid, `density@EIGENVALUE`, each with its error.
+
+    Stochastic Lanczos quadrature (Ghorbani et al., ICML 2019, arXiv:1901.10159): `RUNS` runs of `NODES` products from
+    random starts. The grid is even in asinh(EIGENVALUE / c), c a hundredth of the largest modulus: the bulk at 0 and
+    the outliers need different scales. The density is per unit of asinh, and its integral over that is 1.
+    """
+    spectrum = curvature.lanczos(product, curvature.gaussian(RUNS, w, generator), iterations=NODES, at_least=NODES)
+    c = float(spectrum.nodes.abs().max()) / 100
+    bent = spectrum._replace(nodes=(spectrum.nodes / c).asinh())
+    low, high = float(bent.nodes.min()) - 3 * WIDTH, float(bent.nodes.max()) + 3 * WIDTH
+    at = torch.linspace(low, high, GRID, dtype=torch.float64, device=w.device)
+    method = f"stochastic Lanczos quadrature, {RUNS} runs; per unit of asinh(x / {c:.4g}), smoothed by {WIDTH:g}"
+    rows = zip((at.sinh() * c).tolist(), *(a.tolist() for a in bent.density(at, WIDTH)), strict=True)
+    return {f"density@{x:.6g}": Estimate(value, error, method, RUNS * NODES) for x, value, error in rows}
 
 
 def _taps(problem: Stack) -> Taps | None:

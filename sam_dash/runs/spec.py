@@ -17,7 +17,14 @@ from sam_dash import variants
 from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_number
 
 SCHEMA = 1
-MEASURES = ("trace", "lam_max", "noise", "pyhessian", "m_sharpness")  # append only: run keys hold their order
+MEASURES = (
+    "trace",
+    "lam_max",
+    "noise",
+    "pyhessian",
+    "m_sharpness",
+    "density",
+)  # append only: run keys hold their order
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000

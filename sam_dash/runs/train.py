@@ -45,7 +45,9 @@ def train(specs: Sequence[RunSpec], listener: Listener, device: str = "auto") ->
 
 def pick(device: str) -> torch.device:
     """The device: "auto" is CUDA where there is one."""
-    torch.backends.cudnn.allow_tf32 = False  # float32 must mean float32, for the measurements above all
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+        False  # float32 must mean float32, for the measurements above all
+    )
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 

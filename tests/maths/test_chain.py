@@ -18,6 +18,7 @@ from tests.helpers import mlp
 S, B = 3, 12
 NETWORKS = {
     "wide": lambda: mlp(9, 20, 3),
+    "wider than the training set": lambda: mlp(50, 70, 3),
     "narrow": lambda: mlp(2, 3, 2, 3),
     "no biases": lambda: nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 3, bias=False)).double(),
     "images": lambda: nn.Sequential(nn.Flatten(), *mlp(12, 30, 30, 3)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from sam_dash.maths.draws import draw
 from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import steppers
-from sam_dash.runs.probes import measure
+from sam_dash.runs.probes import WIDTH, measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
@@ -220,6 +221,23 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         assert row.stderr >= 0
     assert abs(rows["tr_H"].value - rows["tr_H_pyhessian"].value) < 4 * rows["tr_H_pyhessian"].stderr
     assert rows["lam_max"].value == pytest.approx(rows["lam_max_pyhessian"].value, rel=0.01)
+
+
+def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(tmp_path) -> None:
+    spec = replace(TINY, measures=Measures(what=("density",)))
+    P = stack(spec.problem, [0], torch.device("cpu"))
+    rows = measure(P, 0, P.w0[0], spec)
+    assert all(m.quantity.startswith("density@") and m.stderr >= 0 and m.budget == 320 for m in rows)
+    c = float(rows[0].method.split("x / ")[1].split(")")[0])
+    x = np.array([float(m.quantity.split("@")[1]) for m in rows])
+    y, error = (np.array([getattr(m, name) for m in rows]) for name in ("value", "stderr"))
+    assert np.trapezoid(y, np.arcsinh(x / c)) == pytest.approx(1, abs=0.01)
+    d = P.w0.shape[1]
+    product = curvature.hvp(P.losses, P.w0[0], P.train(0))
+    values = torch.linalg.eigvalsh(product(torch.eye(d))).double().numpy() / c
+    at = np.arcsinh(x / c)[:, None] - np.arcsinh(values)
+    exact = (np.exp(-((at / WIDTH) ** 2) / 2) / (WIDTH * math.sqrt(2 * math.pi))).mean(1)
+    assert (np.abs(y - exact) < 5 * error + 0.02 * exact.max()).all()
 
 
 def test_the_rest_beyond_the_ggn_of_a_network_with_norm_layers_is_measured_by_probes() -> None:

@@ -1,0 +1,102 @@
+"""Both sides of a benchmark compute the same; times are never asserted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector
+
+from benchmarks import gpu, user
+from benchmarks.problems import mlp, module_at, problem, spec, trained, training
+from benchmarks.report import Curve, Row, at_least, at_most, page
+from benchmarks.timing import Ratio, side_by_side
+from sam_dash.maths import ghost
+from sam_dash.maths.taps import Taps
+from sam_dash.runs import train
+
+B = 8
+
+
+@pytest.fixture
+def P():
+    torch.manual_seed(0)
+    return problem(mlp(5, 7, 10), (5,), B)
+
+
+@pytest.mark.parametrize("m", [1, 4, 8])
+def test_the_users_loop_and_our_step_are_the_same_step(P, m) -> None:
+    W, _ = next(training(P, spec("sam", m, B, lr=0.1)))
+    module = module_at(P, P.w0[0])
+    optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=0.1, momentum=0.9)
+    order = P.order(0, 0, B)[0]
+    user.m_sam_step(module, optimiser, P.x[order], P.y[0][order], m)
+    torch.testing.assert_close(parameters_to_vector(module.parameters()), W[0], rtol=1e-4, atol=1e-6)
+    if m == B:
+        module = module_at(P, P.w0[0])
+        optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=0.1, momentum=0.9)
+        user.sam_step(module, optimiser, P.x, P.y[0])
+        torch.testing.assert_close(parameters_to_vector(module.parameters()), W[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_users_n_sam_and_sgd_are_ours(P) -> None:
+    for variant in ("nsam", "sgd"):
+        W, _ = next(training(P, spec(variant, None, B, lr=0.1)))
+        module = module_at(P, P.w0[0])
+        optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=0.1, momentum=0.9)
+        if variant == "nsam":
+            user.n_sam_step(module, optimiser, P.x, P.y[0], P.train(0))
+        else:
+            user.sgd_step(module, optimiser.base_optimizer, P.x, P.y[0])
+        torch.testing.assert_close(parameters_to_vector(module.parameters()), W[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_users_measurements_are_ours(P) -> None:
+    w = trained(P, 3)
+    assert not torch.equal(w, P.w0[0])
+    module, taps = module_at(P, w), Taps(P.module)
+    assert user.trace_V(module, P.train(0)) == pytest.approx(ghost.tr_V(taps, w, P.train(0))[1].value, rel=1e-4)
+    samples = user.pyhessian(module, P.train(0)).trace(maxIter=300, tol=0)
+    mean = float(torch.tensor(samples).mean())
+    assert mean == pytest.approx(ghost.ggn_trace(taps, w, P.train(0)).value, rel=0.15)
+
+
+def test_times_are_paired_and_a_ratio_is_their_median() -> None:
+    times = side_by_side({"a": lambda: None, "b": lambda: sum(range(1000))}, budget=0.1, rounds=5)
+    assert len(times.seconds["a"]) == len(times.seconds["b"]) >= 3
+    times.seconds.update(a=[2.0, 3.0, 10.0], b=[1.0, 1.0, 2.0])
+    assert times.ratio("a", "b") == Ratio(3.0, 2.0, 5.0)
+    assert str(times.ratio("a", "b").times(10)) == "30.0 (20.0 - 50.0)"
+
+
+def test_the_page_says_which_targets_are_met() -> None:
+    ratio = Ratio(1.1, 1.0, 1.2)
+    rows = [at_most("x", ratio, 1.0), at_least("y", ratio, 1.0), Row("z", ratio)]
+    text = page(rows, [Curve("m", (1, 2), {"us": [0.001, 0.002]})], 60.0, "PROFILE")
+    assert "| x | 1.10 (1.00 - 1.20) | ≤ 1 | **no** |  |" in text
+    assert "1 of 2 targets are met." in text
+    assert "PROFILE" in text
+    assert "| us | 1 | 2 |" in text
+
+
+@pytest.mark.parametrize("name", ["MLP 40-128-128-10", "CNN"])
+def test_the_checks_for_a_gpu_pass_on_the_cpu(name) -> None:
+    errors = gpu.check_steps(name, "cpu", B=8, count=1)
+    assert set(errors) == ({"chain", "factored", "eager"} if "MLP" in name else {"factored", "eager"})
+    assert max(errors.values()) < 1e-10
+    assert gpu.check_measures(name, "cpu", n=8) == 0
+
+
+def test_without_a_gpu_the_script_says_so(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main() == 2
+    assert "no CUDA device" in capsys.readouterr().out
+
+
+def test_auto_is_cuda_where_there_is_one_and_float32_is_float32(monkeypatch) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    assert train.pick("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert train.pick("auto").type == "cuda"
+    assert train.pick("cpu").type == "cpu"
