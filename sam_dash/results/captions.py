@@ -28,6 +28,8 @@ def setting(spec: SweepSpec) -> str:
     title = DATASETS[p.dataset].title if p.dataset in DATASETS else dataset(spec)
     parts = [title, *([f"{p.n_train} training samples"] if p.n_train else []), f"network {p.network}"]
     parts.append(f"{100 * p.label_noise:g} % label noise" if p.label_noise else "clean labels")
+    if p.imbalance != 1:
+        parts.append(f"long-tailed {p.imbalance:g} : 1")
     if p.start == "memorised":
         parts.append("started from a memorised minimum")
     parts.append(f"B = {t.batch}")

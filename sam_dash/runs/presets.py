@@ -62,6 +62,20 @@ PRESETS: dict[str, Preset] = {
             problem=Problem(dataset="digits", network="mlp:64", label_noise=0.6),
         ),
     ),
+    "long-tail": Preset(
+        "Digits with a long tail, 50 : 1",
+        "Clean labels, but fifty times more training samples of the first class than of the last. Focal-SAM weighs the "
+        "sharpness of rare classes more: look at test accuracy class by class.",
+        SweepSpec(
+            preset="long-tail",
+            variants=("sgd", "sam", "focalsam"),
+            m=(32,),
+            knobs={"rho": (0.1,), "penalty": (0.5, 1.0)},
+            seeds=(0, 1, 2, 3, 4),
+            problem=Problem(dataset="digits", network="mlp:64", imbalance=50),
+            training=Training(batch=32, epochs=50),
+        ),
+    ),
 }
 
 

@@ -1,0 +1,78 @@
+"""Saddles of two weights: where they attract, against closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sam_dash.problems.landscapes import LANDSCAPES, contour, critical_radius, trajectory
+from sam_dash.variants import REGISTRY
+
+SADDLE, BEALE = LANDSCAPES["saddle"], LANDSCAPES["beale"]
+
+
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_the_saddle_is_one(name) -> None:
+    land = LANDSCAPES[name]
+    w = torch.tensor(land.saddle, dtype=torch.float64)
+    assert float(torch.func.grad(land.loss)(w).norm()) < 1e-12
+    low, high = torch.linalg.eigvalsh(torch.func.hessian(land.loss)(w)).tolist()
+    assert low < 0 < high
+
+
+def test_the_critical_radius_of_x2_minus_y2_is_one_half_and_beales_minimum_is_zero() -> None:
+    assert critical_radius(SADDLE) == pytest.approx(0.5)
+    assert float(BEALE.loss(torch.tensor([3.0, 0.5]))) == 0
+
+
+@pytest.mark.parametrize(("share", "caught"), [(0.8, False), (1.2, True)])
+def test_usam_is_caught_by_a_saddle_above_the_critical_radius_only(share, caught) -> None:
+    path = trajectory(SADDLE, "usam", steps=400, lr=0.05, start=(0.0, 0.01), rho=share * critical_radius(SADDLE))
+    factor = 1 + 0.1 * (1 - 2 * share * 0.5)  # 1 - lr lambda (1 + rho lambda), lambda = -2
+    torch.testing.assert_close(path[:50, 1], 0.01 * factor ** torch.arange(50, dtype=torch.float64))
+    assert (abs(float(path[-1, 1])) < 1e-4) == caught
+
+
+@pytest.mark.parametrize(("share", "caught"), [(0.8, False), (1.25, True)])
+def test_so_it_is_on_beales_function_near_its_saddle(share, caught) -> None:
+    H = torch.func.hessian(BEALE.loss)(torch.tensor(BEALE.saddle, dtype=torch.float64))
+    away = 1e-4 * torch.linalg.eigh(H)[1][:, 0]
+    start = tuple((torch.tensor(BEALE.saddle, dtype=torch.float64) + away).tolist())
+    rho = share * critical_radius(BEALE)
+    path = trajectory(BEALE, "usam", steps=300, lr=0.005, start=start, rho=rho)
+    distance = (path - torch.tensor(BEALE.saddle)).norm(dim=1)
+    assert (float(distance[-1]) < float(distance[0])) == caught
+
+
+@pytest.mark.parametrize("rho", [0.05, 0.5])
+def test_sam_is_caught_from_within_every_radius_and_then_stays_within_two_lr_rho(rho) -> None:
+    def y(start, steps):
+        return trajectory(SADDLE, "sam", steps=steps, lr=0.01, start=(0.0, start), rho=rho)[:, 1]
+
+    assert float(y(0.9 * rho, 3000)[-1000:].abs().max()) <= 2 * 0.01 * rho
+    assert float(y(1.1 * rho, 300)[-1]) > 1.1 * rho
+    cycle = 0.01 * rho / 1.01  # y -> (1 + 2 lr) y - 2 lr rho sign(y) = -y; unstable, as (1 + 2 lr)^2 > 1
+    assert y(cycle, 2).tolist() == pytest.approx([cycle, -cycle, cycle])
+
+
+def test_sgd_leaves_the_saddle() -> None:
+    path = trajectory(SADDLE, "sgd", steps=200, lr=0.05, start=(0.0, 1e-6))
+    assert float(path[-1, 1]) == pytest.approx(1e-6 * 1.1**200)
+
+
+LAYERED = {"esam", "asam", "slsam"}  # two weights are no layers
+
+
+@pytest.mark.parametrize("key", sorted(set(REGISTRY) - LAYERED))
+def test_every_variant_without_layers_has_a_trajectory(key) -> None:
+    knobs = {"rho": 0.1} if "rho" in REGISTRY[key].knobs else {}
+    path = trajectory(SADDLE, key, steps=5, lr=0.01, **knobs)
+    assert path.shape == (6, 2)
+    assert bool(path.isfinite().all())
+    assert float((path[1:] - path[:-1]).norm()) > 0
+
+
+def test_the_contour_is_the_loss_with_rows_along_y() -> None:
+    x, y, z = contour(SADDLE, 5)
+    assert float(z[0, 2]) == pytest.approx(float(x[2] ** 2 - y[0] ** 2))
+    assert z.shape == (5, 5)
