@@ -55,7 +55,7 @@ def gradient(
     if v.cost(**checked).full and full is None:
         raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
     losses = cross_entropies(model)
-    drawn = draw(v, w[None], [torch.Generator().manual_seed(seed)])[0]
+    drawn = draw(v, w, torch.Generator().manual_seed(seed))
     counts = torch.bincount(y if full is None else full[1])
     whole = None if full is None else Oracle(losses, full, chunk=4096)
     step = per_micro_batch(v.step, m)

@@ -79,7 +79,7 @@ def oracle(
     losses = cross_entropies(module)
     noise = 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
     if v is not None and v.law != "signs":
-        noise = draw(v, w[None], [torch.Generator().manual_seed(seed)])[0]
+        noise = draw(v, w, torch.Generator().manual_seed(seed))
     counts, layout = y.bincount(minlength=3), Layout.of(module)
     full = kind(losses, (x, y))
     return kind(losses, (x[:B], y[:B]), noise, full=full, counts=counts, layout=layout), w

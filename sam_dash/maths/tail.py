@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from sam_dash.maths.curvature import ELEMENTS, chunks
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import Taps, norms
+from sam_dash.maths.factored import norms
 from sam_dash.maths.oracle import Batch, LossesFn, Oracle, per_sample_grads
+from sam_dash.maths.taps import Taps
 
 METHOD = "Hill, largest tenth; no proof of a heavy tail"
 SHARE = 0.1

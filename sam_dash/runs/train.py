@@ -14,7 +14,7 @@ from torch.func import vmap
 from sam_dash import variants
 from sam_dash.maths import base
 from sam_dash.maths.contract import Variant
-from sam_dash.maths.draws import draw
+from sam_dash.maths.draws import draws
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
@@ -69,7 +69,7 @@ def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) ->
         order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
         for i, batch in enumerate(problem.batches(order)):
             t = epoch * per_epoch + i
-            at = Moment(batch, draw(v, W, probes), full, counts, t, rate(t) / training.lr)
+            at = Moment(batch, draws(v, W, probes), full, counts, t, rate(t) / training.lr)
             h, state, scalars = take(W, state, at)
             W, memory = optimiser.update(W, h, memory, rate(t))
             yield W, scalars

@@ -12,7 +12,7 @@ from torch import nn
 
 from sam_dash import variants
 from sam_dash.maths import curvature
-from sam_dash.maths.draws import draw
+from sam_dash.maths.draws import draws
 from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import steppers
@@ -344,7 +344,7 @@ def test_the_users_own_data_trains(tmp_path) -> None:
 
 def test_probes_are_signs_and_depend_on_the_seed_alone() -> None:
     v, W = variants.get("rwsam"), torch.zeros(2, 1003)
-    one, other = (draw(v, W, [torch_stream(s, "noise") for s in pair]) for pair in ((0, 1), (2, 1)))
+    one, other = (draws(v, W, [torch_stream(s, "noise") for s in pair]) for pair in ((0, 1), (2, 1)))
     assert one.shape == (2, 1, 1003)
     assert torch.equal(one[1], other[1])
     assert not torch.equal(one[0], other[0])
