@@ -88,8 +88,8 @@ def groups(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
 def largest_stack(spec: RunSpec) -> int:
     """How many such runs train at once within `STACK_FLOATS`, at least one.
 
-    A run takes about 10 times its parameters, and 6 times what its layers put out for one batch: as much as a step of
-    SGD takes for itself, twice. A full-data gradient is a batch of all samples.
+    A run is counted as 10 times its parameters and 6 times what its layers put out for one batch, an estimate by
+    count of tensors. A full-data gradient is a batch of all samples.
     """
     n, _ = samples(spec)
     d, _ = _size(spec.problem)

@@ -7,7 +7,8 @@
 with ||grad l_i|| estimated by one probe, |l_i(w + delta z) - l_i(w)| / delta, z Rademacher and shared by the batch.
 Luo et al., arXiv:2509.18001.
 Deviation: delta = 0.1/sqrt(d), so that ||delta z|| = 0.1 for a network of any size (the paper's value is not known
-to us); `scale = standardised` (z-scores of the norms) and `normalised = False` are ours, for comparison.
+to us); `scale = standardised` (z-scores of the norms) and `normalised = False` are ours, for comparison. A finite
+difference, not a forward-mode derivative: one product a layer, not two.
 """
 
 from __future__ import annotations
