@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine
 from sam_dash.maths.contract import Step
+from sam_dash.maths.factored import Shifted
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.maths.taps import NotFactoredError
 
@@ -114,9 +115,9 @@ class ChainOracle:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
         if self.descents:
             raise NotFactoredError("a gradient after the descent gradients have been averaged")
-        if isinstance(W, Tensor):
+        if not isinstance(W, Shifted):
             return self._first(W)[1](1 / self.m, self.m)
-        W, eps = W
+        W, eps = W.w, W.eps
         scale = eps.scale if eps.scale is not None else W.new_ones(len(W), len(eps.parts[0].X) // len(W))
         h, inputs, pulls = self.batch[0].flatten(2), [], []
         for k, (layer, part) in enumerate(zip(self.chain.layers(W), eps.parts, strict=True)):
@@ -183,9 +184,9 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
         if not isinstance(out.g, Gradient):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
         g = out.g.mean()
-        if out.h is out.g:
+        if out.h is out.g and isinstance(out.eps, Tensor) and not out.eps.any():  # no perturbation: SGD
             return Step(g, out.eps, g, (), dict(out.info))
-        if not oracle.descents or out.h is not oracle.descents[0]:
+        if not isinstance(out.eps, Gradient) or not oracle.descents or out.h is not oracle.descents[0]:
             raise NotFactoredError("a descent that is not the gradient at w + eps")
         return Step(out.h, out.eps, g, (), dict(out.info))
 

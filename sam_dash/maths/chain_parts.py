@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sam_dash.maths.factored import Shifted, refuse
 from sam_dash.maths.taps import NotFactoredError
 
 
@@ -130,6 +131,8 @@ class Gradient:
 
     def _scaled(self, c: Any) -> Gradient:
         G = len(self.parts[0].X) // self.stacks
+        if isinstance(c, Tensor) and c.shape not in ((), (self.stacks, 1), (self.stacks, G)):
+            raise NotFactoredError("more than a scalar times a factored gradient")
         if self.scale is not None:
             return replace(self, scale=self.scale * c)
         X = self.parts[0].X
@@ -144,13 +147,15 @@ class Gradient:
     def __truediv__(self, c: Any) -> Gradient:
         return self._scaled(1 / c)
 
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = refuse
+
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of a factored gradient")
 
     @classmethod
     def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.Tensor.add, torch.Tensor.__add__) and isinstance(args[1], Gradient):
-            return args
+            return Shifted(*args)
         if func in (torch.Tensor.mul, torch.Tensor.__mul__) and isinstance(args[1], Gradient):
             return args[1] * args[0]
         raise NotFactoredError(f"{getattr(func, '__name__', func)} of a factored gradient")

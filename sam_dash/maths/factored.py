@@ -31,7 +31,8 @@ def norms(factors: Sequence[Factor]) -> Tensor:
     return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
 
 
-def _refuse(*_: Any) -> Any:
+def refuse(*_: Any) -> Any:
+    """What any arithmetic beyond a scalar times a factored gradient comes to."""
     raise NotFactoredError("arithmetic of a factored gradient")
 
 
@@ -68,7 +69,7 @@ class Factored:
             raise NotFactoredError("more than a scalar times a factored gradient")
         return c
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = refuse
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of a factored gradient")
@@ -87,9 +88,9 @@ class Shifted:
     """w + eps_j for each micro-batch j, not formed."""
 
     w: Tensor
-    eps: Factored
+    eps: Any
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = __getitem__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = __getitem__ = refuse
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of weights that are not formed")

@@ -6,14 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sam_dash.maths.chain import Chain, chain_step
+from sam_dash.maths.eager import EagerOracle
 from sam_dash.maths.factored import factored_step
 from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.stack import long_tail
 from sam_dash.runs.spec import Measures, Problem, RunSpec, SpecError, SweepSpec, Training, from_dict
@@ -41,7 +45,10 @@ def test_a_seed_trains_the_same_alone_and_beside_others(key) -> None:
     alone, beside = train([spec(key, 1, m)], lambda r: set()), train([spec(key, s, m) for s in (0, 1)], lambda r: set())
     assert alone[0].status == "done"
     np.testing.assert_allclose(alone[0].weights, beside[1].weights, rtol=2e-4, atol=2e-5)
-    assert alone[0].path == ("factored" if key in FACTORED and m else "vmapped")
+    if m is None:
+        assert alone[0].path in ("chain", "eager")
+    else:
+        assert alone[0].path == ("chain" if key in FACTORED else "vmapped")
 
 
 @pytest.mark.parametrize("key", [k for k, v in REGISTRY.items() if v.uses_m])
@@ -59,6 +66,51 @@ def test_the_fast_path_is_right_or_refused(key, t) -> None:
     else:
         with pytest.raises(NotFactoredError):
             step(L, w, s, **knobs(v))
+
+
+@pytest.mark.parametrize("key", REGISTRY)
+@pytest.mark.parametrize("m", [4, 24])
+@pytest.mark.parametrize("t", [0, 1])
+def test_the_written_out_pass_is_right_or_refused(key, m, t) -> None:
+    """A stack of two: each run's h and ||eps|| are those of the definition, or the variant is refused."""
+    v = get(key)
+    L, w = oracle(v=v)
+    torch.manual_seed(0)
+    chain = Chain.of(mlp(5, 7, 3))
+    L = replace(L, t=t)
+    W = torch.stack([w, w + 0.05])
+    both = Oracle(
+        L.losses_fn, tuple(torch.stack([a, a.flip(0)]) for a in L.batch), torch.stack([L.noise] * 2), t=t,
+        full=Oracle(L.losses_fn, tuple(torch.stack([a, a]) for a in L.full.batch)), counts=L.counts, layout=L.layout,
+    )  # fmt: skip
+    try:
+        out = chain_step(v.step, m, chain)(both, W, v.init(w), **knobs(v))
+    except NotFactoredError:
+        assert key not in FACTORED | {"sgd", "nsam", "nusam"}
+        return
+    for i in range(2):
+        one = replace(L, batch=tuple(a[i] for a in both.batch))
+        truth = per_micro_batch(v.step, m)(one, W[i], v.init(w), **knobs(v))
+        torch.testing.assert_close(out.h[i], truth.h)
+        torch.testing.assert_close(out.g[i], truth.g)
+        norms = out.eps.norm(dim=-1).reshape(2, -1)[i]
+        torch.testing.assert_close(norms.mean(), truth.eps.norm(dim=-1).mean())
+
+
+@pytest.mark.parametrize("key", REGISTRY)
+@pytest.mark.parametrize("t", [0, 1])
+def test_plain_autograd_is_right_or_refused(key, t) -> None:
+    v = get(key)
+    L, w = oracle(v=v)
+    s, L = v.init(w), replace(L, t=t)
+    eager = EagerOracle(**{**vars(L), "full": EagerOracle(L.full.losses_fn, L.full.batch)})
+    try:
+        out = v.step(eager, w, s, **knobs(v))
+    except NotFactoredError:
+        return
+    truth = v.step(L, w, s, **knobs(v))
+    torch.testing.assert_close(out.h, truth.h)
+    torch.testing.assert_close(out.eps, truth.eps)
 
 
 @pytest.mark.parametrize("ascents", [2, 3, 4])
