@@ -16,6 +16,7 @@ from sam_dash.results.study import EXAMPLE
 from sam_dash.results.style import SERIES
 
 RUN = "run --preset digits --variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10"
+MEASURES = "trace,lam_max,noise,m_sharpness"
 
 
 def thin(curves: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +32,18 @@ def main() -> None:
     """Run it, thin it, put it in its place."""
     EXAMPLE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "sam_dash", *RUN.split(), "--store", f"{out}/store.db", "--out", out]
+        command = [
+            sys.executable,
+            "-m",
+            "sam_dash",
+            *RUN.split(),
+            "--measure",
+            MEASURES,
+            "--store",
+            f"{out}/store.db",
+            "--out",
+            out,
+        ]
         subprocess.run(command, check=True)
         for name in ("runs.csv", "config.json", "environment.json"):
             (EXAMPLE / name).write_bytes(Path(out, name).read_bytes())

@@ -60,6 +60,7 @@ if len(slopes):
 
 st.header("The same weights, measured at any m", anchor=False)
 sections.m_eval(study, m_eval.frame(finals, runs, batch, interval), interval)
+sections.spectrum(study)
 
 opinions = tables.opinions(finals)
 if len(opinions):

@@ -27,6 +27,33 @@ def rows(measurements: pd.DataFrame) -> pd.DataFrame:
     return out.sort_values(["run", "step", "eigenvalue"], ignore_index=True)
 
 
+def split(last: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The density rows of each run's last measurements, as from `rows`, and the other measurements."""
+    chosen = last["quantity"].str.startswith(PREFIX)
+    return rows(last), last[~chosen]
+
+
+def one_seed(spectra: pd.DataFrame, runs: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The densities of the runs of one seed, with variant and m."""
+    return spectra.merge(runs.loc[runs["seed"] == seed, ["run", "variant", "m", "seed"]], on="run")
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What the figure of `frame` (as from `one_seed`) shows."""
+    seed, n = frame["seed"].iloc[0], frame["run"].nunique()
+    return (
+        f"Spectral density of H on the training samples, one seed ({seed:g}), {n} runs. Stochastic Lanczos quadrature "
+        "from 8 random starts of 40 steps, smoothed by a Gaussian of .25 in asinh; bands: ± 1 standard error over the "
+        "starts. Not a mean over seeds."
+    )
+
+
+def alt(frame: pd.DataFrame) -> str:
+    """The finding in words: how far the densities reach."""
+    far = frame[frame["density"] > 1e-3].groupby("run")["eigenvalue"].max()
+    return f"Spectral densities; the largest eigenvalue with density above 0.001 is {far.min():.3g} to {far.max():.3g}."
+
+
 def _scale(method: str) -> float:
     found = re.search(r"asinh\(x / ([^)]+)\)", method)
     return float(found[1]) if found else math.nan
@@ -48,14 +75,9 @@ def figure(frame: pd.DataFrame, names: dict[str, str] | None = None) -> go.Figur
         hover = f"{name}<br>eigenvalue %{{customdata:.3g}}: %{{y:.2e}}<extra></extra>"
         line = {"color": colour, "width": 2}
         fig.add_scatter(
-            x=x,
-            y=last["density"],
-            mode="lines",
-            name=name,
-            line=line,
-            customdata=last["eigenvalue"],
+            x=x, y=last["density"], mode="lines", name=name, line=line, customdata=last["eigenvalue"],
             hovertemplate=hover,
-        )
+        )  # fmt: skip
     ticks = _ticks(frame, scale)
     fig.update_xaxes(
         title="eigenvalue of <i>H</i> (asinh scale)", tickvals=[math.asinh(t / scale) for t in ticks],

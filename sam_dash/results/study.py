@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from sam_dash.results import style, tables
+from sam_dash.results import density, style, tables
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.spec import SweepSpec, from_dict
 
@@ -40,13 +40,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Study:
-    """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both."""
+    """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both.
+
+    `density`: the spectral density of each finished run, as from `results.density.rows`.
+    """
 
     id: str
     spec: SweepSpec
     runs: pd.DataFrame
     finals: pd.DataFrame
     hidden: int = 0
+    density: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> str:
@@ -95,7 +99,8 @@ def from_store(store: Source, sweep_id: str, hidden: Collection[str] = ()) -> St
     done = list(runs.loc[runs["status"] == "done", "run"])
     last = tables.curves_frame(store.measurements(keys=done, final=True))
     means = tables.series_means(store.series(done, list(style.SERIES)))
-    return Study(sweep_id, spec, runs, tables.finals(runs, last, means), len(rows) - len(runs))
+    spectra, last = density.split(last)
+    return Study(sweep_id, spec, runs, tables.finals(runs, last, means), len(rows) - len(runs), spectra)
 
 
 def from_folder(folder: Path) -> Study | None:
@@ -118,7 +123,8 @@ def from_folder(folder: Path) -> Study | None:
     means = rows[per_step].groupby(["run", "quantity"])["value"].mean().reset_index()
     last = rows[~per_step]
     last = last[last["step"] == last.groupby("run")["step"].transform("max")]
-    return Study("example", spec, runs, tables.finals(runs, last, means))
+    spectra, last = density.split(last)
+    return Study("example", spec, runs, tables.finals(runs, last, means), 0, spectra)
 
 
 def read_curves(folder: Path) -> pd.DataFrame:

@@ -8,7 +8,18 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, collapse, lines, matched, matched_figure, noise_law, simpson, statistics, style
+from sam_dash.results import (
+    captions,
+    collapse,
+    density,
+    lines,
+    matched,
+    matched_figure,
+    noise_law,
+    simpson,
+    statistics,
+    style,
+)
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import looks
 from sam_dash.results.study import Study
@@ -134,3 +145,19 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
     name = f"noise-scale-{study.id[:6]}.csv"
     st.download_button("CSV", figure.csv(rows), name, "text/csv", key="csv_scale", on_click="ignore",
                        icon=":material/download:")  # fmt: skip
+
+
+def spectrum(study: Study) -> None:
+    """The spectral density of the Hessian of one seed's runs, where it was measured; else how to get it."""
+    st.header("Spectral density", anchor=False)
+    if study.density.empty:
+        wanted = {"Set up this study with the spectral density": links.extended(study, measures={"what": ("density",)})}
+        links.missing("The spectral density was not measured in this study", "It costs 320 Hessian products.", wanted)
+        return
+    seeds = sorted(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].unique())
+    seed = st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
+    frame = density.one_seed(study.density, study.runs, seed)
+    cells = tables.records(frame.drop_duplicates("run"))
+    names = {r["run"]: style.cell_name(r["variant"], r["m"], study.spec.training.batch) for r in cells}
+    fig = density.figure(frame, names)
+    figure.show(fig, frame, density.caption(frame), density.alt(frame), f"density-{study.id[:6]}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.driver import settle
 from tests.browser.test_journey import FIGURE, downloaded, start
@@ -41,7 +42,7 @@ def test_every_analysis_page_is_drawn(
 ) -> None:
     page.goto(f"{address}/{query}{'&' if '?' in query else '?'}study={study}")
     settle(page)
-    assert page.get_by_role("heading", name=heading, exact=True).is_visible()
+    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=30_000)
     assert page.locator(".js-plotly-plot").count() == charts
     assert page.get_by_test_id("stException").count() == 0
     for figure in page.locator("[data-testid=stPlotlyChart]").all():
@@ -75,5 +76,5 @@ def test_a_control_is_in_the_link_and_a_missing_measure_leads_to_the_form(addres
     settle(page)
     page.get_by_role("link", name=re.compile("Set up RW-SAM with exact norms")).click()
     page.get_by_text(re.compile(r"to train|in the store already")).first.wait_for()
-    assert page.get_by_role("heading", name="Run a study").is_visible()
+    expect(page.get_by_role("heading", name="Run a study")).to_be_visible(timeout=30_000)
     assert "exact" in page.url

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.driver import settle
 
@@ -49,10 +50,10 @@ def downloaded(page: Any, name: str, folder: Path) -> pd.DataFrame:
 def test_a_cold_deep_link_shows_the_page_inside_its_frame(address: str, page: Any) -> None:
     page.goto(f"{address}/sharpness?study=0123456789ab")
     settle(page)
-    assert page.get_by_role("heading", name="Sharpness over m").is_visible()
+    expect(page.get_by_role("heading", name="Sharpness over m")).to_be_visible(timeout=30_000)
     for name in ("Overview", "Run", "Sharpness", "ρ × m", "Matched", "RW-SAM", "Noise", "Dynamics", "Runs"):
-        assert page.get_by_role("link", name=name, exact=True).first.is_visible(), name
-    assert page.get_by_text("There is no study “0123456789ab” in this store").is_visible()
+        expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("There is no study “0123456789ab” in this store")).to_be_visible(timeout=30_000)
     assert page.get_by_role("dialog").count() == 0
     assert page.title() == "Sharpness"
 
@@ -62,7 +63,7 @@ def test_from_the_click_to_the_figure_and_its_csv(address: str, page: Any, tmp_p
     study = start(page, f"{address}/{TINY}")
     page.locator(".js-plotly-plot").wait_for(timeout=120_000)
     settle(page)
-    assert page.get_by_text("10 done").is_visible()
+    expect(page.get_by_text("10 done")).to_be_visible(timeout=30_000)
     page.goto(f"{address}/sharpness?study={study}")
     page.locator(".js-plotly-plot").wait_for()
     settle(page)
@@ -96,8 +97,8 @@ def test_a_reload_mid_run_shows_the_same_progress_and_stop_ends_it(address: str,
     assert f"study={study}" in page.url
     assert before <= after < 100
     page.get_by_role("button", name="Stop").click()
-    assert text(page, "No run of this study finished").is_visible()
-    assert text(page, "4 stopped").is_visible()
+    expect(text(page, "No run of this study finished")).to_be_visible(timeout=30_000)
+    expect(text(page, "4 stopped")).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.timeout(60)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from sam_dash.results import paper
 from sam_dash.results import study as studies
@@ -36,7 +37,7 @@ def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
 ) -> None:
     page.goto(f"{address}/claims?{EXAMPLE}")
     settle(page)
-    assert page.get_by_text("5 not supported").is_visible()
+    expect(page.get_by_text("5 not supported")).to_be_visible(timeout=30_000)
     page.get_by_text("See the plot").nth(3).click()
     page.wait_for_url(re.compile(r"/sharpness\?"))
     page.locator(".js-plotly-plot").wait_for(timeout=60_000)
@@ -68,13 +69,13 @@ def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates
     a, b = (r.key for r in found.spec.runs() if r.variant == "sam" and r.seed == 0 and r.m in (64, 1))
     page.goto(f"{address}/runs?{EXAMPLE}&run={a}&run={b}")
     settle(page)
-    assert page.get_by_role("heading", name="Two runs compared").is_visible()
-    assert page.get_by_text("One pair of runs is one replicate").is_visible()
+    expect(page.get_by_role("heading", name="Two runs compared")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("One pair of runs is one replicate")).to_be_visible(timeout=30_000)
     assert page.get_by_label("Settings of the two runs; they differ in m").count()
     page.goto(f"{address}/estimators?{EXAMPLE}")
     settle(page)
-    assert page.get_by_text("The least certain single estimate is one of tr(V)").is_visible()
-    assert page.get_by_role("link", name="Set up a study with PyHessian").is_visible()
+    expect(page.get_by_text("The least certain single estimate is one of tr(V)")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("link", name="Set up a study with PyHessian")).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.timeout(120)
@@ -109,5 +110,5 @@ def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address
     second.keyboard.press("Shift+S")
     for window in (second, page):
         text(window, "4 stopped")
-        assert window.get_by_role("button", name="Resume: run the 4 missing").is_visible()
+        expect(window.get_by_role("button", name="Resume: run the 4 missing")).to_be_visible(timeout=30_000)
     second.close()

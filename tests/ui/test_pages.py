@@ -16,7 +16,10 @@ from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import export, style, tables
 from sam_dash.results import study as studies
+from sam_dash.runs.leases import Leases
+from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
+from sam_dash.runs.worker import run_group
 from tests.synthetic import SWEEP, every, fill
 
 PAGES = (
@@ -301,3 +304,18 @@ print("looked at", len({PAGES!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert f"looked at {len(PAGES)}" in done.stdout, done.stderr[-2000:]
+
+
+def test_the_spectral_density_of_one_seed_is_drawn_where_it_was_measured(store: Store, visit: Visit) -> None:
+    sweep = SweepSpec(
+        variants=("sgd", "sam"), m=(8,), seeds=(0, 1), problem=Problem(network="mlp:4"),
+        training=Training(epochs=1), measures=Measures(what=("density",)),
+    )  # fmt: skip
+    store.submit(sweep)
+    leases = Leases(store)
+    while keys := leases.claim("test"):
+        run_group(store.url, keys, "test")
+    at = visit("sharpness", study=sweep.key)
+    assert not at.exception
+    assert "Spectral density of H on the training samples, one seed (0), 2 runs." in words(at)
+    assert not any("density" in option for option in at.multiselect(key="panels").options)
