@@ -19,6 +19,7 @@ from sam_dash.results import (
     simpson,
     statistics,
     style,
+    tables,
 )
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import looks
