@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, claims, verdicts
-from sam_dash.ui import controls, pick, router, scorecard, states
+from sam_dash.ui import controls, router, scorecard, states
 
 router.ensure_routed()
 st.title("Claims, judged on these runs", anchor=False)
@@ -11,14 +11,7 @@ st.markdown(
     "Each claim of the paper gets one verdict from **your** runs: ✓ supported, ✕ not supported, or ? inconclusive. "
     "A difference whose interval contains 0 is a tie, and a tie supports nothing."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 finals, collapsed = claims.usable(study)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals = controls.at_radius(study, finals)

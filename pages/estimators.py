@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, quality, style, tables
-from sam_dash.ui import figure, pick, router, states
+from sam_dash.ui import figure, router, states
 
 router.ensure_routed()
 st.title("Estimator quality", anchor=False)
@@ -11,14 +11,7 @@ st.markdown(
     "Every sharpness number is an estimate. Its **own** error (probes, iterations, samples) is another thing than the "
     "spread over seeds that the bars of the figures show; where it is not much smaller, the bars say too little."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 frame = quality.by_quantity(study.finals)
 st.header("What these numbers rest on", anchor=False)
 st.markdown(quality.finding(frame))

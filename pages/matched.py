@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, matched, matched_figure, style
-from sam_dash.ui import choices, controls, figure, links, pick, router, sections, states, trajectory
+from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
 
 router.ensure_routed()
 st.title("Matched comparisons", anchor=False)
@@ -11,14 +11,7 @@ st.markdown(
     "A method that fits less of the noise, or computes more, may look better without its minimum being the reason. "
     "Here methods meet at **equal train loss**, with SGD stopped early as the baseline, and at **equal cost**."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 
 batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import lines, noise_law, tables
-from sam_dash.ui import choices, controls, figure, links, pick, router, rw_sections, sections, states
+from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
@@ -11,14 +11,7 @@ st.markdown(
     "The theory's extra penalty is ρ/(2m) tr(*V*): the noise of a mean gradient over *m* samples should be "
     "**tr(*V*)/*m***. Here it is measured at every *m* on the finished weights and put beside that law."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 
 batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from sam_dash.results import captions, collapse, rho_map, style
-from sam_dash.ui import choices, controls, figure, links, pick, router, states
+from sam_dash.ui import choices, controls, figure, links, router, states
 
 router.ensure_routed()
 st.title("ρ × m", anchor=False)
@@ -13,14 +13,7 @@ st.markdown(
     "At a fixed ρ smaller *m* wins; at its own best ρ plain SAM may be as good, and too large a ρ **collapses** "
     "training to chance. A collapsed network is flat, so flatness must be read beside the accuracy."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs, pooled = choices.scope(study)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, figures, style, tables
-from sam_dash.ui import choices, controls, figure, pick, router, rw_sections, sections, states
+from sam_dash.ui import choices, controls, figure, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -12,14 +12,7 @@ st.markdown(
     "Look at sharpness **together with** the effective sample size 1/Σp² (near 1, a single sample decides) and with "
     "the mean ‖ε‖: a longer perturbation alone flattens, so compare at equal length."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 if not any(figures.is_curve(v, "lam") for v in study.finals["variant"]):
     with st.container(border=True):
         st.header(":material/balance: This study has no RW-SAM runs", anchor=False)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, figures, m_eval, statistics, style, tables, trend
-from sam_dash.ui import controls, figure, pick, router, sections, states
+from sam_dash.ui import controls, figure, router, sections, states
 
 router.ensure_routed()
 st.title("Sharpness over m", anchor=False)
@@ -11,14 +11,7 @@ st.markdown(
     "Does a smaller micro-batch *m* lead to flatter minima and better accuracy, **at this ρ**? "
     "All methods share seeds: initialisation, noisy labels and batch order."
 )
-study = pick.study()
-if study is None:
-    states.empty()
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+study = states.with_results()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = controls.radius(study)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from sam_dash.results import captions
 from sam_dash.results.study import Study
+from sam_dash.ui import pick
 
 Colour = Literal["gray", "blue", "green", "orange", "red"]
 ICONS = {
@@ -77,3 +78,16 @@ def nothing_finished(study: Study) -> None:
         "pages/run.py" if study.active else "pages/runs.py", query_params={"study": study.id},
         label="Watch it" if study.active else "Open the runs", icon=":material/arrow_forward:",
     )  # fmt: skip
+
+
+def with_results() -> Study:
+    """The study picked, if it has results; else the page says what is missing and ends here."""
+    study = pick.study()
+    if study is None:
+        empty()
+        st.stop()
+    partial(study)
+    if study.finals.empty:
+        nothing_finished(study)
+        st.stop()
+    return study

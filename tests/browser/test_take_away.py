@@ -40,15 +40,15 @@ def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
     expect(page.get_by_text("5 not supported")).to_be_visible(timeout=30_000)
     page.get_by_text("See the plot").nth(3).click()
     page.wait_for_url(re.compile(r"/sharpness\?"))
-    page.locator(".js-plotly-plot").wait_for(timeout=60_000)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
     settle(page)
-    titles = page.locator(".js-plotly-plot .annotation-text").all_text_contents()
+    titles = page.locator(".js-plotly-plot").first.locator(".annotation-text").all_text_contents()
     assert titles == ["Test accuracy", "Train loss"]
     assert EXAMPLE in page.url
-    page.get_by_role("tab", name="Export").click()
+    page.get_by_role("tab", name="Export").first.click()
     page.get_by_text("89 mm", exact=True).first.click()
     settle(page)
-    pdf = saved(page, page.get_by_role("button", name="PDF", exact=True), tmp_path / "figure.pdf")
+    pdf = saved(page, page.get_by_role("button", name="PDF", exact=True).first, tmp_path / "figure.pdf")
     box = re.search(rb"/MediaBox ?\[ ?0 0 ([\d.]+)", pdf)
     assert box is not None
     assert float(box[1]) == pytest.approx(252, abs=1)
@@ -74,7 +74,7 @@ def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates
     assert page.get_by_label("Settings of the two runs; they differ in m").count()
     page.goto(f"{address}/estimators?{EXAMPLE}")
     settle(page)
-    expect(page.get_by_text("The least certain single estimate is one of tr(V)")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The least certain single estimate is one of")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("link", name="Set up a study with PyHessian")).to_be_visible(timeout=30_000)
 
 
