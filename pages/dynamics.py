@@ -6,7 +6,7 @@ import streamlit as st
 
 from sam_dash.results import captions, dynamics, lines
 from sam_dash.runs import presets
-from sam_dash.ui import choices, controls, figure, links, pick, router, states, trajectory
+from sam_dash.ui import choices, controls, figure, links, router, states, trajectory
 
 router.ensure_routed()
 st.title("Dynamics of training", anchor=False)
@@ -15,15 +15,14 @@ st.markdown(
     "page: SGD first memorises wrong labels, then training goes on without them, and smaller *m* leaves that "
     "minimum sooner."
 )
-study = pick.study()
-if study is None:
+
+
+def offer_escape() -> None:
     states.empty()
     links.run("Set up the escape preset", presets.get("escape").sweep)
-    st.stop()
-states.partial(study)
-if study.finals.empty:
-    states.nothing_finished(study)
-    st.stop()
+
+
+study = states.with_results(offer_escape)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = controls.radius(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import streamlit as st
@@ -80,11 +81,11 @@ def nothing_finished(study: Study) -> None:
     )  # fmt: skip
 
 
-def with_results() -> Study:
+def with_results(without_a_study: Callable[[], None] = empty) -> Study:
     """The study picked, if it has results; else the page says what is missing and ends here."""
     study = pick.study()
     if study is None:
-        empty()
+        without_a_study()
         st.stop()
     partial(study)
     if study.finals.empty:

@@ -59,7 +59,9 @@ def test_a_network_whose_samples_are_not_independent_is_refused(part, message) -
 
 
 def test_dropout_of_zero_is_allowed() -> None:
-    guard(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0)))
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0))
+    losses = cross_entropies(module)(flatten(module), (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)))
+    assert losses.shape == (6,)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("cnn:3", (5,)), ("resnet18:8", (5,)), ("cnn:3", (1, 3, 3))])
