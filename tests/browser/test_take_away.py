@@ -97,7 +97,7 @@ def test_on_a_telephone_every_page_fits_its_width(address: str, browser: Any) ->
 
 @pytest.mark.timeout(150)
 def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address: str, page: Any) -> None:
-    page.goto(f"{address}/run?network=mlp:64&epochs=3000&m=2&m=1&seeds=2&variants=SAM")
+    page.goto(f"{address}/run?network=mlp:64&epochs=10000&m=2&m=1&seeds=2&variants=SAM")
     page.get_by_text(re.compile(r"to train")).first.wait_for()
     settle(page)
     page.keyboard.press("Control+Enter")
@@ -107,6 +107,7 @@ def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address
     moving = "() => /of 4 runs finished · [1-9]/.test(document.body.innerText)"
     for window in (page, second):
         window.wait_for_function(moving, timeout=90_000)
+        window.get_by_role("button", name="Stop", exact=True).wait_for()
     second.keyboard.press("Shift+S")
     for window in (second, page):
         text(window, "4 stopped")
