@@ -36,7 +36,7 @@ def beale(w: Any) -> Any:
 
 
 LANDSCAPES = {
-    "saddle": Landscape("x² − y²", lambda w: w[0] ** 2 - w[1] ** 2, (0.0, 0.0), (-3.0, -0.01), (-3, 3, -3, 3)),
+    "saddle": Landscape("x² − y²", lambda w: w[0] ** 2 - w[1] ** 2, (0.0, 0.0), (-2.5, -0.1), (-3, 3, -3, 3)),
     "beale": Landscape("Beale's function", beale, (0.0, 1.0), (1.0, 2.0), (-4.5, 4.5, -4.5, 4.5)),
 }
 

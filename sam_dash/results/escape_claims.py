@@ -34,8 +34,7 @@ def _critical(runs: pd.DataFrame) -> tuple[str, ...]:
         elif any(p.high < 0.5 for p in below) or any(p.low > 0.5 for p in above):
             verdict = REFUTED
     shown = (
-        f"{min(p.mean for p in below):.0%} to {max(p.mean for p in below):.0%} of seeds escape below 0.8 ρ_c, "
-        f"{min(p.mean for p in above):.0%} to {max(p.mean for p in above):.0%} above 1.25 ρ_c (n = {above[0].n})."
+        f"{_span(below)} of {above[0].n} seeds escape up to 0.8 ρ_c, {_span(above)} from 1.25 ρ_c."
         if below and above
         else "Not tested: it takes USAM without momentum, at radii on both sides."
     )
@@ -79,6 +78,11 @@ def _helps(runs: pd.DataFrame, axis: str, up: bool) -> tuple[str, ...]:
         found.append(statistics.proportion(only[0], sum(only)))
     shown, verdict = _tally(found, "it does", "it hinders")
     return claim, KIM, verdict, shown, rule
+
+
+def _span(found: list[statistics.Mean]) -> str:
+    shares = sorted({f"{p.mean:.0%}" for p in found}, key=lambda s: float(s[:-1]))
+    return shares[0] if len(shares) == 1 else f"{shares[0]} to {shares[-1]}"
 
 
 def _sign(later: pd.Series, than: pd.Series) -> statistics.Mean:

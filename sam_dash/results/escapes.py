@@ -66,11 +66,13 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any]) -> go.Figure:
             marks = {1.0: "solid", answer["mean_critical"][str(batch)] / answer["critical"]: "dot"}
             for x, dash in marks.items():
                 fig.add_vline(x, line={"color": style.GREY, "width": 1.5, "dash": dash}, row=row, col=column)
-    fig.update_xaxes(type="log", showgrid=False)
+    fig.update_xaxes(type="log", showgrid=False, tickvals=[0.05, 0.1, 0.2, 0.5, 1, 2, 5])
     fig.update_xaxes(title="<i>ρ</i> / <i>ρ</i><sub>c</sub>", row=2)
     fig.update_yaxes(title="seeds that escape", tickformat=".0%", range=[-0.05, 1.05], row=1, col=1)
     fig.update_yaxes(title="median steps", type="log", row=2, col=1)
-    fig.update_yaxes(type="log", row=2)
+    longest = cells.loc[(cells["quantity"] == "steps") & (cells["y"] != math.inf), "y"].max()
+    top = math.log10(longest) + 0.4 if longest > 0 else 3
+    fig.update_yaxes(type="log", range=[0.7, top], row=2)
     return fig.update_layout(
         height=520, margin={"t": 70, "b": 50, "l": 60, "r": 20}, font_family=style.FONT, template="none",
         legend={"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0},
@@ -99,8 +101,8 @@ def caption(cells: pd.DataFrame, answer: Mapping[str, Any]) -> str:
     return (
         f"Share of {n} seeds that leave the saddle with exact 95 % intervals (Clopper-Pearson), and the median step "
         "at which they do, with 95 % intervals between order statistics; runs that had not left count as later than "
-        f"all others; a median of those is not drawn. ρ_c = 1/|λ₁| = {style.number(answer['critical'])} (line). Dotted: "
-        "where USAM's mean step on random batches turns to attract. SGD has no ρ."
+        f"all others, and a median of those is not drawn. ρ_c = 1/|λ₁| = {style.number(answer['critical'])} (line). "
+        "Dotted: where USAM's mean step on random batches turns to attract. SGD has no ρ."
     )
 
 

@@ -65,7 +65,7 @@ def _ground(land: Landscape, spec: Walk) -> list[Any]:
     return [
         go.Contour(
             x=x, y=y, z=height, ncontours=24, showscale=False, hoverinfo="skip", name="loss",
-            contours={"coloring": "none"}, line={"color": LINES, "width": 1},
+            contours={"coloring": "lines"}, colorscale=[[0, LINES], [1, LINES]], line={"width": 1},
         ),
         go.Scatter(
             x=[land.saddle[0]], y=[land.saddle[1]], mode="markers", name="saddle",
@@ -92,8 +92,8 @@ def _until(points: pd.DataFrame, key: str, step: int) -> dict[str, Any]:
 
 def _player(moments: np.ndarray) -> dict[str, Any]:
     """Play and Pause, and a slider over the steps; it stands at the last one."""
-    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
-    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": False}, "transition": {"duration": 0}}
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": True}, "transition": {"duration": 0}}
     buttons = [
         {"label": "▶ Play", "method": "animate", "args": [None, run]},
         {"label": "❚❚ Pause", "method": "animate", "args": [[None], now]},
@@ -144,7 +144,15 @@ def caption(points: pd.DataFrame, spec: Walk) -> str:
         f"{LANDSCAPES[spec.landscape].title}: {spec.steps} steps from ({spec.x:g}, {spec.y:g}), learning rate "
         f"{spec.lr:g}, momentum {spec.momentum:g}, ρ = {spec.rho:g}, {noise}. Contours are even in asinh(loss − loss "
         f"at the saddle). A point every {-(-spec.steps // MAX_POINTS)} steps."
+        + "".join(f" {style.title(key)} diverges at step {t:g}." for key, t in _diverged(points, spec).items())
     )
+
+
+def _diverged(points: pd.DataFrame, spec: Walk) -> dict[str, float]:
+    """The variants with a seed whose weights stop being finite, and by when."""
+    every = -(-spec.steps // MAX_POINTS)
+    last = points.groupby(["variant", "seed"], sort=False)["step"].max().groupby(level=0, sort=False).min()
+    return {str(key): float(t + every) for key, t in last.items() if t + every <= spec.steps}
 
 
 def alt(points: pd.DataFrame, spec: Walk) -> str:

@@ -40,8 +40,8 @@ class Walk:
     rho: float = 0.6
     lr: float = 0.01
     momentum: float = 0.0
-    x: float = -3.0
-    y: float = -0.01
+    x: float = -2.5
+    y: float = -0.1
     steps: int = 300
     sigma: float = 0.0
     seeds: int = 1

@@ -43,7 +43,7 @@ def test_a_link_opens_the_trajectories_it_names_and_they_are_drawn_step_by_step(
     fig = charts(at)[0]
     assert [t["name"] for t in fig["data"]][-2:] == ["SGD", "USAM"]
     assert len(fig["frames"]) == 30
-    assert fig["frames"][0]["data"][0]["x"][:1] == [-3.0]
+    assert fig["frames"][0]["data"][0]["x"][:1] == [-2.5]
     assert len(fig["frames"][-1]["data"][1]["x"]) == 52  # the start, 50 steps, and the gap after a seed
     assert "ρ_c = 1/|λ₁| = 0.5**; ρ = 0.7 is above: USAM's saddle attracts" in words(at)
     table = next(d.value for d in at.dataframe if "The saddle" in d.value)
@@ -121,7 +121,7 @@ def test_the_process_answers_and_says_what_is_wrong() -> None:
     calculator = Calculator()
     try:
         found = calculator.ask(Walk(variants=("sgd",), steps=3))
-        assert found["paths"]["sgd"][0][1] == pytest.approx([-3 + 0.06, -0.0102])
+        assert found["paths"]["sgd"][0][1] == pytest.approx([-2.5 + 0.05, -0.102])
         spec = Walk()
         object.__setattr__(spec, "variants", ("slsam",))
         with pytest.raises(RuntimeError, match="unknown variant 'slsam'"):
