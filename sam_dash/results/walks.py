@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from sam_dash.results import style
 from sam_dash.runs.saddles import MAX_POINTS, Walk
 
 FRAMES = 30
+LEVELS = 22
 LINES = "rgba(127,127,127,0.55)"
 
 
@@ -59,13 +61,12 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
 
 
 def _ground(land: Landscape, spec: Walk) -> list[Any]:
-    x, y, z = contour(land)
+    x, y, z = contour(land, 81)
     at = float(land.loss(np.array(land.saddle)))
     height = np.arcsinh(z - at)  # Beale's walls are 10^5 high
     return [
-        go.Contour(
-            x=x, y=y, z=height, ncontours=24, showscale=False, hoverinfo="skip", name="loss",
-            contours={"coloring": "lines"}, colorscale=[[0, LINES], [1, LINES]], line={"width": 1},
+        go.Scatter(
+            **_level_lines(x, y, height), mode="lines", line={"color": LINES, "width": 1}, hoverinfo="skip", name="loss"
         ),
         go.Scatter(
             x=[land.saddle[0]], y=[land.saddle[1]], mode="markers", name="saddle",
@@ -77,6 +78,30 @@ def _ground(land: Landscape, spec: Walk) -> list[Any]:
             marker={"symbol": "circle-open", "size": 12, "color": style.GREY, "line": {"width": 2}},
         ),
     ]  # fmt: skip
+
+
+def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[float | None]]:
+    """The lines of equal z (rows along y) at `LEVELS` heights, cell by cell, a gap after each piece.
+
+    Not Plotly's own contours: they vanish while a figure plays within Streamlit.
+    """
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    corners = [(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)]
+    for level in np.linspace(z.min(), z.max(), LEVELS + 2)[1:-1]:
+        above = z > level
+        mixed = sum(above[r : r + len(y) - 1, c : c + len(x) - 1].astype(int) for r, c in corners[:4])
+        for i, j in np.argwhere((mixed > 0) & (mixed < 4)):
+            ends = []
+            for (a, b), (c, d) in itertools.pairwise(corners):
+                low, high = z[i + a, j + b], z[i + c, j + d]
+                if (low > level) != (high > level):
+                    s = (level - low) / (high - low)
+                    ends.append((x[j + b] + s * (x[j + d] - x[j + b]), y[i + a] + s * (y[i + c] - y[i + a])))
+            for k in range(0, len(ends), 2):
+                xs += [ends[k][0], ends[k + 1][0], None]
+                ys += [ends[k][1], ends[k + 1][1], None]
+    return {"x": xs, "y": ys}
 
 
 def _until(points: pd.DataFrame, key: str, step: int) -> dict[str, Any]:
@@ -92,8 +117,8 @@ def _until(points: pd.DataFrame, key: str, step: int) -> dict[str, Any]:
 
 def _player(moments: np.ndarray) -> dict[str, Any]:
     """Play and Pause, and a slider over the steps; it stands at the last one."""
-    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": True}, "transition": {"duration": 0}}
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
+    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": False}, "transition": {"duration": 0}}
     buttons = [
         {"label": "▶ Play", "method": "animate", "args": [None, run]},
         {"label": "❚❚ Pause", "method": "animate", "args": [[None], now]},

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import escape_claims, escapes
+from sam_dash.results import escape_claims, escapes, walks
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddle_work import answer
 from sam_dash.runs.saddles import Escape, Walk
@@ -133,3 +133,13 @@ def test_the_process_answers_and_says_what_is_wrong() -> None:
         assert json.dumps(found)
     finally:
         calculator.close()
+
+
+def test_the_contour_lines_are_where_the_loss_has_their_height() -> None:
+    spec = Walk(steps=2)
+    line = walks.figure(walks.frame(answer(spec), spec), spec).data[0]
+    x, y = (np.array([v for v in a if v is not None]) for a in (line.x, line.y))
+    levels = np.linspace(np.arcsinh(-9), np.arcsinh(9), walks.LEVELS + 2)[1:-1]
+    off = np.abs(np.arcsinh(x**2 - y**2)[:, None] - levels).min(1)
+    assert len(x) > 1000
+    assert off.max() < 0.02 * np.ptp(levels)
