@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import escape_claims, escapes, walks
+from sam_dash.results import escape_claims, escapes, paper, walks
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddle_work import answer
 from sam_dash.runs.saddles import Escape, Walk
@@ -143,3 +143,13 @@ def test_the_contour_lines_are_where_the_loss_has_their_height() -> None:
     off = np.abs(np.arcsinh(x**2 - y**2)[:, None] - levels).min(1)
     assert len(x) > 1000
     assert off.max() < 0.02 * np.ptp(levels)
+
+
+def test_on_paper_there_is_nothing_to_play() -> None:
+    spec = Walk(steps=2)
+    drawn = walks.figure(walks.frame(answer(spec), spec), spec)
+    printed = paper.to_paper(drawn, paper.WIDTHS["89 mm"])
+    assert not printed.frames
+    assert not printed.layout.sliders
+    assert not printed.layout.updatemenus
+    assert drawn.frames
