@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", required=True, metavar="DIR")
     export.add_argument("--sweep", metavar="ID", help="only this sweep")
 
+    command("saddles", _saddles, "answer lines of JSON on standard input: trajectories, and escapes from a saddle")
+
     engine = command("engine", _engine, "train what is queued in a store, until told to leave")
     _add_store(engine)
     engine.add_argument("--workers", type=_positive, metavar="N")
@@ -115,6 +117,12 @@ def _export(args: argparse.Namespace) -> int:
         for path in write_study(store, args.sweep, args.out):
             print(path)
     return 0
+
+
+def _saddles(_args: argparse.Namespace) -> int:
+    from sam_dash.runs.saddle_work import serve  # torch
+
+    return serve(sys.stdin, sys.stdout)
 
 
 def _engine(args: argparse.Namespace) -> int:

@@ -63,6 +63,7 @@ def chrome() -> str | None:
 def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     """A copy for print: white, black text of 7 pt, thin lines, ticks outside, no grid; panels wrapped to the width."""
     fig = copy.deepcopy(figure)
+    fig.frames, fig.layout.updatemenus, fig.layout.sliders = (), (), ()  # nothing plays on paper
     rows = _wrap(fig, width)
     font = {"family": style.FONT, "size": pt(7), "color": INK}
     entries = sum(bool(t.showlegend is not False and t.name) for t in fig.data)

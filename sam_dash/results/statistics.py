@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri, stdtrit  # scipy.stats would cost the app 50 MB
+from scipy.special import bdtr, betaincinv, ndtri, stdtrit  # scipy.stats would cost the app 50 MB
 
 INTERVALS = {"ci": "95 % t-interval", "se": "± 1 standard error", "sd": "± 1 standard deviation"}
 NAN = float("nan")
@@ -142,3 +142,27 @@ def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object]
         return Correlation(r, NAN, NAN, n)
     half = float(ndtri(0.975)) / math.sqrt(free)
     return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), n)
+
+
+def proportion(k: int, n: int) -> Mean:
+    """k of n with its exact 95 % interval (Clopper & Pearson, Biometrika 1934), conservative for every n."""
+    if n == 0:
+        return Mean(NAN, NAN, NAN, 0)
+    low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+    return Mean(k / n, low, high, n)
+
+
+def median(values: Iterable[float]) -> Mean:
+    """The median, with a 95 % interval between two order statistics; inf is a value that was not reached.
+
+    The r-th smallest of n is below the median with probability P(Binomial(n, 1/2) >= r): no law is assumed. The
+    interval is from -inf to inf where n < 6, as no two values then hold the median with 95 %.
+    """
+    x = np.sort(np.asarray(list(values), float))
+    n = len(x)
+    if n == 0:
+        return Mean(NAN, NAN, NAN, 0)
+    middle = float((x[(n - 1) // 2] + x[n // 2]) / 2)
+    out = sum(float(bdtr(r, n, 0.5)) <= 0.025 for r in range(n // 2))  # values that may be left out at either end
+    return Mean(middle, float(x[out - 1]) if out else -math.inf, float(x[n - out]) if out else math.inf, n)

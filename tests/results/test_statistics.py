@@ -82,3 +82,22 @@ def test_a_seed_with_a_missing_cell_does_not_tilt_the_slope() -> None:
 
 def test_one_m_has_no_slope() -> None:
     assert statistics.slope({0: {4: 1.0}, 1: {4: 2.0}}).slope.n == 0
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (10, 20), (20, 20), (1, 2)])
+def test_the_interval_of_a_proportion_is_scipys_exact_one(k, n) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(k, n).proportion_ci(0.95, "exact")
+    assert statistics.proportion(k, n) == pytest.approx((k / n, expected.low, expected.high, n))
+
+
+def test_the_interval_of_a_median_holds_it_in_95_of_100_samples_and_takes_what_was_not_reached() -> None:
+    generator = np.random.default_rng(0)
+    found = [statistics.median(generator.exponential(1, 20)) for _ in range(2000)]
+    covered = np.mean([m.low <= np.log(2) <= m.high for m in found])
+    assert 0.95 <= covered < 0.975  # 0.9586 by the binomial law
+    some = statistics.median([*range(1, 12), *[np.inf] * 9])
+    assert some.mean == 10.5
+    assert (some.low, some.high) == (6, np.inf)
+    assert not np.isfinite(statistics.median([1.0, 2.0, 3.0]).high)
