@@ -99,6 +99,7 @@ QUANTITIES = {
         "Tail index <i>α</i>",
         "of the norms of gradient noise, by Hill; no proof of a heavy tail",
     ),
+    "layer_noise": Quantity("tr(V) of a layer", "tr(<i>V</i>) of a layer", "what a layer adds to tr(V)"),
     "m_sharp": Quantity(
         "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
     ),
@@ -145,6 +146,8 @@ def quantity(key: str) -> Quantity:
         q = quantity(base)
         if base == "m_sharp":
             return Quantity(f"{q.name} at m = {size}", f"{q.html} at <i>m</i> = {size}", f"{q.help}; of {size} samples")
+        if base == "layer_noise":
+            return Quantity(f"tr(V) of {size}", f"tr(<i>V</i>) of {size}", f"what the layer {size} adds to tr(V)")
         if base == "p_tenth":
             return Quantity(f"Weight of tenth {size}", f"Weight of tenth {size}", q.help)
         help_ = f"{q.help}, of means over micro-batches of {size}"

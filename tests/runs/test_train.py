@@ -13,6 +13,7 @@ from torch import nn
 from sam_dash import variants
 from sam_dash.maths import curvature
 from sam_dash.maths.draws import draws
+from sam_dash.maths.flat import Layout
 from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import steppers
@@ -256,6 +257,8 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         "tr_V",
         "tr_V@8",
         "tr_V@64",
+        "layer_noise@hidden1",
+        "layer_noise@output",
         "grad_sq",
         "tail",
         "m_sharp@1",
@@ -269,6 +272,21 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         assert row.stderr >= 0
     assert abs(rows["tr_H"].value - rows["tr_H_pyhessian"].value) < 4 * rows["tr_H_pyhessian"].stderr
     assert rows["lam_max"].value == pytest.approx(rows["lam_max_pyhessian"].value, rel=0.01)
+
+
+@pytest.mark.parametrize("network", ["mlp:8", "cnn:4"])
+def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(network, monkeypatch) -> None:
+    spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("noise",)))
+    P = stack(spec.problem, [0], torch.device("cpu"))
+    fast = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
+    monkeypatch.setattr("sam_dash.runs.probes._taps", lambda _: None)
+    plain = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
+    layers = [q for q in fast if q.startswith("layer_noise@")]
+    assert layers == [f"layer_noise@{name}" for name in Layout.of(P.module).sizes()]
+    assert sum(fast[q].value for q in layers) == pytest.approx(fast["tr_V"].value, rel=1e-5)
+    for q in layers:
+        assert plain[q].value == pytest.approx(fast[q].value, rel=1e-4)
+        assert plain[q].stderr == pytest.approx(fast[q].stderr, rel=1e-3)
 
 
 def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(tmp_path) -> None:
