@@ -91,8 +91,11 @@ def figure(frame: pd.DataFrame) -> go.Figure:
                 text=[f"{name} {y:.0%}" if y > 0.09 else "" for y in of["y"]], textposition="inside",
                 insidetextanchor="middle", textangle=0, textfont={"color": "#FFFFFF", "size": 12},
                 marker={
-                    "color": first["colour"], "line": {"color": "#FFFFFF", "width": 1},
-                    "pattern": {"shape": first["pattern"], "fgcolor": "#FFFFFF", "fgopacity": 0.35, "size": 6},
+                    "color": first["colour"], "line": {"width": 0},
+                    "pattern": {
+                        "shape": first["pattern"], "bgcolor": first["colour"], "fgcolor": "#FFFFFF", "fgopacity": 0.3,
+                        "size": 6, "solidity": 0.2,
+                    },
                 },
                 customdata=of[["low", "high", "n", "value", "stderr"]].to_numpy(),
                 hovertemplate=[_hover(k) for k in of["kind"]],
@@ -147,8 +150,8 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, batch: int) -> list[str]:
         more, less = (judged["low"] > share).sum(), (judged["high"] < share).sum()
         text += f", with {share:.0%} of the parameters"
         if len(judged):
-            counts = ((more, "more than its parameters' share"), (less, "less"), (len(judged) - more - less, "a tie"))
-            text += f" ({captions.listed(f'{what} in {k}' for k, what in counts if k)} of {len(judged)} settings)"
+            counts = ((more, "more than"), (less, "less than"), (len(judged) - more - less, "a tie with"))
+            text += f" ({captions.listed(f'{what} that in {k}' for k, what in counts if k)} of {len(judged)} settings)"
     out = [f"{text}."]
     look = cells.by_key(cells.looks(table, batch))
     values: dict[str, dict[int, float]] = {}

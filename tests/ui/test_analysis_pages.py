@@ -196,6 +196,35 @@ def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, st
     assert "does not prove a heavy tail" in words(at)
 
 
+def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fill(store, SWEEP)
+    assert "The noise of each layer is not in this study" in words(visit("noise", study=study))
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        found = plain(run, share)
+        output = 0.3 + 0.1 * (run.variant == "sam") + 0.01 * run.seed
+        return found | {
+            "layer_noise@hidden1": (1 - output) * found["tr_V"],
+            "layer_noise@output": output * found["tr_V"],
+        }
+
+    monkeypatch.setattr(synthetic, "values", values)
+    at = visit("noise", study=fill(store, replace(SWEEP, seeds=(3, 4, 5))))
+    drawn = next(c for c in at.get("plotly_chart") if c.proto.alt.startswith("Each layer's share"))
+    assert "Most noise is in hidden1: 56% to 66% of tr(V), with 85% of the parameters (less than that in 3 of 3" in (
+        drawn.proto.alt
+    )
+    frame = shown(at, "layer")
+    assert list(frame["line"].unique()) == ["Parameters", "SGD", "SAM (m = B = 8)", "m-SAM, m = 1"]
+    assert frame[(frame["line"] == "SGD") & (frame["layer"] == "output")]["y"].iloc[0] == pytest.approx(0.34)
+    bars = json.loads(drawn.proto.spec)["data"]
+    assert [b["name"] for b in bars] == ["hidden1", "output"]
+    assert "The noise of each layer is not in this study" not in words(at)
+
+
 def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = synthetic.values
     monkeypatch.setattr(synthetic, "values", lambda r, s=1.0: {k: v for k, v in plain(r, s).items() if k != "tr_V"})
