@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from sam_dash.results import captions, cells, lines, statistics, style, tables
 from sam_dash.results.study import Study
 
-EQUAL = "equal weights, a tenth each"
+EQUAL = "equal weights"
 PANELS = frozenset(("early", "middle", "late"))
-AXES = lines.Axes("tenth of the batch, most weighted first", "tenth", logy=PANELS, percent=PANELS)
+AXES = lines.Axes("tenth, most weighted first", "tenth", logy=PANELS, percent=PANELS)
 LEAST = 1e-4  # the end of the axis: less does not count
 
 
