@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from sam_dash.results.study import EXAMPLE
-from sam_dash.results.style import SERIES
+from sam_dash.results.style import RECORDED
 
 RUN = "run --preset digits --variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10"
 MEASURES = "trace,lam_max,noise,m_sharpness"
@@ -21,7 +21,7 @@ MEASURES = "trace,lam_max,noise,m_sharpness"
 
 def thin(curves: pd.DataFrame) -> pd.DataFrame:
     """Per-step series as their means over each epoch, at its last step; the rest as it is."""
-    per_step = curves["quantity"].isin(SERIES)
+    per_step = curves["quantity"].isin(RECORDED)
     series = curves[per_step].assign(epoch=lambda f: f["epoch"] // 1 + 1)
     keys = ["run", "quantity", "epoch"]
     means = series.groupby(keys, sort=False).agg(step=("step", "max"), value=("value", "mean")).reset_index()

@@ -37,6 +37,8 @@ figure.show(
 )
 st.header("What these runs say", anchor=False)
 st.markdown("\n".join(f"- {line}" for line in found))
+st.header("Which layers it is in", anchor=False)
+sections.layer_noise(study, chosen, interval)
 st.header("Noise scale", anchor=False)
 sections.noise_scale(study, finals, runs)
 table = noise_law.tail_table(finals, runs, batch)

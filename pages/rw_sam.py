@@ -56,6 +56,8 @@ if judged is not None:
     rw_sections.equivalent(study, collapse.without(finals, gone), judged)
 st.header("The weights over training", anchor=False)
 rw_sections.weights(study, runs)
+st.header("Which share of the batch decides", anchor=False)
+rw_sections.histogram(study, runs)
 st.header("Its modes, compared seed by seed", anchor=False)
 rw_sections.modes(study, collapse.without(finals, gone), [q for q in quantities if q in style.SHARPNESS])
 with st.expander("What the quantities are", icon=":material/help:"):

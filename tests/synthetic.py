@@ -68,6 +68,12 @@ def measurements(run: RunSpec, done: float, steps: int) -> list[Measurement]:
     return rows
 
 
+def per_step(run: RunSpec) -> dict[str, float]:
+    """What a run has recorded at every step."""
+    found = {"eps_norm": 0.1 if run.m else 0.0}
+    return found | ({"ess": run.training.batch / (1 + 4 * run.knobs["lam"])} if run.variant == "rwsam" else {})
+
+
 def fill(store: Store, sweep: SweepSpec, fate: Mapping[str, str] | None = None) -> str:
     """Have a sweep run its course with invented numbers, as a worker would write them; its id.
 
@@ -92,9 +98,7 @@ def _course(leases: Leases, owner: str, key: str, run: RunSpec, fate: str) -> No
         return
     done = 1.0 if fate == "done" else 0.5 if fate == "running" else 0.26
     T = cost.steps(run)
-    series = {"eps_norm": np.full((1, int(T * done)), 0.1 if run.m else 0.0)}
-    if run.variant == "rwsam":
-        series["ess"] = np.full((1, int(T * done)), run.training.batch / (1 + 4 * run.knobs["lam"]))
+    series = {q: np.full((1, int(T * done)), value) for q, value in per_step(run).items()}
     rows = measurements(run, done, T)
     leases.flush(owner, [key], Report(int(T * done), T, "train", 0, series, [rows]))
     if fate in ("done", "diverged"):

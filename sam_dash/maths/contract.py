@@ -26,7 +26,8 @@ class Step(NamedTuple):
 
     `h` (d,): the gradient for the base optimiser. `eps` (d,): the perturbation; (B/m, d) from `per_micro_batch`.
     `g` (d,): the gradient at w that the perturbation was made from. `state`: the next state, a NamedTuple of
-    float tensors. `info`: scalars to record, by quantity name.
+    float tensors. `info`: scalars to record, by quantity name; `sample_weights` in it (n,) are in falling
+    order.
     """
 
     h: Tensor

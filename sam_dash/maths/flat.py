@@ -39,6 +39,14 @@ class Layout:
         """The parts of w that belong to each parameter, flat."""
         return w.split([math.prod(s) for s in self.shapes])
 
+    def sizes(self) -> dict[str, int]:
+        """The number of parameters of each layer, by its name in the module, in order."""
+        out: dict[str, int] = {}
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            layer = name.rpartition(".")[0]
+            out[layer] = out.get(layer, 0) + math.prod(shape)
+        return out
+
     def first(self, x: Tensor, part: str) -> Tensor:
         """x (d,) at the first coordinate of each tensor or layer (`part`).  -> (P,)"""
         return x[_places(self, part, x.device)[1]]

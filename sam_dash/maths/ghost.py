@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from sam_dash.maths.curvature import ELEMENTS, EXACT_TRACE, chunks
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.factored import norms
-from sam_dash.maths.noise import check_sizes, estimate, method, shuffled
+from sam_dash.maths.noise import BY_LAYER, check_sizes, estimate, method, shuffled
 from sam_dash.maths.oracle import Batch
 from sam_dash.maths.taps import Pair, Taps
 
@@ -33,14 +34,29 @@ def ggn_trace(taps: Taps, w: Tensor, batch: Batch) -> Estimate:
     return Estimate(total / len(batch[1]), 0.0, EXACT_TRACE, len(batch[1]))
 
 
+class Noise(NamedTuple):
+    """tr(V) of means of m samples by m, and what each layer adds to tr(V) by its name."""
+
+    by_m: dict[int, Estimate]
+    by_layer: dict[str, Estimate]
+
+
 def tr_V(
     taps: Taps, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
 ) -> dict[int, Estimate]:
-    """tr(V) and its 1/m law, as `noise.tr_V`, from one backward pass (two, where the samples come in pieces)."""
+    """tr(V) and its 1/m law, as `noise.tr_V`."""
+    return tr_V_and_layers(taps, w, batch, m=m, generator=generator).by_m
+
+
+def tr_V_and_layers(
+    taps: Taps, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
+) -> Noise:
+    """As `noise.tr_V` and `noise.by_layer`, from one backward pass (two, where the samples come in pieces)."""
     check_sizes(m, n := len(batch[1]))
     batch = shuffled(batch, generator)
     used = {size: n // size * size for size in m}
     squares: dict[int, list[Tensor]] = {size: [] for size in m}
+    layers: list[Tensor] = []
     sums = {cut: torch.zeros_like(w, dtype=torch.float64) for cut in {n, *used.values()}}
     start = 0
     pieces = list(_pieces(taps, w, batch, math.lcm(*m)))
@@ -50,23 +66,33 @@ def tr_V(
         for cut in sums:
             inside = (torch.arange(start, start + len(y), device=w.device) < cut).to(w)
             sums[cut] += torch.cat([f.total(inside) for f in single]).double()
+        layers.append(torch.stack([f.squares() for f in single]).clamp_min(0).double())
         for size in m:
             whole = len(y) // size * size
             if not whole:  # the last piece may be shorter than a group
                 continue
-            groups = single if size == 1 else taps.factors([(X[:whole], D[:whole] / size) for X, D in pairs], size)
+            if size == 1:
+                squares[1].append(layers[-1].sum(0))
+                continue
+            groups = taps.factors([(X[:whole], D[:whole] / size) for X, D in pairs], size)
             squares[size].append(norms(groups).square().double())
         start += len(y)
     means = {cut: total / cut for cut, total in sums.items()}
     v = means[n].to(w)
     kept = pairs if len(pieces) == 1 else None
-    along = torch.cat([taps.along(v, kept or _pairs(taps, w, x, y)).double() for x, y in pieces])
+    along = torch.cat([taps.along(v, kept or _pairs(taps, w, x, y)).double() for x, y in pieces], 1)
     found = {}
     for size, cut in used.items():
-        centred = torch.cat(squares[size]) - 2 * along[:cut].view(-1, size).mean(1)
+        centred = torch.cat(squares[size]) - 2 * along.sum(0)[:cut].view(-1, size).mean(1)
         spread = float(torch.cat(squares[size]).sum()) - cut / size * float(means[cut].square().sum())
         found[size] = estimate(spread, centred.std(), cut // size, method(size))
-    return found
+    sizes = taps.layout.sizes()
+    blocks = [float(block.square().sum()) for block in means[n].split(list(sizes.values()))]
+    by_layer = {
+        name: estimate(float(x.sum()) - n * block, (x - 2 * a).std(), n, BY_LAYER)
+        for name, x, a, block in zip(sizes, torch.cat(layers, 1), along, blocks, strict=True)
+    }
+    return Noise(found, by_layer)
 
 
 def _pairs(taps: Taps, w: Tensor, x: Tensor, y: Tensor) -> list[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -49,6 +49,26 @@ def tr_V(
         spread = float(squares.sum()) - float(totals[size].square().sum()) / len(squares)
         out[size] = estimate(spread, squares.std(), len(squares), method(size))
     return out
+
+
+BY_LAYER = "covariance of per-sample gradients in one layer, unbiased"
+
+
+def by_layer(losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int]) -> dict[str, Estimate]:
+    """What each layer, of so many parameters in the order of w, adds to tr(V): the trace of its block of V.
+
+    Unbiased as tr(V), of which they are the summands; errors are sampling errors over the samples.
+    """
+    check_sizes((1,), n := len(batch[1]))
+    centre = torch.zeros_like(w)
+    for part in chunks(batch, 4096):
+        centre += grad(mean_loss(losses_fn, part))(w) * (len(part[1]) / n)
+    found = []
+    for part in chunks(batch, max(1, ELEMENTS // w.numel())):
+        dev = (per_sample_grads(losses_fn, w, part) - centre).split(list(sizes.values()), 1)
+        found.append(torch.stack([block.square().sum(1).double() for block in dev]))
+    squares = torch.cat(found, 1)
+    return {name: estimate(float(x.sum()), x.std(), n, BY_LAYER) for name, x in zip(sizes, squares, strict=True)}
 
 
 def check_sizes(m: Sequence[int], n: int) -> None:

@@ -107,8 +107,11 @@ class Taps:
         return [make(layer, X, D, m) for make, layer, (X, D) in known if make is not None]
 
     def along(self, v: Tensor, pairs: Sequence[Pair]) -> Tensor:
-        """g_i . v (n,) of all samples: the layers are linear in their parameters, so it is <layer(X; v), D>."""
-        total = v.new_zeros(len(pairs[0][1]))
+        """g_i . v of all samples, layer by layer: they are linear in their parameters, so it is <layer(X; v), D>.
+
+        (d,) -> (layers, n).
+        """
+        found = []
         parts = iter(self.layout.unflatten(v).values())
         for layer, (X, D) in zip(self.layers, pairs, strict=True):
             own = {name: next(parts) for name, _ in layer.named_parameters(recurse=False)}
@@ -121,8 +124,8 @@ class Taps:
                 out = F.conv2d(X, own["weight"], own.get("bias"), *how)
             else:
                 out = F.linear(X, own["weight"], own.get("bias"))
-            total += (out * D).flatten(1).sum(1)
-        return total
+            found.append((out * D).flatten(1).sum(1))
+        return torch.stack(found)
 
     def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
         """The output shape of each layer for inputs like x; one forward per shape of x."""

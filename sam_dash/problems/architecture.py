@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 FAMILIES = {
@@ -28,6 +29,14 @@ class Size(NamedTuple):
     work: int
 
 
+class Layer(NamedTuple):
+    """The name of a layer with parameters, their number, and its multiply-adds for one sample."""
+
+    name: str
+    parameters: int
+    work: int
+
+
 def parse(name: str) -> Architecture:
     """Read a network's name; ValueError saying what is wrong otherwise."""
     family, _, widths = str(name).partition(":")
@@ -45,29 +54,45 @@ def parse(name: str) -> Architecture:
 
 def size(name: str, shape: tuple[int, ...], classes: int) -> Size:
     """d and the work of a forward pass, for inputs of that shape (without the batch); ValueError if they do not fit."""
+    parts = layers(name, shape, classes)
+    return Size(sum(part.parameters for part in parts), sum(part.work for part in parts))
+
+
+def layers(name: str, shape: tuple[int, ...], classes: int) -> list[Layer]:
+    """The layers that have parameters, from the inputs on; ValueError if the network does not fit the inputs."""
     family, widths = parse(name)
     if family != "mlp" and len(shape) != 3:
         raise ValueError(f"network {name!r} needs images (C, H, W); these inputs have shape {shape}; use an mlp")
     if family != "mlp" and min(shape[1:]) < 4:
         raise ValueError(f"network {name!r} needs images of at least 4x4 pixels, got {shape}")
     if family == "mlp":
-        layers = (math.prod(shape), *widths, classes)
-        work = sum(a * b for a, b in itertools.pairwise(layers))
-        return Size(work + sum(layers[1:]), work)
-    channels, height, width = shape
-    if family == "cnn":
-        h, w, c = (height - 4) // 2 + 1, (width - 4) // 2 + 1, widths[0]
-        conv, dense = 16 * channels * c, c * h * w * classes
-        return Size(conv + c + dense + classes, conv * h * w + dense)
-    d, work, fan, side = 0, 0, channels, height * width
-    for stage in range(4):
-        out = widths[0] * 2**stage
-        for block in range(2):
-            if stage and not block:
-                side = max(1, side // 4)
-                d, work = d + fan * out + 2 * out, work + fan * out * side
-            for inputs in (out if stage == 0 or block else fan, out):
-                d, work = d + 9 * inputs * out + 2 * out, work + 9 * inputs * out * side
-            fan = out
-    stem = 9 * channels * widths[0]
-    return Size(d + stem + 2 * widths[0] + fan * classes + classes, work + stem * height * width + fan * classes)
+        names = [*(f"hidden{i}" for i in range(1, len(widths) + 1)), "output"]
+        sizes = itertools.pairwise((math.prod(shape), *widths, classes))
+        return [Layer(part, a * b + b, a * b) for part, (a, b) in zip(names, sizes, strict=True)]
+    if family == "resnet18":
+        return list(_resnet18(widths[0], shape, classes))
+    places, c = math.prod((side - 4) // 2 + 1 for side in shape[1:]), widths[0]
+    conv, dense = 16 * shape[0] * c, c * places * classes
+    return [Layer("conv", conv + c, conv * places), Layer("output", dense + classes, dense)]
+
+
+def _resnet18(width: int, shape: tuple[int, ...], classes: int) -> Iterator[Layer]:
+    """Each convolution, without a bias, has its norm layer behind it."""
+    places = math.prod(shape[1:])
+
+    def pair(conv: str, norm: str, inputs: int, outputs: int, kernel: int = 9) -> Iterator[Layer]:
+        weights = kernel * inputs * outputs
+        yield Layer(conv, weights, weights * places)
+        yield Layer(norm, 2 * outputs, 0)
+
+    yield from pair("stem.0", "stem.1", shape[0], width)
+    fan = width
+    for i in range(8):
+        out, down = width * 2 ** (i // 2), i > 0 and i % 2 == 0
+        places = max(1, places // 4) if down else places
+        yield from pair(f"blocks.{i}.conv1", f"blocks.{i}.norm1", fan, out)
+        yield from pair(f"blocks.{i}.conv2", f"blocks.{i}.norm2", out, out)
+        if down:
+            yield from pair(f"blocks.{i}.shortcut.0", f"blocks.{i}.shortcut.1", fan, out, kernel=1)
+        fan = out
+    yield Layer("head", fan * classes + classes, fan * classes)

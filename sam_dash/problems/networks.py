@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import torch
@@ -19,19 +20,21 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
     size(name, shape, classes)
     if family == "mlp":
         sizes = (math.prod(shape), *widths, classes)
-        return nn.Sequential(nn.Flatten(), *_dense(sizes))
+        return nn.Sequential(OrderedDict(flatten=nn.Flatten(), **dict(_dense(sizes))))
     if family == "cnn":
         out = widths[0] * math.prod((side - 4) // 2 + 1 for side in shape[1:])
         conv = nn.Conv2d(shape[0], widths[0], 4, stride=2)
-        return nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(out, classes))
+        parts = {"conv": conv, "relu": nn.ReLU(), "flatten": nn.Flatten(), "output": nn.Linear(out, classes)}
+        return nn.Sequential(OrderedDict(parts))
     return ResNet18(shape[0], widths[0], classes)
 
 
-def _dense(sizes: tuple[int, ...]) -> Iterator[nn.Module]:
-    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
-        if i:
-            yield nn.ReLU()
-        yield nn.Linear(a, b)
+def _dense(sizes: tuple[int, ...]) -> Iterator[tuple[str, nn.Module]]:
+    *hidden, (a, b) = itertools.pairwise(sizes)
+    for i, (inputs, outputs) in enumerate(hidden, 1):
+        yield f"hidden{i}", nn.Linear(inputs, outputs)
+        yield f"relu{i}", nn.ReLU()
+    yield "output", nn.Linear(a, b)
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

@@ -132,8 +132,9 @@ def _runs(sweeps: Sequence[SweepSpec], files: dict[str, bytes]) -> list[Foreign]
     if bad:
         raise SpecError(f"runs.csv has a status {bad[0]!r}")
     quality = _quality(files.get("estimators.csv"))
-    numbers = curves[~curves["quantity"].isin(style.SERIES)].merge(quality, on=["run", "step", "quantity"], how="left")
-    per_step = curves[curves["quantity"].isin(style.SERIES)]
+    every_step = curves["quantity"].isin(style.RECORDED)
+    numbers = curves[~every_step].merge(quality, on=["run", "step", "quantity"], how="left")
+    per_step = curves[every_step]
     measured: dict[str, list[Measurement]] = {}
     for r in numbers.fillna({"method": "imported", "budget": 0, "converged": True}).itertuples():
         row: Any = r

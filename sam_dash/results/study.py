@@ -119,8 +119,8 @@ def from_folder(folder: Path) -> Study | None:
         if r.key in status
     )
     rows = tables.curves_frame(tables.records(curves))
-    per_step = rows["quantity"].isin(style.SERIES)
-    means = rows[per_step].groupby(["run", "quantity"])["value"].mean().reset_index()
+    per_step = rows["quantity"].isin(style.RECORDED)
+    means = rows[rows["quantity"].isin(style.SERIES)].groupby(["run", "quantity"])["value"].mean().reset_index()
     last = rows[~per_step]
     last = last[last["step"] == last.groupby("run")["step"].transform("max")]
     spectra, last = density.split(last)

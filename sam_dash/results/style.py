@@ -99,12 +99,18 @@ QUANTITIES = {
         "Tail index <i>α</i>",
         "of the norms of gradient noise, by Hill; no proof of a heavy tail",
     ),
+    "layer_noise": Quantity("tr(V) of a layer", "tr(<i>V</i>) of a layer", "what a layer adds to tr(V)"),
     "m_sharp": Quantity(
         "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
     ),
     "p_max": Quantity("Largest weight", "Largest weight", "RW-SAM's largest weight in the batch, mean over the steps"),
     "p_top": Quantity(
         "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
+    ),
+    "p_tenth": Quantity(
+        "Weight of a tenth",
+        "Weight of a tenth",
+        "what a tenth of the batch holds of RW-SAM's weights, tenth 1 the most",
     ),
     "ess": Quantity("Effective sample size", "Effective sample size", "1/Σp², mean over the steps of training"),
     "active": Quantity("Active weights", "Active weights", "share of the weights in the layers drawn, mean over steps"),
@@ -123,6 +129,9 @@ PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
 """Of the page Sharpness: one row."""
 SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess", "p_max", "p_top", "active")
 """Recorded at every step; a figure over cells shows their mean over training."""
+TENTHS = tuple(f"p_tenth@{j}" for j in range(1, 11))
+RECORDED = (*SERIES, *TENTHS)
+"""All that is recorded at every step."""
 
 
 def quantity(key: str) -> Quantity:
@@ -137,6 +146,10 @@ def quantity(key: str) -> Quantity:
         q = quantity(base)
         if base == "m_sharp":
             return Quantity(f"{q.name} at m = {size}", f"{q.html} at <i>m</i> = {size}", f"{q.help}; of {size} samples")
+        if base == "layer_noise":
+            return Quantity(f"tr(V) of {size}", f"tr(<i>V</i>) of {size}", f"what the layer {size} adds to tr(V)")
+        if base == "p_tenth":
+            return Quantity(f"Weight of tenth {size}", f"Weight of tenth {size}", q.help)
         help_ = f"{q.help}, of means over micro-batches of {size}"
         return Quantity(f"{q.name}, means of {size}", f"{q.html}, means of {size}", help_)
     head, _, rank = key.rpartition("_")

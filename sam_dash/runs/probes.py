@@ -10,7 +10,7 @@ from torch import Tensor
 from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
 from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.flat import piecewise_linear
+from sam_dash.maths.flat import Layout, piecewise_linear
 from sam_dash.maths.oracle import Batch
 from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.problem import Problem
@@ -84,13 +84,14 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
         found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
     sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
     if "noise" in what:
-        by_size = (
-            ghost.tr_V(taps, w, batch, m=sizes, generator=generator)
-            if taps
-            else noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator)
-        )
+        if taps:
+            by_size, by_layer = ghost.tr_V_and_layers(taps, w, batch, m=sizes, generator=generator)
+        else:
+            by_size = noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator)
+            by_layer = noise.by_layer(problem.losses, w, batch, Layout.of(problem.module).sizes())
         for m, estimate in by_size.items():
             found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
+        found |= {f"layer_noise@{name}": estimate for name, estimate in by_layer.items()}
         found["grad_sq"] = scale.grad_sq(problem.losses, w, batch, by_size[1].value)
         with suppress(ValueError):  # no tail to fit: the row is left out
             found["tail"] = tail.hill(tail.deviations(problem.losses, w, batch, taps))

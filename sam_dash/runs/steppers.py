@@ -6,7 +6,7 @@
     vmapped    anything: the definition, vectorised over runs and micro-batches
 
 Each is a function of the stack's weights W (S, d), its state and its `Moment`; it returns h (S, d), the next state, and
-scalars (S,) to record.
+what to record: scalars (S,), and where there are any the samples' weights (S, n).
 """
 
 from __future__ import annotations

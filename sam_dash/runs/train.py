@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from sam_dash import variants
-from sam_dash.maths import base
+from sam_dash.maths import base, shares
 from sam_dash.maths.contract import Variant
 from sam_dash.maths.draws import draws
 from sam_dash.problems.datasets import DataError
@@ -146,8 +146,12 @@ class _Run:
         self.drop_diverged(t, self.problem.w0)
         first = t - len(self.scalars)
         names = list(self.scalars[0]) if self.scalars else []
-        table = {q: torch.stack([row[q] for row in self.scalars], 1).float().cpu().numpy() for q in names}
-        asked = self.listener(Report(t, self.total, phase, first, table, self.found))
+        table = {q: torch.stack([row[q] for row in self.scalars], 1).float() for q in names}
+        if "sample_weights" in table:
+            table |= shares.series(table.pop("sample_weights"))
+        asked = self.listener(
+            Report(t, self.total, phase, first, {q: x.cpu().numpy() for q, x in table.items()}, self.found)
+        )
         for s in asked:
             self.ended.setdefault(s, Outcome("stopped", f"stopped at step {t}"))
         self.scalars, self.found = [], [[] for _ in range(self.S)]

@@ -50,7 +50,7 @@ def _run(study: Study, key: str) -> tuple[dict[str, Any], str, pd.DataFrame] | N
     if study.id == pick.EXAMPLE:
         spec = next(r for r in study.spec.runs() if r.key == key).to_dict()
         frame = studies.read_curves(studies.EXAMPLE)
-        frame = frame[(frame["run"] == key) & ~frame["quantity"].isin(style.SERIES)]
+        frame = frame[(frame["run"] == key) & ~frame["quantity"].isin(style.RECORDED)]
         return spec, "done", frame[frame["step"] == frame["step"].max()]
     run = backend.store().run(key)
     if run is None:

@@ -49,7 +49,7 @@ def example(study: Study, key: str) -> None:
     heading(spec, str(study.runs.set_index("run").loc[key, "status"]))
     frame = studies.read_curves(studies.EXAMPLE)
     measured = tables.curves_frame(tables.records(frame[frame["run"] == key]))
-    measured = measured[~measured["quantity"].isin(style.SERIES)]
+    measured = measured[~measured["quantity"].isin(style.RECORDED)]
     _epochs(study.runs[study.runs["run"] == key], measured, spec["training"]["batch"])
     _finals(measured[measured["step"] == measured["step"].max()])
     _specification(spec, None)
@@ -86,7 +86,7 @@ def _steps(series: dict[str, Any]) -> None:
         return
     with st.expander("Per-step series", icon=":material/show_chart:"):
         st.caption(f"Raw values, not smoothed; every k-th step where there are more than {STEPS}.")
-        for name, values in sorted(series.items()):
+        for name, values in sorted((q, v) for q, v in series.items() if q not in style.TENTHS):
             thin = max(1, -(-len(values) // STEPS))
             label = style.quantity(name).name.removeprefix("Mean ")
             frame = pd.DataFrame({"Step": range(0, len(values), thin), label: values[::thin]})

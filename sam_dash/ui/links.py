@@ -39,6 +39,12 @@ def extended(study: Study, **changes: Any) -> SweepSpec:
     return replace(spec, **changes)
 
 
+def further_seeds(study: Study) -> tuple[int, ...]:
+    """As many seeds as the study has, none of them its own: their runs do not exist yet."""
+    first = max(study.spec.seeds) + 1
+    return tuple(range(first, first + len(study.spec.seeds)))
+
+
 def run(label: str, sweep: SweepSpec, icon: str = ":material/play_circle:") -> None:
     """A link to the Run page with the form filled for `sweep`."""
     st.page_link("pages/run.py", label=label, icon=icon, query_params=query(sweep))

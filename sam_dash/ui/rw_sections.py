@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style
+from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style, tenths
 from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, pool, trajectory
 
@@ -121,8 +121,29 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
         "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
-    if "p_top" not in drawn:
-        st.caption("Runs made before the weights' shares were recorded have the effective sample size only.")
+
+
+def histogram(study: Study, runs: pd.DataFrame) -> None:
+    """What each tenth of the batch holds of the weight, early, midway and late in training."""
+    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done") & (runs["lam"] > 0)]
+    curves = trajectory.curves(study, style.TENTHS, max(10, study.spec.training.epochs))
+    table = tenths.per_run(curves, rw)
+    if table.empty:
+        sweep = links.extended(study, variants=("rwsam",), m=(), seeds=links.further_seeds(study))
+        links.missing(
+            "How the weights are spread was not recorded in this study",
+            "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
+            {f"Set up RW-SAM with {len(sweep.seeds)} further seeds": sweep},
+        )
+        return
+    batch = study.spec.training.batch
+    frame, found = tenths.frame(table, batch), tenths.findings(table, batch)
+    figure.show(
+        tenths.figure(frame, tenths.titles(curves), choices.narrow()), frame, tenths.caption(study, table, frame),
+        "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),
+        f"tenths-{study.id[:6]}",
+    )  # fmt: skip
+    st.markdown("\n".join(f"- {line}" for line in found))
 
 
 def _unequal(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ from sam_dash.results import (
     captions,
     collapse,
     density,
+    layers,
     lines,
     matched,
     matched_figure,
@@ -146,6 +147,26 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
     name = f"noise-scale-{study.id[:6]}.csv"
     st.download_button("CSV", figure.csv(rows), name, "text/csv", key="csv_scale", on_click="ignore",
                        icon=":material/download:")  # fmt: skip
+
+
+def layer_noise(study: Study, chosen: pd.DataFrame, interval: str) -> None:
+    """Each layer's share of tr(V), or how to get it."""
+    table = layers.gathered(layers.per_run(chosen))
+    if table.empty:
+        sweep = links.extended(study, seeds=links.further_seeds(study))
+        links.missing(
+            "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
+            {f"Set up this study with {len(sweep.seeds)} further seeds": sweep},
+        )  # fmt: skip
+        return
+    batch = study.spec.training.batch
+    frame = layers.frame(table, layers.parameters(study.spec), batch, interval)
+    found = layers.findings(table, frame, batch)
+    figure.show(
+        layers.figure(frame), frame, layers.caption(study, frame, interval),
+        "Each layer's share of tr(V). " + " ".join(found), f"layers-{study.id[:6]}",
+    )  # fmt: skip
+    st.markdown("\n".join(f"- {line}" for line in found))
 
 
 def spectrum(study: Study) -> None:

@@ -21,9 +21,9 @@ from sam_dash.ui import backend, pick
 def _stored(
     _store: Store, url: str, keys: tuple[str, ...], quantities: tuple[str, ...], per_epoch: float, points: int
 ) -> pd.DataFrame:
-    measured = [q for q in quantities if q not in style.SERIES]
+    measured = [q for q in quantities if q not in style.RECORDED]
     frames = [tables.curves_frame(_store.measurements(keys=keys, quantities=measured))] if measured else []
-    for run, columns in _store.series(keys, [q for q in quantities if q in style.SERIES]).items():
+    for run, columns in _store.series(keys, [q for q in quantities if q in style.RECORDED]).items():
         frames += [
             dynamics.windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)
         ]
@@ -63,4 +63,4 @@ def widths(study: Study, quantities: Sequence[str], points: int = dynamics.POINT
     if math.isnan(steps):
         return {}
     each = round(steps_per_epoch(study)) if study.id == pick.EXAMPLE else math.ceil(steps / points)
-    return {q: each for q in quantities if q in style.SERIES}
+    return {q: each for q in quantities if q in style.RECORDED}

@@ -67,9 +67,8 @@ def rwsam(
 
 
 def spread(p: Tensor) -> dict[str, Tensor]:
-    """How unequal the weights are: effective sample size 1/sum p^2, the largest, the share of the largest tenth."""
-    top = p.topk(max(1, round(p.shape[-1] / 10))).values
-    return {"ess": 1 / p.square().sum(-1), "p_max": top[..., 0], "p_top": top.sum(-1)}
+    """How unequal the weights are: effective sample size 1/sum p^2, and all of them, the largest first."""
+    return {"ess": 1 / p.square().sum(-1), "sample_weights": p.sort(-1, descending=True).values}
 
 
 def weights(sharp: Tensor, lam: float, scale: str) -> Tensor:

@@ -21,6 +21,33 @@ def test_the_trace_of_the_covariance_equals_the_dense_one() -> None:
     assert estimate.budget == 60
 
 
+def test_a_layers_noise_is_the_trace_of_its_block_of_the_dense_covariance() -> None:
+    L, w = oracle(60)
+    variances = torch.cov(L.grads(w).T).diagonal()
+    found = noise.by_layer(L.losses_fn, w, L.batch, L.layout.sizes())
+    assert list(found) == ["0", "2"]
+    assert found["0"].value == pytest.approx(float(variances[:42].sum()), rel=1e-12)
+    assert found["2"].value == pytest.approx(float(variances[42:].sum()), rel=1e-12)
+
+
+def test_the_error_of_a_layers_noise_covers_the_truth_at_its_rate() -> None:
+    """As for tr(V) below, layer by layer."""
+    torch.manual_seed(0)
+    L, w = oracle(60)
+    x, y = torch.randn(4000, 5).double(), torch.randint(0, 3, (4000,))
+    sizes = L.layout.sizes()
+    truth = noise.by_layer(L.losses_fn, w, (x, y), sizes)
+    found = []
+    for s in range(300):
+        index = torch.randint(0, 4000, (200,), generator=generator(s))
+        found.append(noise.by_layer(L.losses_fn, w, (x[index], y[index]), sizes))
+    for layer, true in truth.items():
+        values = torch.tensor([f[layer].value for f in found])
+        covered = sum(abs(f[layer].value - true.value) < 1.96 * f[layer].stderr for f in found)
+        assert covered / 300 > 0.9
+        assert abs(float(values.mean()) - true.value) < 4 * float(values.std()) / 300**0.5
+
+
 def test_chunks_change_nothing(monkeypatch) -> None:
     L, w = oracle(60)
     whole = noise.tr_V(L.losses_fn, w, L.batch, m=(1, 2, 4))

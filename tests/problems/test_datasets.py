@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam_dash.problems import datasets
-from sam_dash.problems.architecture import FAMILIES, parse, size
+from sam_dash.problems.architecture import FAMILIES, layers, parse, size
 from sam_dash.problems.datasets import DATASETS, DataError, load, load_npz
 from sam_dash.problems.stack import corrupt, stream
 
@@ -150,4 +150,6 @@ def test_the_size_of_a_network_is_known_without_building_it(name, shape) -> None
     from sam_dash.problems.networks import build
 
     assert name.partition(":")[0] in FAMILIES
-    assert size(name, shape, 7).parameters == Layout.of(build(name, shape, 7)).d
+    layout = Layout.of(build(name, shape, 7))
+    assert size(name, shape, 7).parameters == layout.d
+    assert {part.name: part.parameters for part in layers(name, shape, 7)} == layout.sizes()

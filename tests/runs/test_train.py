@@ -13,6 +13,7 @@ from torch import nn
 from sam_dash import variants
 from sam_dash.maths import curvature
 from sam_dash.maths.draws import draws
+from sam_dash.maths.flat import Layout
 from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import steppers
@@ -21,6 +22,7 @@ from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
 from sam_dash.runs.train import steps, train
+from tests.maths.test_shares import lorenz
 
 TINY = RunSpec(
     variant="sam", m=8, knobs={"rho": 0.1},
@@ -141,6 +143,53 @@ def test_rw_sam_reports_its_effective_sample_size() -> None:
     assert ((ess > 1) & (ess < 64)).all()
 
 
+def weights_by_hand(P, s: int, spec: RunSpec, index: torch.Tensor) -> np.ndarray:
+    """RW-SAM's weights in one (micro-)batch at the start, one sample and one loss at a time."""
+    w, lam, sharp = P.w0[s], spec.knobs["lam"], []
+    z = draws(variants.get("rwsam"), P.w0, [torch_stream(seed, "noise") for seed in P.seeds])[s, 0]
+
+    def loss(v: torch.Tensor, i: int) -> torch.Tensor:
+        nn.utils.vector_to_parameters(v, P.module.parameters())
+        return nn.functional.cross_entropy(P.module(P.x[i : i + 1]), P.y[s, i : i + 1])
+
+    for i in index.tolist():
+        if spec.knobs["norms"] == "exact":
+            grads = torch.autograd.grad(loss(w.clone(), i), list(P.module.parameters()))
+            sharp.append(math.sqrt(sum(float(g.square().sum()) for g in grads)))
+        else:
+            delta = 0.1 / math.sqrt(len(w))
+            sharp.append(abs(float((loss(w + delta * z, i) - loss(w.clone(), i)).detach())) / delta)
+    e = np.exp(lam * (np.array(sharp) - max(sharp)))
+    return e / e.sum()
+
+
+@pytest.mark.parametrize(
+    ("network", "path", "norms", "m"),
+    [
+        ("mlp", "chain", "one-probe", 64), ("mlp", "chain", "exact", 64), ("cnn", "eager", "one-probe", 64),
+        ("cnn", "factored", "exact", 64), ("mlp", "vmapped", "one-probe", 64), ("mlp", "vmapped", "one-probe", 8),
+        ("cnn", "vmapped", "exact", 32),
+    ],
+)  # fmt: skip
+def test_every_path_records_the_tenths_of_the_weights(network, path, norms, m, monkeypatch) -> None:
+    base = replace(CNN if network == "cnn" else TINY, variant="rwsam", m=m, training=Training(epochs=1))
+    specs = [replace(base, seed=s, knobs={"lam": lam, "norms": norms}) for s, lam in ((0, 0.2), (0, 0.5), (1, 0.0))]
+    if path == "vmapped":
+        monkeypatch.setattr("sam_dash.runs.train.stepper", lambda P, s: Stepper("vmapped", vmapped(P, s)))
+    record = Recorder()
+    assert {o.path for o in train(specs, record)} == {path}
+    P = stack(base.problem, [s.seed for s in specs], torch.device("cpu"))
+    P = replace(P, w0=P.w0.double(), x=P.x.double(), module=P.module.double())
+    found = np.stack([record.series(f"p_tenth@{j}")[:, 0] for j in range(1, 11)], 1)
+    for s, spec in enumerate(specs):
+        micro = [weights_by_hand(P, s, spec, part) for part in P.order(s, 0, 64)[0].split(m)]
+        np.testing.assert_allclose(found[s], np.mean([lorenz(p) for p in micro], 0), rtol=0, atol=1e-4)
+        assert record.series("p_max")[s, 0] == pytest.approx(np.mean([p.max() for p in micro]), rel=2e-3)
+        top = [np.sort(p)[-max(1, round(m / 10)) :].sum() for p in micro]
+        assert record.series("p_top")[s, 0] == pytest.approx(np.mean(top), rel=2e-3)
+        assert record.series("ess")[s, 0] == pytest.approx(np.mean([1 / (p**2).sum() for p in micro]), rel=2e-3)
+
+
 def test_losses_and_accuracies_are_those_of_the_final_weights() -> None:
     record = Recorder()
     found = train([TINY], record)[0]
@@ -208,6 +257,8 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         "tr_V",
         "tr_V@8",
         "tr_V@64",
+        "layer_noise@hidden1",
+        "layer_noise@output",
         "grad_sq",
         "tail",
         "m_sharp@1",
@@ -221,6 +272,21 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         assert row.stderr >= 0
     assert abs(rows["tr_H"].value - rows["tr_H_pyhessian"].value) < 4 * rows["tr_H_pyhessian"].stderr
     assert rows["lam_max"].value == pytest.approx(rows["lam_max_pyhessian"].value, rel=0.01)
+
+
+@pytest.mark.parametrize("network", ["mlp:8", "cnn:4"])
+def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(network, monkeypatch) -> None:
+    spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("noise",)))
+    P = stack(spec.problem, [0], torch.device("cpu"))
+    fast = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
+    monkeypatch.setattr("sam_dash.runs.probes._taps", lambda _: None)
+    plain = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
+    layers = [q for q in fast if q.startswith("layer_noise@")]
+    assert layers == [f"layer_noise@{name}" for name in Layout.of(P.module).sizes()]
+    assert sum(fast[q].value for q in layers) == pytest.approx(fast["tr_V"].value, rel=1e-5)
+    for q in layers:
+        assert plain[q].value == pytest.approx(fast[q].value, rel=1e-4)
+        assert plain[q].stderr == pytest.approx(fast[q].stderr, rel=1e-3)
 
 
 def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(tmp_path) -> None:

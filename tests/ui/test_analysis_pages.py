@@ -196,6 +196,35 @@ def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, st
     assert "does not prove a heavy tail" in words(at)
 
 
+def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = fill(store, SWEEP)
+    assert "The noise of each layer is not in this study" in words(visit("noise", study=study))
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        found = plain(run, share)
+        output = 0.3 + 0.1 * (run.variant == "sam") + 0.01 * run.seed
+        return found | {
+            "layer_noise@hidden1": (1 - output) * found["tr_V"],
+            "layer_noise@output": output * found["tr_V"],
+        }
+
+    monkeypatch.setattr(synthetic, "values", values)
+    at = visit("noise", study=fill(store, replace(SWEEP, seeds=(3, 4, 5))))
+    drawn = next(c for c in at.get("plotly_chart") if c.proto.alt.startswith("Each layer's share"))
+    assert "Most noise is in hidden1: 56% to 66% of tr(V), with 85% of the parameters (less than that in 3 of 3" in (
+        drawn.proto.alt
+    )
+    frame = shown(at, "layer")
+    assert list(frame["line"].unique()) == ["Parameters", "SGD", "SAM (m = B = 8)", "m-SAM, m = 1"]
+    assert frame[(frame["line"] == "SGD") & (frame["layer"] == "output")]["y"].iloc[0] == pytest.approx(0.34)
+    bars = json.loads(drawn.proto.spec)["data"]
+    assert [b["name"] for b in bars] == ["hidden1", "output"]
+    assert "The noise of each layer is not in this study" not in words(at)
+
+
 def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = synthetic.values
     monkeypatch.setattr(synthetic, "values", lambda r, s=1.0: {k: v for k, v in plain(r, s).items() if k != "tr_V"})
@@ -225,6 +254,37 @@ def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit)
     assert list(shown(at, "Equivalent m")["By"]) == ["tr(H)"] * 2
     assert "effective sample size" in words(at)
     assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
+
+
+def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = synthetic.per_step
+
+    def per_step(run: RunSpec) -> dict[str, float]:
+        tenths = {q: 0.19 if q == "p_tenth@1" else 0.09 for q in style.TENTHS}
+        return plain(run) | (tenths if run.variant == "rwsam" else {})
+
+    monkeypatch.setattr(synthetic, "per_step", per_step)
+    at = visit("rw_sam", study=fill(store, SWEEP))
+    drawn = next(c for c in at.get("plotly_chart") if "most weighted tenth" in c.proto.alt)
+    assert "λ = 0.5: the most weighted tenth holds 19% of the weight early and 19% late (a tie" in drawn.proto.alt
+    frame = next(d.value for d in at.dataframe if set(d.value.get("panel", ())) == {"early", "middle", "late"})
+    means = frame[frame["kind"] == "mean"]
+    assert set(means["line"]) == {"RW-SAM, λ = 0.5", "RW-SAM, λ = 1"}
+    assert means["y"].to_numpy() == pytest.approx([0.19 if x == 1 else 0.09 for x in means["x"]])
+    assert "p_tenth@1" not in set(shown(at, "quantity")["quantity"])
+    assert "was not recorded in this study" not in words(at)
+
+
+def test_without_the_tenths_there_is_a_link_to_seeds_that_have_them(store: Store, visit: Visit) -> None:
+    study = fill(store, SWEEP)
+    at = visit("rw_sam", study=study)
+    assert "How the weights are spread was not recorded in this study" in words(at)
+    spec = store.sweep(study)
+    assert spec is not None
+    form = visit("run", **links.query(replace(spec, variants=("rwsam",), m=(), seeds=(3, 4, 5))))
+    assert "**9 runs** to train" in words(form)
 
 
 def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
