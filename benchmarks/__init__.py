@@ -1,1 +1,1 @@
-"""What is fast, side by side with what a user would write: `python -m benchmarks`, and `benchmarks.pages`."""
+"""What is fast, side by side with what a user would write: `python -m benchmarks`, `.profiles` and `.pages`."""

@@ -1,38 +1,139 @@
-"""Where the time goes in the steps that miss their target: the operators of our step and of the eager one."""
+"""Where the time goes in the steps that miss their target, and how much arithmetic they need at the least.
+
+`python -m benchmarks.profiles` prints it for m-SAM on every network; `make bench` writes it for what is missed.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.problems import BATCHES, NETWORKS, problem
 from benchmarks.steps import eager, ours
+from sam_dash.maths.chain import chain_or_none
+from sam_dash.maths.taps import Taps
+from sam_dash.problems.stack import Stack
 
-TOP = 7
+KINDS = {
+    "convolutions forward": "convolution|conv2d",
+    "convolutions backward": "convolution_backward",
+    "matrix products": "mm|bmm|addmm|baddbmm|baddbmm_",
+    "norm layers": "native_group_norm|native_group_norm_backward|native_layer_norm",
+    "pooling": "max_pool2d_with_indices|max_pool2d_with_indices_backward|mean",
+    "patches unfolded and folded": "im2col|col2im",
+    "copies and fills": "copy_|fill_|zero_|cat|index|index_select",
+    "elementwise and sums": "add|add_|addcmul|addcmul_|mul|mul_|div|div_|pow|sum|clamp_min|threshold_backward",
+}
+OTHER = "all else: views, allocation, autograd, small operators"
+
+
+def kind(operator: str) -> str:
+    """The kind of an operator of the profiler."""
+    name = operator.removeprefix("aten::").removeprefix("mkldnn_")
+    return next((k for k, names in KINDS.items() if name in names.split("|")), OTHER)
 
 
 def text(missed: Sequence[str]) -> str:
-    """One table for each network whose m-SAM is too slow: ms a step by operator, ours at m = 1 beside eager SAM."""
+    """One table for each network with a step that misses: share of the time by kind of operator, beside eager SAM."""
     parts = []
-    for name, (make, shape, B) in NETWORKS.items():
-        if not any(what.startswith(name) and "against eager SAM" in what for what in missed):
-            continue
-        P = problem(make(), shape, BATCHES * B)
-        mine, theirs = operators(ours(P, "sam", 1, B)), operators(eager(P, B))
-        lines = ["| operator | ours, m = 1 | eager SAM |", "| --- | --- | --- |"]
-        names = sorted(mine, key=lambda op: -mine[op])[:TOP]
-        lines += [f"| `{op}` | {mine[op]:.3g} | {theirs.get(op, 0.0):.3g} |" for op in names]
-        lines.append(f"| all | {sum(mine.values()):.3g} | {sum(theirs.values()):.3g} |")
-        parts.append(f"\nWhere the time goes, {name}, ms a step:\n\n" + "\n".join(lines) + "\n")
+    for name in NETWORKS:
+        labels = [label(what) for what in missed if what.startswith(f"{name}:")]
+        labels = [found for found in dict.fromkeys(labels) if found]
+        if labels:
+            parts.append(section(name, labels))
     return "".join(parts)
 
 
-def operators(step: Callable[[], object], steps: int = 5) -> dict[str, float]:
-    """ms a step spent in each operator itself."""
+def label(what: str) -> str:
+    """The step that a row of the table is about; "" for a row about something else."""
+    step = re.search(r"m = \d+|one probe|exact norms", what)
+    return step[0] if step else ""
+
+
+def section(name: str, labels: Sequence[str]) -> str:
+    """The table of one network, and what its steps need to compute."""
+    make, shape, B = NETWORKS[name]
+    P = problem(make(), shape, BATCHES * B)
+    sides = {"eager SAM": eager(P, B)} | {found: step(P, found, B) for found in labels}
+    shares = {side: kinds(call) for side, call in sides.items()}
+    base = sum(shares["eager SAM"].values())
+    lines = [f"| kind of operator | {' | '.join(sides)} |", "| --- " * (len(sides) + 1) + "|"]
+    for of in (*KINDS, OTHER):
+        row = [100 * shares[side].get(of, 0.0) / base for side in sides]
+        if max(row) >= 1:
+            lines.append(f"| {of} | {' | '.join(f'{x:.0f}' for x in row)} |")
+    lines.append(f"| all | {' | '.join(f'{100 * sum(shares[side].values()) / base:.0f}' for side in sides)} |")
+    bounds = [f"{found}: {bound(P, int(found[4:]), B)}" for found in labels if found.startswith("m = ")]
+    said = f"\nArithmetic against SAM's, {'; '.join(bounds)}.\n" if bounds else ""
+    return f"\nWhere the time goes, {name}, % of the time of an eager SAM step ({base:.3g} ms profiled):\n\n" + (
+        "\n".join(lines) + "\n" + said
+    )
+
+
+def step(P: Stack, found: str, B: int) -> Callable[[], object]:
+    """The step of that label."""
+    if found.startswith("m = "):
+        return ours(P, "sam", int(found[4:]), B)
+    return ours(P, "rwsam", None, B, norms=found.replace("one probe", "one-probe").replace("exact norms", "exact"))
+
+
+def kinds(call: Callable[[], object], steps: int = 5) -> dict[str, float]:
+    """ms a step spent in operators of each kind."""
     for _ in range(2):
-        step()
+        call()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(steps):
-            step()
-    return {event.key: event.self_cpu_time_total / 1e3 / steps for event in found.key_averages()}
+            call()
+    out: dict[str, float] = {}
+    for event in found.key_averages():
+        of = kind(event.key)
+        out[of] = out.get(of, 0.0) + event.self_cpu_time_total / 1e3 / steps
+    return out
+
+
+def bound(P: Stack, m: int, B: int) -> str:
+    """Multiplications of a step of m-SAM over SAM's, and the numbers in the gradients that it has to form."""
+    own, sam, formed = multiplications(P, m, B)
+    return f"{own / sam:.2f} times the multiplications, with {4 * formed / 1e6:.0f} MB of micro-batch gradients formed"
+
+
+def multiplications(P: Stack, m: int, B: int) -> tuple[int, int, int]:
+    """Of m-SAM in the cheaper form of each layer, and of SAM; and the numbers in the gradients that are formed.
+
+    SAM: two passes of three products a layer, of which the first layer needs no gradient of its inputs. m-SAM: the
+    same; a low-rank layer (r = m x positions, r (i + o) < i o) adds three products of r^2 (i + o) a micro-batch (the
+    ghost norm, and the perturbation forward and backward). A formed linear layer, but in a perceptron, adds one
+    product forward and one backward.
+    """
+    taps, chain = Taps(P.module), chain_or_none(P.module) is not None
+    own = sam = formed = 0
+    for k, (layer, shape) in enumerate(zip(taps.layers, taps.output_shapes(P.w0[0], P.x[:B]), strict=True)):
+        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            continue
+        o, i, r = len(layer.weight), layer.weight[0].numel(), m * math.prod(shape[2:])
+        one = B * math.prod(shape[2:]) * o * i
+        both = (6 if k else 4) * one
+        low = r * (i + o) < i * o
+        if m == B:
+            extra = 0
+        elif low:
+            extra = B // m * r * r * (i + o) * 3
+        else:
+            extra = 2 * one * (isinstance(layer, torch.nn.Linear) and not chain)
+        own, sam, formed = own + both + extra, sam + both, formed + (0 if low else B // m * o * i)
+    return own, sam, formed
+
+
+def main() -> None:
+    """m-SAM at m = 1 and 8 on every network, and RW-SAM."""
+    torch.set_num_threads(1)
+    steps = ("m = 1", "m = 8", "one probe", "exact norms")
+    print(text([f"{name}: {found}" for name in NETWORKS for found in steps]))
+
+
+if __name__ == "__main__":
+    main()

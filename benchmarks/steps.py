@@ -74,9 +74,27 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
             for side, at in (("one probe", 1.1), ("exact norms", 1.0)):
                 what = f"{name}: RW-SAM, {side}, against eager SAM"
                 yield at_most(what, times.ratio(side, "eager SAM"), at)
+            yield probes(name, P, B, budget)
         loop = side_by_side({"user": eager(P, B, 1), "us": ours(P, "sam", 1, B)}, budget * BUDGET[name] / 2, rounds=9)
         yield at_least(f"{name}: m = 1, the user's loop against us", loop.ratio("user", "us"), LOOP[name])
     yield stacked(budget)
+
+
+def probes(name: str, P: Stack, B: int, budget: float) -> Row:
+    """The two ways to probe: losses with their forward-mode derivative, and losses at w and at w + delta z."""
+    w, batch, z = P.w0[0], (P.x[:B], P.y[0, :B]), torch.randn_like(P.w0[0]).sign()
+
+    def difference() -> None:
+        with torch.no_grad():
+            P.losses(w, batch)
+            P.losses(w + 1e-3 * z, batch)
+
+    def derivative() -> None:
+        with torch.no_grad():
+            torch.func.jvp(lambda v: P.losses(v, batch), (w,), (z,))
+
+    times = side_by_side({"jvp": derivative, "difference": difference}, budget)
+    return Row(f"{name}: forward-mode derivative against finite difference", times.ratio("jvp", "difference"))
 
 
 def stacked(budget: float) -> Row:

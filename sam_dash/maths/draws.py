@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -36,6 +37,13 @@ def draws(v: Variant, W: Tensor, generators: Sequence[torch.Generator]) -> Tenso
 def signs(shape: tuple[int, int], W: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Independent signs +-1 (S, *shape), eight from each random byte."""
     count = math.prod(shape)
-    table = (2 * (torch.arange(256)[:, None] >> torch.arange(8) & 1) - 1).to(W)  # the eight signs of a byte
     bits = [torch.randint(0, 256, (math.ceil(count / 8),), generator=g, dtype=torch.uint8) for g in generators]
-    return table[torch.stack(bits).to(W.device).int()].flatten(1)[:, :count].unflatten(1, shape)
+    of_byte = _eight(W.dtype, W.device)
+    index = torch.stack(bits).to(W.device).int()
+    return of_byte.index_select(0, index.flatten()).view(len(W), -1)[:, :count].unflatten(1, shape)
+
+
+@functools.cache
+def _eight(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The eight signs of each byte (256, 8)."""
+    return (2 * (torch.arange(256)[:, None] >> torch.arange(8) & 1) - 1).to(device, dtype)

@@ -106,10 +106,17 @@ def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     return looped(problem, specs, step, Oracle)
 
 
-def channels_last(x: Tensor, m: int | None) -> Tensor:
-    """Images (n, C, H, W) in the format that convolutions are faster in; on a CPU, only where m is large."""
-    fits = x.ndim == 4 and (x.is_cuda or m is None or m >= 8)
-    return x.contiguous(memory_format=torch.channels_last) if fits else x
+def channels_last(x: Tensor) -> Tensor:
+    """Images (n, C, H, W) in the format that convolutions and pooling are faster in.
+
+    Strides are set where C = 1: torch takes such a tensor to be in either format, and its convolutions in the other.
+    """
+    if x.ndim != 4:
+        return x
+    n, C, H, W = x.shape
+    if C == 1:
+        return x.contiguous().as_strided((n, 1, H, W), (H * W, 1, W, 1))
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], oracle: type[Oracle]) -> Take:
@@ -122,7 +129,7 @@ def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], 
         for s, spec in enumerate(specs):
             whole = None if at.full is None else oracle(problem.losses, (at.full[0][s], at.full[1][s]), chunk=4096)
             L = oracle(
-                problem.losses, (channels_last(at.batch[0][s], spec.m), at.batch[1][s]), at.noise[s], whole,
+                problem.losses, (channels_last(at.batch[0][s]), at.batch[1][s]), at.noise[s], whole,
                 t=at.t, rate=at.rate, counts=at.counts[s], layout=layout,
             )  # fmt: skip
             outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))

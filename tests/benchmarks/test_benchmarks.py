@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, user
+from benchmarks import gpu, profiles, user
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
@@ -100,3 +101,25 @@ def test_auto_is_cuda_where_there_is_one_and_float32_is_float32(monkeypatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert train.pick("auto").type == "cuda"
     assert train.pick("cpu").type == "cpu"
+
+
+def test_the_arithmetic_of_sam_is_what_torch_counts(P) -> None:
+    module = module_at(P, P.w0[0])
+    optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=0.1, momentum=0.9)
+    with FlopCounterMode(display=False) as counted:
+        user.sam_step(module, optimiser, P.x, P.y[0])
+    own, sam, formed = profiles.multiplications(P, B, B)
+    assert own == sam == counted.get_total_flops() / 2
+    assert formed == 5 * 7 + 7 * 10
+    own, _, formed = profiles.multiplications(P, 1, B)
+    assert own - sam == 3 * B * (12 + 17)
+    assert formed == 0
+
+
+def test_a_profile_has_the_steps_that_miss_and_no_others() -> None:
+    missed = ["CNN: m-SAM, m = 8, against eager SAM", "CNN: RW-SAM, one probe, against eager SAM", "MLP: λ_max"]
+    assert [profiles.label(what) for what in missed] == ["m = 8", "one probe", ""]
+    assert profiles.kind("aten::mkldnn_convolution") == "convolutions forward"
+    assert profiles.kind("aten::convolution_backward") == "convolutions backward"
+    assert profiles.kind("aten::view") == profiles.OTHER
+    assert profiles.text(["another: m = 8"]) == ""

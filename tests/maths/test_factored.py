@@ -35,6 +35,10 @@ NETWORKS = {
     "wide mlp": (lambda: nn.Sequential(nn.Linear(9, 20), nn.ReLU(), nn.Linear(20, 3)), (9,)),
     "narrow mlp": (lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh(), nn.Linear(2, 3)), (2,)),
     "cnn": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3)), (2, 5, 6)),
+    "pooled cnn": (
+        lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3)),
+        (1, 6, 6),
+    ),
     "deep patches": (
         lambda: nn.Sequential(nn.Conv2d(8, 9, 2, dilation=2, bias=False), nn.Flatten(), nn.Linear(9, 3)),
         (8, 3, 3),

@@ -417,3 +417,13 @@ def test_probes_are_signs_and_depend_on_the_seed_alone() -> None:
     assert torch.equal(one.abs(), torch.ones_like(one))
     assert abs(float(one.mean())) < 0.1
     assert abs(float((one[0, 0, 1:] * one[0, 0, :-1]).mean())) < 0.15
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_given_to_the_layers_channels_last_even_with_one_channel(channels) -> None:
+    x = torch.randn(4, channels, 6, 6)
+    last = steppers.channels_last(x)
+    torch.testing.assert_close(last, x)
+    layer = torch.nn.Conv2d(channels, 8, 3)
+    assert layer(last).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(last), layer(x))
