@@ -37,7 +37,8 @@ def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> H
 
     def piece(part: Batch) -> HVP:
         pull = vjp(grad(mean_loss(losses_fn, part)), w)[1]
-        return vmap(lambda v: pull(v)[0])
+        block = vmap(lambda v: pull(v)[0])
+        return lambda V: block(V) if len(V) > 1 else pull(V[0])[0][None]
 
     return _averaged(piece, batch, chunk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 
 import torch
@@ -76,10 +77,11 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     generator = torch_stream(problem.seeds[s], "probes")
     found: dict[str, Estimate] = {}
     taps = _taps(problem)
-    if {"trace", "lam_max", "density"} & set(what):
-        product = curvature.hvp(problem.losses, w, batch)
+    exact = problem.classes <= MAX_CLASSES and piecewise_linear(problem.module)  # tr(H), without any product
+    if {"lam_max", "density"} & set(what) or ("trace" in what and not exact):
+        product = curvature.hvp(problem.losses, w, batch, chunk=chunk(taps, w, batch))
     if "trace" in what:
-        found["tr_H"] = trace(problem, taps, w, batch, product, generator)
+        found["tr_H"] = trace(problem, taps, w, batch, None if exact else product, generator)
     if "lam_max" in what:
         found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
     sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
@@ -108,15 +110,26 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
 
 
 def trace(
-    problem: Stack, taps: Taps | None, w: Tensor, batch: Batch, product: curvature.HVP, generator: torch.Generator
+    problem: Stack,
+    taps: Taps | None,
+    w: Tensor,
+    batch: Batch,
+    product: curvature.HVP | None,
+    generator: torch.Generator,
 ) -> Estimate:
-    """tr(H) the most exact way that the network allows."""
-    if problem.classes > MAX_CLASSES:
+    """tr(H) the most exact way that the network allows; without a `product`, tr(GGN), which it then is."""
+    if product and problem.classes > MAX_CLASSES:
         return curvature.trace(product, w, generator)
     ggn = ghost.ggn_trace(taps, w, batch) if taps else curvature.ggn_trace(problem.losses, problem.logits, w, batch)
-    if piecewise_linear(problem.module):
+    if product is None:
         return ggn
     return curvature.split_trace(product, curvature.ggn_vp(problem.logits, w, batch), ggn, w, generator)
+
+
+def chunk(taps: Taps | None, w: Tensor, batch: Batch) -> int:
+    """Samples to linearise at once: all, where each tensor of layer outputs then holds at most `ELEMENTS` floats."""
+    floats = sum(map(math.prod, taps.output_shapes(w, batch[0][:1]))) if taps else curvature.ELEMENTS
+    return len(batch[1]) if floats * len(batch[1]) <= curvature.ELEMENTS else 1024
 
 
 def density(product: curvature.HVP, w: Tensor, generator: torch.Generator) -> dict[str, Estimate]:

@@ -306,6 +306,13 @@ def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(t
     assert (np.abs(y - exact) < 5 * error + 0.02 * exact.max()).all()
 
 
+def test_an_exact_trace_takes_no_hessian_vector_products(monkeypatch) -> None:
+    monkeypatch.setattr(curvature, "hvp", None)
+    P = stack(TINY.problem, [0], torch.device("cpu"))
+    (row,) = measure(P, 0, P.w0[0], replace(TINY, measures=Measures(what=("trace",))))
+    assert (row.method, row.stderr) == (curvature.EXACT_TRACE, 0)
+
+
 def test_the_rest_beyond_the_ggn_of_a_network_with_norm_layers_is_measured_by_probes() -> None:
     spec = replace(TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=64))
     P = stack(spec.problem, [0], torch.device("cpu"))
