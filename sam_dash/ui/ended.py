@@ -1,16 +1,17 @@
-"""What a study that has ended still needs: why runs failed, with their last lines, and to resume what is missing."""
+"""A study that has ended: its figure, why runs failed with their last lines, and to resume what is missing."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from sam_dash.results import style, tables
+from sam_dash.results import captions, figures, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.store import Store
-from sam_dash.ui import states
+from sam_dash.ui import figure, states
 
 LINES = 12  # of a log
 SHOWN = 3  # failures in full; the rest by number
+NEXT = (("sharpness", "Sharpness over m"), ("rw_sam", "RW-SAM over λ"), ("claims", "Claims"), ("runs", "All runs"))
 RESUMABLE = ("failed", "stopped", "interrupted")
 
 
@@ -60,3 +61,35 @@ def failures(store: Store, study: Study) -> None:
             )  # fmt: skip
     if len(groups) > SHOWN:
         st.caption(f"{len(groups) - SHOWN} other messages are on the page Runs.")
+
+
+def view(store: Store, study: Study) -> None:
+    """A study that has ended: what came of its runs, its figure, and where to go on."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        states.badges(study.counts)
+        resume(store, study)
+    states.partial(study)
+    failures(store, study)
+    if study.finals.empty:
+        states.nothing_finished(study)
+        return
+    batch = study.spec.training.batch
+    axis = "lam" if len(study.spec.m) < 2 and len(study.values("lam")) > 1 else "m"
+    rho = min(study.values("rho"), default=None)
+    finals, runs = (tables.select(f, {"rho": rho}) if rho is not None else f for f in (study.finals, study.runs))
+    if axis == "lam":
+        finals, runs = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
+    else:
+        finals, runs = tables.without_swept(finals, runs, "lam")
+    frame = tables.summary(finals, runs, style.SHARPNESS)
+    figure.show(
+        figures.multiples(frame, axis, columns=figure.columns(5), batch=batch), frame,
+        captions.caption(study, frame, axis), captions.alt(frame, axis, batch), f"study-{study.id[:6]}",
+    )  # fmt: skip
+    if len(study.values("rho")) > 1:
+        st.caption("This is the smallest ρ of the study; the others are on the page Sharpness.")
+    with st.container(horizontal=True):
+        for page, label in NEXT:
+            st.page_link(
+                f"pages/{page}.py", label=label, query_params={"study": study.id}, icon=":material/arrow_forward:"
+            )

@@ -77,7 +77,7 @@ def view(store: Store, study: Study) -> None:
             st.space("stretch")
             stop_one(store, runs, study.spec.training.batch)
             st.button(
-                "Stop", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
+                "Stop study", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
                 kwargs={"sweep_id": study.id}, help="The whole study: queued runs are dropped, running ones stop soon.",
             )  # fmt: skip
         frame = tables.runs_frame(runs)

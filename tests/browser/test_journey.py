@@ -96,7 +96,7 @@ def test_a_reload_mid_run_shows_the_same_progress_and_stop_ends_it(address: str,
     after = int(re.search(bar, page.inner_text("body"))[1])  # type: ignore[index]
     assert f"study={study}" in page.url
     assert before <= after < 100
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop study").click()
     expect(text(page, "No run of this study finished")).to_be_visible(timeout=30_000)
     expect(text(page, "4 stopped")).to_be_visible(timeout=30_000)
 

@@ -107,7 +107,7 @@ def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address
     moving = "() => /of 4 runs finished · [1-9]/.test(document.body.innerText)"
     for window in (page, second):
         window.wait_for_function(moving, timeout=90_000)
-        window.get_by_role("button", name="Stop", exact=True).wait_for()
+        window.get_by_role("button", name="Stop study").wait_for()
     second.keyboard.press("Shift+S")
     for window in (second, page):
         text(window, "4 stopped")
