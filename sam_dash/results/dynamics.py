@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from sam_dash.results import captions, cells, lines, statistics, style, tables
 from sam_dash.results.study import Study
@@ -77,7 +77,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
         joined = joined.assign(x=joined[clock].astype(float))
     grouped = joined.groupby(["quantity", *cells.KEY, "step"], dropna=False, sort=False)
     means = grouped.agg(x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count")).reset_index()
-    half = stats.t.ppf(0.975, (means["n"] - 1).clip(lower=1)) * means["sd"] / np.sqrt(means["n"])
+    half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
     look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
     parts = []

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtr, stdtr
 
 from sam_dash.results import style, tables
 
@@ -40,15 +41,59 @@ def trend(values: Mapping[int, Mapping[float, float]]) -> Trend:
     page, page_p = _page(np.array(rows)) if len(levels) > 2 and len(rows) > 1 else (NAN, NAN)
     rho, rho_p = NAN, NAN
     if len(levels) > 1 and len(points) > 2 and len({y for _, y in points}) > 1:
-        found = stats.spearmanr(*zip(*points, strict=True))
-        rho, rho_p = float(found.statistic), float(found.pvalue)
+        rho, rho_p = _spearman(np.array(points))
     return Trend(page, page_p, rho, rho_p, len(rows), len(levels), len(points))
 
 
+def _spearman(points: np.ndarray) -> tuple[float, float]:
+    """Pearson's r of the mean ranks of (n, 2); p from Student's t of n - 2 degrees of freedom."""
+    ranks = pd.DataFrame(points).rank().to_numpy()
+    rho = float(np.clip(np.corrcoef(ranks.T)[0, 1], -1, 1))
+    free = len(points) - 2
+    t = math.inf if abs(rho) == 1 else abs(rho) * math.sqrt(free / (1 - rho**2))
+    return rho, 2 * float(stdtr(free, -t))
+
+
 def _page(table: np.ndarray) -> tuple[float, float]:
-    up = stats.page_trend_test(table)
-    down = stats.page_trend_test(table[:, ::-1])
-    return float(up.statistic), min(1.0, 2 * min(float(up.pvalue), float(down.pvalue)))
+    """L = sum over seeds and levels of level x rank, of a table (seeds, levels), and its two-sided p."""
+    n, k = table.shape
+    ranks = pd.DataFrame(table).rank(axis=1).to_numpy().sum(0)
+    up, down = (float(np.arange(1, k + 1) @ r) for r in (ranks, ranks[::-1]))
+    exact = k <= 8 and (n <= 12 or k <= 3) and n <= 20
+    p = _at_least if exact else _normal
+    return up, min(1.0, 2 * min(p(up, n, k), p(down, n, k)))
+
+
+def _normal(total: float, n: int, k: int) -> float:
+    """P(L >= total) by Page's normal approximation, without a correction for ties."""
+    variance = n * k**2 * (k + 1) * (k**2 - 1) / 144
+    return float(ndtr((n * k * (k + 1) ** 2 / 4 - total) / math.sqrt(variance)))
+
+
+def _at_least(total: float, n: int, k: int) -> float:
+    """P(L >= total) where every order of the k levels is equally likely in each of n seeds; ties round L down."""
+    all_seeds = one = _one_seed(k)
+    for _ in range(n - 1):
+        all_seeds = np.convolve(all_seeds, one)
+    return float(all_seeds[math.floor(total) :].sum())
+
+
+@cache
+def _one_seed(k: int) -> np.ndarray:
+    """P(L = 0), P(L = 1), ... of one seed: the ranks given to the first levels, as a set, and their L so far."""
+    ways = {frozenset[int](): {0: 1}}
+    for level in range(1, k + 1):
+        longer: dict[frozenset[int], dict[int, int]] = {}
+        for used, counts in ways.items():
+            for rank in set(range(1, k + 1)) - used:
+                into = longer.setdefault(used | {rank}, {})
+                for partial, count in counts.items():
+                    into[partial + level * rank] = into.get(partial + level * rank, 0) + count
+        ways = longer
+    (counts,) = ways.values()
+    out = np.zeros(max(counts) + 1)
+    out[list(counts)] = list(counts.values())
+    return out / math.factorial(k)
 
 
 def trends(finals: pd.DataFrame, quantities: Iterable[str]) -> pd.DataFrame:

@@ -33,6 +33,25 @@ def test_spearman_is_scipys_over_all_runs() -> None:
     assert (found.n, found.levels, found.runs) == (3, 3, 9)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("n", "k"), [(2, 3), (3, 5), (12, 7), (20, 3), (21, 3), (13, 4), (2, 8), (3, 9), (30, 7)])
+def test_page_and_spearman_are_scipys_exact_normal_and_with_ties(n: int, k: int, ties: bool) -> None:
+    rng = np.random.default_rng([n, k])
+    table = rng.standard_normal((n, k)) + 0.1 * np.arange(k)
+    table = np.round(table) if ties else table
+    found = trend.trend({s: {2**j: y for j, y in enumerate(row)} for s, row in enumerate(table)})
+    directions = [stats.page_trend_test(t) for t in (table, table[:, ::-1])]
+    assert found.page == directions[0].statistic
+    assert found.page_p == pytest.approx(min(1, 2 * min(d.pvalue for d in directions)), rel=1e-9)
+    truth = stats.spearmanr(np.tile(np.arange(k), n), table.ravel())
+    assert (found.spearman, found.spearman_p) == pytest.approx((truth.statistic, truth.pvalue), rel=1e-9)
+
+
+def test_a_perfect_order_has_spearmans_p_of_zero() -> None:
+    found = trend.trend({0: {1: 3.0, 2: 2.0, 4: 1.0}})
+    assert (found.spearman, found.spearman_p) == (-1, 0)
+
+
 def test_a_seed_with_a_hole_is_not_pages_and_two_m_are_no_trend() -> None:
     holed = RISING | {3: {1.0: 1.0, 4.0: float("nan"), 16.0: 2.0}}
     assert trend.trend(holed).page == trend.trend(RISING).page
