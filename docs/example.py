@@ -1,4 +1,4 @@
-"""Make the example that ships with the project, from scratch: `python -m docs.example`.
+"""Make the studies that ship with the project, from scratch: `python -m docs.example`.
 
 Curves are thinned: of what is recorded at every step, the mean over each epoch is kept.
 """
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from sam_dash.results.experiments.experiment import DATA
 from sam_dash.results.study import EXAMPLE
 from sam_dash.results.style import RECORDED
 
-RUN = "run --preset digits --variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10"
-MEASURES = "trace,lam_max,noise,m_sharpness"
+DIGITS = "--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 --measure trace,lam_max,noise,m_sharpness"
+STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}", DATA / "long-tail": "run --preset long-tail"}
 
 
 def thin(curves: pd.DataFrame) -> pd.DataFrame:
@@ -29,27 +30,17 @@ def thin(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Run it, thin it, put it in its place."""
-    EXAMPLE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as out:
-        command = [
-            sys.executable,
-            "-m",
-            "sam_dash",
-            *RUN.split(),
-            "--measure",
-            MEASURES,
-            "--store",
-            f"{out}/store.db",
-            "--out",
-            out,
-        ]
-        subprocess.run(command, check=True)
-        for name in ("runs.csv", "config.json", "environment.json"):
-            (EXAMPLE / name).write_bytes(Path(out, name).read_bytes())
-        curves = pd.read_csv(Path(out, "curves.csv"), dtype={"run": str})
-        stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
-        thin(curves).to_csv(EXAMPLE / "curves.csv.gz", index=False, compression=stamp)
+    """Run them, thin them, put them in their places."""
+    for folder, arguments in STUDIES.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as out:
+            where = ["--store", f"{out}/store.db", "--out", out]
+            subprocess.run([sys.executable, "-m", "sam_dash", *arguments.split(), *where], check=True)
+            for name in ("runs.csv", "config.json", "environment.json"):
+                (folder / name).write_bytes(Path(out, name).read_bytes())
+            curves = pd.read_csv(Path(out, "curves.csv"), dtype={"run": str})
+            stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
+            thin(curves).to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ ROUTED = "_routed"
 # no icons: Streamlit makes the page's icon the favicon, and fetches that from fonts.gstatic.com
 PAGES = {
     "overview": "Overview", "run": "Run", "sharpness": "Sharpness", "rho_m": "ρ × m", "matched": "Matched",
-    "rw_sam": "RW-SAM", "noise": "Noise", "dynamics": "Dynamics", "saddles": "Saddles", "claims": "Claims",
+    "rw_sam": "RW-SAM", "noise": "Noise", "dynamics": "Dynamics", "saddles": "Saddles",
+    "experiments": "Experiments", "claims": "Claims",
     "estimators": "Estimators", "runs": "Runs", "export": "Take away",
 }  # fmt: skip
 FAVICON = (Path(__file__).parent / "favicon.svg").read_text(encoding="utf-8")

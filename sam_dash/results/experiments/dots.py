@@ -1,0 +1,68 @@
+"""Panels of points with intervals over a few named places, one colour a variant and one marker a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from sam_dash.results import cells, style
+
+HEIGHT = 380
+DODGE = 0.14
+RATIOS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]  # ticks of a log axis
+
+
+def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = False, log: bool = False) -> go.Figure:
+    """One panel a value of `panel`, side by side; in the panels `zero` a reference line at 0, at 1 on a log axis."""
+    panels = list(dict.fromkeys(frame["panel"]))
+    lines = {line: i for i, line in enumerate(dict.fromkeys(frame["line"]))}
+    dodge = DODGE if len(frame[["line", "x"]].drop_duplicates()) > len(lines) else 0.0
+    fig = make_subplots(1, len(panels), subplot_titles=panels, horizontal_spacing=0.09)
+    for column, panel in enumerate(panels, 1):
+        of = frame[frame["panel"] == panel]
+        places = list(dict.fromkeys(of["x"]))
+        for line, i in lines.items():
+            rows = of[of["line"] == line]
+            new = column == 1 or not ((frame["panel"] == panels[0]) & (frame["line"] == line)).any()
+            for trace in _traces(rows, line, i, (i - (len(lines) - 1) / 2) * dodge, places, new):
+                fig.add_trace(trace, row=1, col=column)
+        ticks = list(range(len(places)))
+        fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)
+        if panel in zero:
+            fig.add_hline(1 if log else 0, line={"color": style.GREY, "width": 1, "dash": "dot"}, row=1, col=column)
+    fig.update_xaxes(showgrid=False, zeroline=False)
+    kind: dict[str, Any] = {"type": "log", "tickvals": RATIOS, "matches": "y"} if log else {}
+    fig.update_yaxes(tickformat=".0%" if percent else None, zeroline=False, **kind)
+    fig.update_layout(
+        height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40}, font={"family": style.FONT},
+        legend={"orientation": "h", "y": -0.16, "x": 0},
+    )  # fmt: skip
+    return fig
+
+
+def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
+    if rows.empty:
+        return []
+    colour = style.look(str(rows["variant"].iloc[0])).colour
+    mean, seed = rows[rows["kind"] == "mean"], rows[rows["kind"] == "seed"]
+
+    def at(part: pd.DataFrame) -> list[float]:
+        return [places.index(x) + shift for x in part["x"]]
+
+    dots = go.Scatter(
+        x=[x + 0.03 for x in at(seed)], y=seed["y"], mode="markers", showlegend=False, hoverinfo="skip",
+        legendgroup=line, marker={"color": colour, "size": 4, "opacity": 0.45},
+    )  # fmt: skip
+    error = {
+        "type": "data", "array": (mean["high"] - mean["y"]).fillna(0), "thickness": 1.5, "width": 3,
+        "arrayminus": (mean["y"] - mean["low"]).fillna(0), "symmetric": False,
+    }  # fmt: skip
+    points = go.Scatter(
+        x=at(mean), y=mean["y"], error_y=error, mode="markers", name=line, legendgroup=line, showlegend=legend,
+        marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 9}, customdata=mean["n"],
+        hovertemplate=f"{line}<br>%{{y:.4~g}}, n = %{{customdata}}<extra></extra>",
+    )  # fmt: skip
+    return [dots, points]

@@ -1,0 +1,72 @@
+"""The frame of an experiment's figure: per panel, place on the axis and line a mean row, and a row a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sam_dash.results import statistics
+from sam_dash.results.statistics import Mean
+
+COLUMNS = ["panel", "x", "line", "variant", "kind", "seed", "y", "low", "high", "n"]
+By = Mapping[int, float]
+
+
+def rows(panel: str, x: str | float, line: str, variant: str, values: By, ratio: bool = False) -> list[dict[str, Any]]:
+    """The rows of one point: `values` maps seed -> value. Of a ratio the mean and its interval are geometric."""
+    mean = geometric(values.values()) if ratio else statistics.mean(values.values())
+    if not mean.n:
+        return []
+    common = {"panel": panel, "x": x, "line": line, "variant": variant}
+    first = common | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
+    return [first, *(common | {"kind": "seed", "seed": s, "y": y} for s, y in sorted(values.items()))]
+
+
+def frame(points: Iterable[list[dict[str, Any]]]) -> pd.DataFrame:
+    """All points in one frame."""
+    return pd.DataFrame([row for point in points for row in point], columns=COLUMNS)
+
+
+def geometric(ratios: Iterable[float]) -> Mean:
+    """Geometric mean of positive values with the t-interval of their logarithms."""
+    x = np.asarray(list(ratios), float)
+    m = statistics.mean(np.log(x[x > 0]))
+    return Mean(float(np.exp(m.mean)), float(np.exp(m.low)), float(np.exp(m.high)), m.n)
+
+
+def by_seed(finals: pd.DataFrame, quantity: str, where: Mapping[str, Any]) -> dict[int, float]:
+    """Seed -> final value of a quantity, of the runs whose columns have these values."""
+    of = finals[finals["quantity"] == quantity]
+    for column, value in where.items():
+        of = of[of[column] == value]
+    return {int(s): float(v) for s, v in zip(of["seed"], of["value"], strict=True) if np.isfinite(v)}
+
+
+def seeds(frame: pd.DataFrame, panel: str, x: Any, line: str) -> dict[int, float]:
+    """Seed -> value of one point of a frame."""
+    at = (frame["panel"] == panel) & (frame["x"] == x) & (frame["line"] == line) & (frame["kind"] == "seed")
+    return {int(s): float(y) for s, y in zip(frame.loc[at, "seed"], frame.loc[at, "y"], strict=True)}
+
+
+def difference(a: By, b: By) -> dict[int, float]:
+    """A - b within each seed that both have."""
+    return {s: a[s] - b[s] for s in a if s in b}
+
+
+def points(mean: Mean) -> str:
+    """A difference of accuracies with its interval: "+1.3 points [0.2, 2.4], n = 5"."""
+    if mean.n < 2:
+        return f"{100 * mean.mean:+.1f} points, n = {mean.n}: no interval".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * mean.mean:+.1f} points [{100 * mean.low:.1f}, {100 * mean.high:.1f}], n = {mean.n}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def means_over(frame: pd.DataFrame) -> str:
+    """For a caption: over how many seeds the means are, and what the bars are."""
+    n = frame.loc[frame["kind"] == "mean", "n"]
+    count = f"{n.max():g}" if n.min() == n.max() else f"{n.min():g} to {n.max():g}"
+    bars = f"bars: {statistics.INTERVALS['ci']} over seeds" if n.max() > 1 else "no interval"
+    return f"Mean over {count} seed{'s' if n.max() > 1 else ''}; {bars}; small dots: single seeds."
