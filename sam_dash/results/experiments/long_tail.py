@@ -12,7 +12,7 @@ from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
 from sam_dash.results.study import Study
 
-ACCURACY, GAIN = "Test accuracy", "Difference from SAM, paired by seed"
+ACCURACY, GAIN = "Test accuracy", "Difference from SAM in percentage points, paired by seed"
 HEAD, MEDIUM, TAIL, ALL = "head", "medium", "tail", "all classes"
 
 

@@ -42,7 +42,8 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
     rho = min(study.values("rho"), default=float("nan"))
     return (
         f"Sharpness of the final weights divided by that of SGD of the same seed, log axis; ρ = {style.number(rho)}. "
-        f"The means are geometric. {frames.means_over(frame)} {captions.setting(study.spec)}. {captions.excluded(study)}"
+        f"The means are geometric. {frames.means_over(frame)} {captions.setting(study.spec)}. "
+        f"{captions.excluded(study)}"
     )
 
 
