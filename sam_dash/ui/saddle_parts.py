@@ -61,7 +61,8 @@ def walk() -> Walk:
         x = _number("Start w₁", f"walk_x_{key}", land.start[0], left, right, 0.1)
         y = _number("Start w₂", f"walk_y_{key}", land.start[1], low, high, 0.1)
         sigma = _number("Gradient noise σ", "walk_sigma", 0.0, 0.0, 100.0, 0.1, "Standard deviation, each coordinate.")
-        seeds = st.slider("Seeds", 1, 20, 5, key="walk_seeds", bind="query-params", width=150, disabled=not sigma)
+        alike = "Of the noise: without any, all seeds are alike."
+        seeds = st.slider("Seeds", 1, 20, 5, key="walk_seeds", bind="query-params", width=150, help=alike)
         steps = st.slider("Steps", 50, 2000, 300, 50, key="walk_steps", bind="query-params", width=220)
     return _checked(Walk, landscape=key, variants=chosen, rho=rho, lr=lr, momentum=momentum, x=x, y=y, sigma=sigma,
                     seeds=seeds, steps=steps)  # fmt: skip

@@ -33,7 +33,7 @@ def study(address: str, browser: Any) -> str:
     [
         ("sharpness", "Sharpness over m", 2), ("rho_m", "ρ × m", 1),
         ("matched?against=Seconds", "Matched comparisons", 2),
-        ("rw_sam", "RW-SAM over λ", 2), ("noise", "Gradient noise", 1),
+        ("rw_sam", "RW-SAM over λ", 3), ("noise", "Gradient noise", 2),
         ("dynamics?clock=Step", "Dynamics of training", 1),
     ],
 )  # fmt: skip
