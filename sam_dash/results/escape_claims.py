@@ -45,7 +45,10 @@ def _critical(runs: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _slower(runs: pd.DataFrame) -> list[tuple[str, ...]]:
-    claims = {"sam": ("SAM is attracted to saddles", SDE), "usam": ("USAM leaves later than SGD below ρ_c", KIM)}
+    claims = {
+        "sam": ("SAM is attracted to saddles", SDE),
+        "usam": ("USAM leaves later than SGD below ρ_c", f"{KIM}, there of SAM"),
+    }
     return [_later(runs, key, *claim) for key, claim in claims.items()]
 
 
