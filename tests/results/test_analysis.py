@@ -305,6 +305,16 @@ def test_every_clock_ends_where_it_should(clock: str, last: float) -> None:
     assert (frame["n"] == 2).all()
 
 
+def test_the_band_of_a_curve_is_scipys_t_interval_over_seeds() -> None:
+    s = study(simple)
+    curves = sgd_curves(s)
+    curves["value"] += curves["run"].map({run: 0.1 * i for i, run in enumerate(dict.fromkeys(curves["run"]))})
+    frame = dynamics.frame(s, curves, ["test_acc"])
+    start = frame[frame["x"] == 0].iloc[0]
+    truth = stats.t.interval(0.95, 1, loc=0.15, scale=0.05)
+    assert (start["low"], start["high"]) == pytest.approx(truth)
+
+
 def test_smoothing_keeps_the_raw_line(monkeypatch) -> None:
     monkeypatch.setattr(dynamics, "FEW", 5)
     s = study(simple)
