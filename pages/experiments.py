@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.results.experiments import experiment
 from sam_dash.runs import presets
-from sam_dash.ui import backend, experiments, figure, live, router, start, states
+from sam_dash.ui import experiments, router, start
 
 router.ensure_routed()
 st.title("Experiments of related papers", anchor=False)
@@ -24,22 +23,4 @@ with right:
     start.button(preset.sweep)
 
 st.header("What the runs show", anchor=False)
-study, bundled = experiments.study(chosen)
-if study is not None and study.active:
-    live.view(backend.store(), study)
-if study is None or study.finals.empty:
-    st.info("No result yet: press Start, and the figure appears here.", icon=":material/hourglass_empty:")
-    st.stop()
-st.caption("These runs ship with sam-dash; yours take their place." if bundled else f"Your study {study.id[:6]}.")
-states.partial(study)
-frame = chosen.frame(study)
-if frame.empty:
-    st.info("This study lacks what the experiment compares.", icon=":material/filter_alt_off:")
-    st.stop()
-found = chosen.judge(frame)
-figure.show(
-    chosen.figure(frame), frame, chosen.caption(study, frame), experiment.alt(found), f"experiment-{chosen.name}"
-)
-experiments.findings(found)
-st.markdown(f"**The rule.** {chosen.rule}")
-st.markdown(f"**What it does not show.** {chosen.limits}")
+experiments.result(chosen)

@@ -16,7 +16,6 @@ with st.container(border=True):
 
 st.header("Progress", anchor=False)
 study = pick.study(with_example=False)
-# no st.stop() here: it drops what the live view was asked while the page was drawn, a click on Stop for one
 if study is None:
     st.caption("Nothing has been started yet. Press Start: runs appear here while they train.")
 elif study.active:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -47,15 +48,20 @@ def _study(
     return study.from_store(_store, sweep_id, hidden)
 
 
-@st.cache_data(max_entries=1, show_spinner=False)
-def _example(stamp: float) -> Study | None:
-    return study.from_folder(study.EXAMPLE)
+@st.cache_data(max_entries=16, show_spinner=False)
+def _bundled(folder: str, stamp: float) -> Study | None:
+    return study.from_folder(Path(folder))
+
+
+def bundled(folder: Path) -> Study | None:
+    """A study that ships with the project; None where it is missing."""
+    path = folder / "runs.csv"
+    return _bundled(str(folder), path.stat().st_mtime) if path.is_file() else None
 
 
 def example() -> Study | None:
     """The bundled example; None where it is missing."""
-    path = study.EXAMPLE / "runs.csv"
-    return _example(path.stat().st_mtime) if path.is_file() else None
+    return bundled(study.EXAMPLE)
 
 
 def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:

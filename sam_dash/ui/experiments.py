@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-from sam_dash.results import study as studies
 from sam_dash.results.experiments import EXPERIMENTS, Experiment
-from sam_dash.results.experiments.experiment import Finding
+from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
-from sam_dash.ui import backend
+from sam_dash.ui import backend, figure, live, states
 from sam_dash.ui.scorecard import LOOK
 
 
@@ -28,12 +25,29 @@ def study(experiment: Experiment) -> tuple[Study | None, bool]:
     for row in backend.store().sweeps():
         if row["preset"] == experiment.preset:
             return backend.load(row), False
-    return _bundled(str(experiment.data)), True
+    return backend.bundled(experiment.data), True
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _bundled(folder: str) -> Study | None:
-    return studies.from_folder(Path(folder))
+def result(experiment: Experiment) -> None:
+    """What the runs show: the live view while they train; figure, verdicts, rule and limits."""
+    found, ships = study(experiment)
+    if found is not None and found.active:
+        live.view(backend.store(), found)
+    if found is None or found.finals.empty:
+        st.info("No result yet: press Start, and the figure appears here.", icon=":material/hourglass_empty:")
+        return
+    st.caption("These runs ship with sam-dash; yours take their place." if ships else f"Your study {found.id[:6]}.")
+    states.partial(found)
+    frame = experiment.frame(found)
+    if frame.empty:
+        st.info("This study lacks what the experiment compares.", icon=":material/filter_alt_off:")
+        return
+    judged = experiment.judge(frame)
+    name = f"experiment-{experiment.name}"
+    figure.show(experiment.figure(frame), frame, experiment.caption(found, frame), alt(judged), name)
+    findings(judged)
+    st.markdown(f"**The rule.** {experiment.rule}")
+    st.markdown(f"**What it does not show.** {experiment.limits}")
 
 
 def findings(found: list[Finding]) -> None:

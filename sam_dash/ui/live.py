@@ -58,7 +58,11 @@ def text(runs: list[dict[str, Any]], share: float, remaining: float | None) -> s
 
 
 def view(store: Store, study: Study) -> None:
-    """Follow a study that is running, in a fragment of its own; once it has ended, start the page over."""
+    """Follow a study that is running, in a fragment of its own; once it has ended, start the page over.
+
+    A page with it must reach its end: `st.stop()` drops what the fragment was asked while the page was drawn, a click
+    on Stop for one.
+    """
 
     @st.fragment(run_every=SECONDS)
     def monitor() -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import export, style, tables
 from sam_dash.results import study as studies
+from sam_dash.runs import presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
@@ -159,6 +161,20 @@ def test_a_link_to_a_run_that_does_not_exist_is_answered(store: Store, visit: Vi
 def test_runs_can_be_filtered_by_the_link(store: Store, visit: Visit) -> None:
     at = visit("runs", study=fill(store, SWEEP), runs_variant=["SGD"])
     assert "3 of 27 runs" in words(at)
+
+
+def _no_stop() -> None:
+    raise AssertionError("st.stop() drops what a live view was asked")
+
+
+@pytest.mark.parametrize("page", ["run", "experiments"])
+def test_a_page_with_a_live_view_reaches_its_end(
+    store: Store, visit: Visit, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = presets.get("digits").sweep
+    study = fill(store, sweep, every(sweep, "running"))
+    monkeypatch.setattr(st, "stop", _no_stop)
+    assert visit(page, study=study).button(key="stop").label == "Stop study"
 
 
 def test_a_running_study_shows_progress_counts_and_stop(store: Store, visit: Visit) -> None:
