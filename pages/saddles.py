@@ -17,7 +17,7 @@ if saddle_parts.kind() == "walk":
     spec = saddle_parts.walk()
     found = saddle_parts.answer(spec)
     points = walks.frame(found, spec)
-    critical = -1 / found["eigenvalues"][0]
+    critical = found["critical"]
     side = "above: USAM's saddle attracts" if spec.rho > critical else "below: USAM's saddle repels"
     st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {style.number(critical)}**; ρ = {spec.rho:g} is {side}.")
     figure.show(

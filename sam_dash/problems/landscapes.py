@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 LAYERED = frozenset({"esam", "asam", "slsam"})  # variants that need layers, which two weights are not
+NETWORK_SAMPLES = 64  # of the data of `saddle_network`
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """A loss of w (2, ...), arrays or tensors, its saddle, where trajectories start, and the window to draw (x from, x
-    to, y from, y to).
+    """A loss of w (2, ...), arrays or tensors, its saddle, where trajectories start, the window to draw (x from, x
+    to, y from, y to), and a learning rate that its steepness allows.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Landscape:
     saddle: tuple[float, float]
     start: tuple[float, float]
     window: tuple[float, float, float, float]
+    lr: float
 
 
 def beale(w: Any) -> Any:
@@ -36,8 +38,8 @@ def beale(w: Any) -> Any:
 
 
 LANDSCAPES = {
-    "saddle": Landscape("x² − y²", lambda w: w[0] ** 2 - w[1] ** 2, (0.0, 0.0), (-2.5, -0.1), (-3, 3, -3, 3)),
-    "beale": Landscape("Beale's function", beale, (0.0, 1.0), (1.0, 2.0), (-4.5, 4.5, -4.5, 4.5)),
+    "saddle": Landscape("x² − y²", lambda w: w[0] ** 2 - w[1] ** 2, (0.0, 0.0), (-2.5, -0.1), (-3, 3, -3, 3), 0.01),
+    "beale": Landscape("Beale's function", beale, (0.0, 1.0), (1.0, 2.0), (-4.5, 4.5, -4.5, 4.5), 0.001),
 }
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.func import hessian, vmap
 
 from sam_dash.maths.oracle import Batch
+from sam_dash.problems.landscapes import NETWORK_SAMPLES
 from sam_dash.problems.stack import stream, torch_stream
 
-INPUTS, HIDDEN, SAMPLES = 6, 4, 64
+INPUTS, HIDDEN, SAMPLES = 6, 4, NETWORK_SAMPLES
 NOISE = 0.5  # standard deviation of y about the line that made it
 ESCAPED = 0.9  # a run has left the saddle once its loss is below this share of the loss there
 

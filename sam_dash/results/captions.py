@@ -175,7 +175,7 @@ def slope_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _slope(q: str, value: float) -> str:
     if style.is_fraction(q):
-        return f"{100 * value:+.2f} points".replace("-", "\N{MINUS SIGN}")
+        return f"{style.points(value, digits=2)} points"
     return f"{'+' if value > 0 else ''}{style.number(value, keep=True)}"
 
 

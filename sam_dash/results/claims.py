@@ -19,6 +19,13 @@ from sam_dash.results.study import Study
 
 SUPPORTED, REFUTED, OPEN = "supported", "not supported", "inconclusive"
 ICONS = {SUPPORTED: "✓", REFUTED: "✕", OPEN: "?"}
+
+
+def marked(verdict: str) -> str:
+    """For a table: "✓ supported"."""
+    return f"{ICONS[verdict]} {verdict}"
+
+
 POINTS = 0.01  # accuracies within one percentage point count as equal
 RATIO = 0.1  # a ratio within 10 % of 1 counts as 1
 COLLAPSED = 1.5  # times chance: test accuracy at or below it
@@ -143,7 +150,7 @@ def table(verdicts: list[Verdict]) -> pd.DataFrame:
     """The verdicts for people, one row a claim."""
     rows = [
         {
-            "Verdict": f"{ICONS[v.verdict]} {v.verdict}", "Claim": v.claim.says,
+            "Verdict": marked(v.verdict), "Claim": v.claim.says,
             "Effect": value(v, v.effect) if v.n else "–",
             "Interval": interval(v) if v.n > 1 and v.low == v.low else "–",
             "Seeds": v.n, "p": p_text(v.p), "p, Holm": p_text(v.holm),

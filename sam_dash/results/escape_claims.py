@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sam_dash.results import statistics, style
-from sam_dash.results.escapes import NEAR, OPEN, REFUTED, SUPPORTED
+from sam_dash.results import claims, statistics, style
 
+SUPPORTED, REFUTED, OPEN = map(claims.marked, (claims.SUPPORTED, claims.REFUTED, claims.OPEN))
+NEAR = (0.8, 1.25)  # shares of the critical radius between which the first claim is not judged
 KIM, SDE = "Kim et al., arXiv:2301.06308", "Compagnoni et al., arXiv:2301.08203"
 NOTE = (
     "One small network; a cell is a variant, radius, batch size and momentum. Verdicts over cells: supported where "
@@ -27,29 +28,27 @@ def _critical(runs: pd.DataFrame) -> tuple[str, ...]:
     shares = {s: statistics.proportion(int(g["step"].notna().sum()), len(g)) for s, g in of.groupby("share")}
     below = [p for s, p in shares.items() if s <= NEAR[0]]
     above = [p for s, p in shares.items() if s >= NEAR[1]]
-    verdict = OPEN
+    verdict, shown = OPEN, "Not tested: it takes USAM without momentum, at radii on both sides."
     if below and above:
+        up_to, beyond = (style.span(p.mean for p in found) for found in (below, above))
+        shown = f"{up_to} of {above[0].n} seeds escape up to {NEAR[0]} ρ_c, {beyond} from {NEAR[1]} ρ_c."
         if all(p.low > 0.5 for p in below) and all(p.high < 0.5 for p in above):
             verdict = SUPPORTED
         elif any(p.high < 0.5 for p in below) or any(p.low > 0.5 for p in above):
             verdict = REFUTED
-    shown = (
-        f"{_span(below)} of {above[0].n} seeds escape up to 0.8 ρ_c, {_span(above)} from 1.25 ρ_c."
-        if below and above
-        else "Not tested: it takes USAM without momentum, at radii on both sides."
-    )
     rule = (
-        "At the largest batch, without momentum: the interval above 50 % at every ρ ≤ 0.8 ρ_c, below at ρ ≥ 1.25 ρ_c."
+        f"At the largest batch, without momentum: the interval above 50 % at every ρ ≤ {NEAR[0]} ρ_c, "
+        f"below at ρ ≥ {NEAR[1]} ρ_c."
     )
     return "For USAM the saddle turns from repelling to attracting at ρ = 1/|λ₁|", KIM, verdict, shown, rule
 
 
 def _slower(runs: pd.DataFrame) -> list[tuple[str, ...]]:
-    claims = {
+    said = {
         "sam": ("SAM is attracted to saddles", SDE),
         "usam": ("USAM leaves later than SGD below ρ_c", f"{KIM}, there of SAM"),
     }
-    return [_later(runs, key, *claim) for key, claim in claims.items()]
+    return [_later(runs, key, *claim) for key, claim in said.items()]
 
 
 def _later(runs: pd.DataFrame, key: str, claim: str, source: str) -> tuple[str, ...]:
@@ -81,11 +80,6 @@ def _helps(runs: pd.DataFrame, axis: str, up: bool) -> tuple[str, ...]:
         found.append(statistics.proportion(only[0], sum(only)))
     shown, verdict = _tally(found, "it does", "it hinders")
     return claim, KIM, verdict, shown, rule
-
-
-def _span(found: list[statistics.Mean]) -> str:
-    shares = sorted({f"{p.mean:.0%}" for p in found}, key=lambda s: float(s[:-1]))
-    return shares[0] if len(shares) == 1 else f"{shares[0]} to {shares[-1]}"
 
 
 def _sign(later: pd.Series, than: pd.Series) -> statistics.Mean:

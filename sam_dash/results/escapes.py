@@ -16,8 +16,6 @@ from sam_dash.results.study import EXAMPLE
 
 BUNDLED = EXAMPLE / "escape.json"  # echo '{"kind": "escape"}' | python -m sam_dash saddles
 AT = ["batch", "momentum"]
-NEAR = (0.8, 1.25)  # shares of the critical radius between which claim 1 is not judged
-SUPPORTED, REFUTED, OPEN = "✓ supported", "✕ not supported", "? inconclusive"
 
 
 def bundled() -> dict[str, Any]:

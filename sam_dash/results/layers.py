@@ -143,7 +143,7 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, batch: int) -> list[str]:
     means = frame[frame["kind"] == "mean"]
     name = str(means.groupby("layer", sort=False)["y"].mean().idxmax())
     of = means[means["layer"] == name]
-    text = f"Most noise is in {name}: {_span(of['y'])} of tr(V)"
+    text = f"Most noise is in {name}: {style.span(of['y'])} of tr(V)"
     even = frame[(frame["kind"] == "parameters") & (frame["layer"] == name)]["y"]
     if len(even):
         share, judged = float(even.iloc[0]), of[of["n"] > 1]
@@ -160,8 +160,3 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, batch: int) -> list[str]:
     if len(values) > 1:
         out.append(statistics.extremes(values, f"The share of {name} is", lambda v: f"{v:.1%}"))
     return out
-
-
-def _span(values: pd.Series[float]) -> str:
-    low, high = f"{values.min():.0%}", f"{values.max():.0%}"
-    return low if low == high else f"{low} to {high}"

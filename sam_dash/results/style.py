@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sam_dash import variants
@@ -203,6 +204,18 @@ def show(key: str, value: float, difference: bool = False) -> str:
         unit = "points" if difference else "%"
         return "–" if not math.isfinite(value) else f"{100 * value:.1f} {unit}".replace("-", "\N{MINUS SIGN}")
     return number(value, keep=True)
+
+
+def points(share: float, sign: str = "+", digits: int = 1) -> str:
+    """A difference of shares in percentage points, without the word: "+1.3"."""
+    return f"{100 * share:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def span(shares: Iterable[float]) -> str:
+    """From the least to the greatest share: "30% to 75%"."""
+    values = list(shares)
+    low, high = f"{min(values):.0%}", f"{max(values):.0%}"
+    return low if low == high else f"{low} to {high}"
 
 
 def duration(seconds: float) -> str:

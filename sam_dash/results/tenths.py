@@ -103,23 +103,23 @@ def findings(table: pd.DataFrame, batch: int) -> list[str]:
     for key, of in table.groupby(cells.KEY, dropna=False, sort=False):
         line = look[cells.key_of(dict(zip(cells.KEY, key, strict=True)))]["line"]
         ends = list(dict.fromkeys(of["panel"]))
-        shares = of.assign(half=of["tenth"] > 5).set_index(["panel", "seed"])
+        shares = of.set_index(["panel", "seed"])
         top = shares[shares["tenth"] == 1]["value"]
-        half = shares[shares["half"]].groupby(level=["panel", "seed"])["value"].sum()
+        half = shares[shares["tenth"] > 5].groupby(level=["panel", "seed"])["value"].sum()
         early, late = (statistics.mean(top[end]).mean for end in (ends[0], ends[-1]))
         lower = f"the less weighted half {statistics.mean(half[ends[-1]]).mean:.1%}"
         if len(ends) == 1:
             out.append(f"{line}: the most weighted tenth holds {early:.0%} of the weight, {lower}.")
             continue
         d = statistics.paired(dict(top[ends[-1]]), dict(top[ends[0]]))
-        change = f"{_points(d.mean, '+')} points [{_points(d.low)}, {_points(d.high)}]" if d.excludes(0) else "a tie"
+        change = (
+            f"{style.points(d.mean)} points [{style.points(d.low, '')}, {style.points(d.high, '')}]"
+            if d.excludes(0)
+            else "a tie"
+        )
         note = f"{change}, paired, n = {d.n}" if d.n > 1 else "one seed: no interval"
         out.append(
             f"{line}: the most weighted tenth holds {early:.0%} of the weight early and {late:.0%} late ({note}); "
             f"late, {lower}."
         )
     return out
-
-
-def _points(share: float, sign: str = "") -> str:
-    return f"{100 * share:{sign}.1f}".replace("-", "\N{MINUS SIGN}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.landscapes import LANDSCAPES, Landscape, contour
 from sam_dash.results import style
-from sam_dash.runs.saddles import MAX_POINTS, Walk
+from sam_dash.runs.saddles import Walk
 
 FRAMES = 30
 LEVELS = 22
@@ -23,7 +24,7 @@ def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
     """variant, seed, step, x, y, loss: every point that is drawn."""
     loss = LANDSCAPES[spec.landscape].loss
     rows = [
-        (key, seed, t * answer["every"], x, y)
+        (key, seed, t * spec.every, x, y)
         for key, paths in answer["paths"].items()
         for seed, path in enumerate(paths)
         for t, (x, y) in enumerate(path)
@@ -61,12 +62,9 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
 
 
 def _ground(land: Landscape, spec: Walk) -> list[Any]:
-    x, y, z = contour(land, 81)
-    at = float(land.loss(np.array(land.saddle)))
-    height = np.arcsinh(z - at)  # Beale's walls are 10^5 high
     return [
         go.Scatter(
-            **_level_lines(x, y, height), mode="lines", line={"color": LINES, "width": 1}, hoverinfo="skip", name="loss"
+            **_contours(spec.landscape), mode="lines", line={"color": LINES, "width": 1}, hoverinfo="skip", name="loss"
         ),
         go.Scatter(
             x=[land.saddle[0]], y=[land.saddle[1]], mode="markers", name="saddle",
@@ -78,6 +76,14 @@ def _ground(land: Landscape, spec: Walk) -> list[Any]:
             marker={"symbol": "circle-open", "size": 12, "color": style.GREY, "line": {"width": 2}},
         ),
     ]  # fmt: skip
+
+
+@functools.cache
+def _contours(landscape: str) -> dict[str, list[float | None]]:
+    land = LANDSCAPES[landscape]
+    x, y, z = contour(land, 81)
+    at = float(land.loss(np.array(land.saddle)))
+    return _level_lines(x, y, np.arcsinh(z - at))  # Beale's walls are 10^5 high
 
 
 def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[float | None]]:
@@ -168,16 +174,15 @@ def caption(points: pd.DataFrame, spec: Walk) -> str:
     return (
         f"{LANDSCAPES[spec.landscape].title}: {spec.steps} steps from ({spec.x:g}, {spec.y:g}), learning rate "
         f"{spec.lr:g}, momentum {spec.momentum:g}, ρ = {spec.rho:g}, {noise}. Contours are even in asinh(loss − loss "
-        f"at the saddle). A point every {-(-spec.steps // MAX_POINTS)} steps."
+        f"at the saddle). A point every {spec.every} steps."
         + "".join(f" {style.title(key)} diverges at step {t:g}." for key, t in _diverged(points, spec).items())
     )
 
 
 def _diverged(points: pd.DataFrame, spec: Walk) -> dict[str, float]:
     """The variants with a seed whose weights stop being finite, and by when."""
-    every = -(-spec.steps // MAX_POINTS)
     last = points.groupby(["variant", "seed"], sort=False)["step"].max().groupby(level=0, sort=False).min()
-    return {str(key): float(t + every) for key, t in last.items() if t + every <= spec.steps}
+    return {str(key): float(t + spec.every) for key, t in last.items() if t + spec.every <= spec.steps}
 
 
 def alt(points: pd.DataFrame, spec: Walk) -> str:

@@ -12,9 +12,9 @@ from torch.func import vmap
 
 from sam_dash.problems import saddle_network as network
 from sam_dash.problems.landscapes import LANDSCAPES, Landscape
-from sam_dash.problems.trajectories import factors, spectrum, trajectory, walk
+from sam_dash.problems.trajectories import critical_radius, factors, spectrum, trajectory, walk
 from sam_dash.runs.report import one_line
-from sam_dash.runs.saddles import MAX_POINTS, Escape, Walk, knobs_of, read
+from sam_dash.runs.saddles import Escape, Walk, knobs_of, read
 
 PROBE = 1e-4  # how far from the saddle the growth of a step is measured
 LATER = 100  # steps after which a probe's distance is read
@@ -41,19 +41,19 @@ def answer(spec: Walk | Escape) -> dict[str, Any]:
 
 def _walk(spec: Walk) -> dict[str, Any]:
     land = LANDSCAPES[spec.landscape]
-    lam = spectrum(land)[0]
-    seeds = range(spec.seeds) if spec.sigma else range(1)
-    every = -(-spec.steps // MAX_POINTS)
+    seeds = list(range(spec.seeds if spec.sigma else 1))
     paths, steps = {}, []
     for key in spec.variants:
         knobs = knobs_of(key, spec.rho)
         path = trajectory(
             land, key, steps=spec.steps, lr=spec.lr, start=(spec.x, spec.y), sigma=spec.sigma, momentum=spec.momentum,
-            seeds=list(seeds), **knobs,
+            seeds=seeds, **knobs,
         )  # fmt: skip
-        paths[key] = [_finite(path[::every, s]) for s in range(len(seeds))]
+        paths[key] = [_finite(path[:: spec.every, s]) for s in range(len(seeds))]
         steps.append({"variant": key, **_at_the_saddle(land, key, spec.lr, knobs)})
-    return {"every": every, "eigenvalues": lam.tolist(), "paths": paths, "steps": steps}
+    return {
+        "critical": critical_radius(land), "eigenvalues": spectrum(land)[0].tolist(), "paths": paths, "steps": steps
+    }  # fmt: skip
 
 
 def _at_the_saddle(land: Landscape, key: str, lr: float, knobs: dict[str, Any]) -> dict[str, Any]:

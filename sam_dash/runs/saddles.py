@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sam_dash import variants
-from sam_dash.problems.landscapes import LANDSCAPES, LAYERED
+from sam_dash.problems.landscapes import LANDSCAPES, LAYERED, NETWORK_SAMPLES
 from sam_dash.problems.problem import SpecError, check, check_choice, check_number
 from sam_dash.runs.spec import from_dict
 
 MAX_POINTS = 200  # of a trajectory that are kept
-SAMPLES = 64  # of the network's data
 
 
 def choices() -> list[str]:
@@ -57,6 +56,11 @@ class Walk:
         check_number(self, "steps", 1, 2000, whole=True)
         check_number(self, "seeds", 1, 20, whole=True)
 
+    @property
+    def every(self) -> int:
+        """Of so many steps one is kept."""
+        return -(-self.steps // MAX_POINTS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Escape:
@@ -79,7 +83,10 @@ class Escape:
         check(1 <= len(self.shares) <= 10, "expected 1 to 10 radii")
         check(all(0 <= s <= 20 for s in self.shares), "radii: expected shares in [0, 20] of the critical one")
         check(1 <= len(self.batches) * len(self.momenta) <= 4, "expected at most 4 pairs of batch size and momentum")
-        check(all(SAMPLES % b == 0 for b in self.batches), f"batch sizes: expected divisors of N = {SAMPLES}")
+        check(
+            all(NETWORK_SAMPLES % b == 0 for b in self.batches),
+            f"batch sizes: expected divisors of N = {NETWORK_SAMPLES}",
+        )
         check(all(0 <= mu <= 0.99 for mu in self.momenta), "momentum: expected numbers in [0, 0.99]")
         for name, low, high in (("lr", 1e-6, 1), ("radius", 1e-6, 1)):
             check_number(self, name, low, high)

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from sam_dash.problems.landscapes import LANDSCAPES
+from sam_dash.problems.landscapes import LANDSCAPES, NETWORK_SAMPLES
 from sam_dash.problems.problem import SpecError
 from sam_dash.results import escapes, style
 from sam_dash.runs.calculator import Calculator
@@ -54,7 +54,7 @@ def walk() -> Walk:
         land = LANDSCAPES[key]
         chosen = _variants("walkers")
         rho = _number("ρ", "walk_rho", 0.6, 0.0, 10.0, 0.1, "Of all variants that have one.")
-        lr = _number("Learning rate", f"walk_lr_{key}", {"saddle": 0.01}.get(key, 0.001), 1e-6, 1.0, 0.001)
+        lr = _number("Learning rate", f"walk_lr_{key}", land.lr, 1e-6, 1.0, 0.001)
         momentum = _number("Momentum", "walk_momentum", 0.0, 0.0, 0.99, 0.1)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         left, right, low, high = land.window
@@ -74,7 +74,7 @@ def escape() -> dict[str, Any]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = _variants("escapers")
         shares = _text("ρ / ρ_c", "escape_rho", usual.shares, "Radii, as shares of the critical one.")
-        batches = _text("Batch sizes", "escape_batch", usual.batches, "Divisors of the 64 samples.")
+        batches = _text("Batch sizes", "escape_batch", usual.batches, f"Divisors of the {NETWORK_SAMPLES} samples.")
         momenta = _text("Momentum", "escape_momentum", usual.momenta)
         lr = _number("Learning rate", "escape_lr", usual.lr, 1e-6, 1.0, 0.01)
         seeds = st.slider("Seeds", 2, 100, usual.seeds, key="escape_seeds", bind="query-params", width=150)

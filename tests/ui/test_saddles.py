@@ -73,7 +73,7 @@ def test_other_settings_of_the_network_are_run_when_asked_for(visit: Visit) -> N
     assert "Not run yet at these settings" in words(at)
     at.button(key="escape_run").click().run()
     table = next(d.value for d in at.dataframe if "Verdict" in d.value)
-    assert table["Verdict"][0] == escapes.SUPPORTED
+    assert table["Verdict"][0] == escape_claims.SUPPORTED
 
 
 def test_bad_settings_are_refused_in_words(visit: Visit) -> None:
@@ -99,12 +99,12 @@ EARLY, LATE = [50.0] * 10, [80.0] * 10
 
 def test_the_claims_follow_their_rules_on_made_up_runs() -> None:
     good = escape_claims.judge(made(sgd=EARLY, usam_05=LATE, usam_20=NEVER, sam_05=NEVER)).set_index("Claim")["Verdict"]
-    assert list(good.iloc[:3]) == [escapes.SUPPORTED] * 3
-    assert list(good.iloc[3:]) == [escapes.OPEN] * 2
+    assert list(good.iloc[:3]) == [escape_claims.SUPPORTED] * 3
+    assert list(good.iloc[3:]) == [escape_claims.OPEN] * 2
     bad = escape_claims.judge(made(sgd=LATE, usam_05=EARLY, usam_20=EARLY, sam_05=EARLY)).set_index("Claim")["Verdict"]
-    assert list(bad.iloc[:3]) == [escapes.REFUTED] * 3
+    assert list(bad.iloc[:3]) == [escape_claims.REFUTED] * 3
     few = escape_claims.judge(made(sgd=EARLY[:3], usam_05=LATE[:3], usam_20=NEVER[:3], sam_05=NEVER[:3]))
-    assert set(few["Verdict"]) == {escapes.OPEN}
+    assert set(few["Verdict"]) == {escape_claims.OPEN}
 
 
 def test_the_bundled_result_is_what_the_command_computes() -> None:

@@ -19,6 +19,7 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
     """One panel a value of `panel`, side by side; in the panels `zero` a reference line at 0, at 1 on a log axis."""
     panels = list(dict.fromkeys(frame["panel"]))
     lines = {line: i for i, line in enumerate(dict.fromkeys(frame["line"]))}
+    first = frame.drop_duplicates("line").set_index("line")["panel"]  # there the line is in the legend
     dodge = DODGE if len(frame[["line", "x"]].drop_duplicates()) > len(lines) else 0.0
     fig = make_subplots(1, len(panels), subplot_titles=panels, horizontal_spacing=0.09)
     for column, panel in enumerate(panels, 1):
@@ -26,8 +27,8 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
         places = list(dict.fromkeys(of["x"]))
         for line, i in lines.items():
             rows = of[of["line"] == line]
-            new = column == 1 or not ((frame["panel"] == panels[0]) & (frame["line"] == line)).any()
-            for trace in _traces(rows, line, i, (i - (len(lines) - 1) / 2) * dodge, places, new):
+            shift = (i - (len(lines) - 1) / 2) * dodge
+            for trace in _traces(rows, line, i, shift, places, legend=first[line] == panel):
                 fig.add_trace(trace, row=1, col=column)
         ticks = list(range(len(places)))
         fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)

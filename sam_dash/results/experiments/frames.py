@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sam_dash.results import statistics
+from sam_dash.results import captions, statistics, style
 from sam_dash.results.statistics import Mean
 
 COLUMNS = ["panel", "x", "line", "variant", "kind", "seed", "y", "low", "high", "n"]
@@ -59,14 +59,14 @@ def difference(a: By, b: By) -> dict[int, float]:
 def points(mean: Mean) -> str:
     """A difference of accuracies with its interval: "+1.3 points [0.2, 2.4], n = 5"."""
     if mean.n < 2:
-        return f"{100 * mean.mean:+.1f} points, n = {mean.n}: no interval".replace("-", "\N{MINUS SIGN}")
-    text = f"{100 * mean.mean:+.1f} points [{100 * mean.low:.1f}, {100 * mean.high:.1f}], n = {mean.n}"
-    return text.replace("-", "\N{MINUS SIGN}")
+        return f"{style.points(mean.mean)} points, n = {mean.n}: no interval"
+    return (
+        f"{style.points(mean.mean)} points [{style.points(mean.low, '')}, {style.points(mean.high, '')}], n = {mean.n}"
+    )
 
 
 def means_over(frame: pd.DataFrame) -> str:
     """For a caption: over how many seeds the means are, and what the bars are."""
     n = frame.loc[frame["kind"] == "mean", "n"]
-    count = f"{n.max():g}" if n.min() == n.max() else f"{n.min():g} to {n.max():g}"
     bars = f"bars: {statistics.INTERVALS['ci']} over seeds" if n.max() > 1 else "no interval"
-    return f"Mean over {count} seed{'s' if n.max() > 1 else ''}; {bars}; small dots: single seeds."
+    return f"Mean over {captions.seeds(frame)}; {bars}; small dots: single seeds."
