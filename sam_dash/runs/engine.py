@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster, Status
 from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.runs import worker
@@ -32,10 +32,12 @@ from sam_dash.runs.store import Store
 POLL = 0.2  # seconds between two looks at the store
 STALE = 20.0  # seconds without a heartbeat after which another engine's run is interrupted
 EXTRA = 1  # groups claimed beyond one a worker, so that none waits for the next look
+CLOSED = (Status.closing, Status.closed, Status.failed)
 
 CONFIG = {
     "distributed.scheduler.allowed-failures": 2,
     "distributed.scheduler.worker-saturation": 1.0,  # else a worker's death counts against its next group too
+    "distributed.deploy.lost-worker-timeout": "520 weeks",  # a nanny given up takes its new worker with it
     "distributed.worker.multiprocessing-method": "spawn",
 }
 
@@ -171,8 +173,11 @@ class _Engine:
             self.leases.release([claim])
 
     def _replace_the_lost(self) -> None:
-        """Start workers anew that dask has given up: it does if one is away twice, 15 s apart."""
-        if self.cluster is not None and self.workers() < len(self.cluster.worker_spec):
+        """Replace nannies that have closed themselves, as one does whose worker could not be restarted."""
+        if self.cluster is None or self.workers() >= len(self.cluster.worker_spec):
+            return
+        for name in [name for name, nanny in self.cluster.workers.items() if nanny.status in CLOSED]:
+            del self.cluster.workers[name]
             self.cluster.scale(len(self.cluster.worker_spec))
 
     def _watch_others(self) -> None:
