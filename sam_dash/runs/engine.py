@@ -113,6 +113,7 @@ class _Engine:
         self.count = 0
         self.seen: dict[tuple[str, int], tuple[int, float]] = {}
         self.pulse = 0.0
+        self.asked: dict[str, float] = {}
         self.warming: list[Future[Any]] = []
 
     def workers(self) -> int:
@@ -137,6 +138,7 @@ class _Engine:
             if self.flights:
                 self.leases.beat(list(self.flights))
             self._watch_others()
+            self._end_the_deaf()
             self._replace_the_lost()
 
     def _fill(self) -> None:
@@ -179,6 +181,21 @@ class _Engine:
         for name in [name for name, nanny in self.cluster.workers.items() if nanny.status in CLOSED]:
             del self.cluster.workers[name]
             self.cluster.scale(len(self.cluster.worker_spec))
+
+    def _end_the_deaf(self) -> None:
+        """End the worker of a group that does not stop though asked to, as in one long computation."""
+        at = time.monotonic()
+        self.asked = {claim: self.asked.get(claim, at) for claim in self.leases.asked(list(self.flights))}
+        for claim in [claim for claim, since in self.asked.items() if at - since > self.stale / 2]:
+            _, future = self.flights[claim]
+            busy = [address for address, tasks in self.client.processing().items() if future.key in tasks]
+            nannies = self.cluster.workers.values() if self.cluster is not None else ()
+            ended = [nanny.pid for nanny in nannies if nanny.worker_address in busy]
+            if ended:  # a worker of a cluster that is not ours is left as it is
+                future.cancel()
+                os.kill(ended[0], signal.SIGKILL)
+                self.leases.force(claim)
+                del self.flights[claim]
 
     def _watch_others(self) -> None:
         """Let go of the runs of other engines whose heartbeat has not moved on our own clock."""

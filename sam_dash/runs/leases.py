@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import case, func, insert, or_, select, update
+from sqlalchemy import String, case, cast, func, insert, literal, or_, select, update
 
 from sam_dash.runs.cost import largest_stack
 from sam_dash.runs.queue import clear
@@ -115,6 +115,19 @@ class Leases:
         )  # fmt: skip
         with self.store.write() as c:
             return list(c.scalars(end.returning(runs.c.key)))
+
+    def asked(self, claims: Sequence[str]) -> list[str]:
+        """Of these claims: those all of whose running runs have been asked to stop."""
+        mine = select(runs.c.claim).where(RUNNING, runs.c.claim.in_(claims)).group_by(runs.c.claim)
+        with self.store.read() as c:
+            return list(c.scalars(mine.having(func.min(case((runs.c.cancel, 1), else_=0)) == 1)))
+
+    def force(self, claim: str) -> None:
+        """Stop the runs of a claim whose worker has been ended because it did not stop by itself."""
+        why = literal("stopped at step ") + cast(runs.c.step, String) + ": its worker had to be ended"
+        mine = update(runs).where(RUNNING, runs.c.claim == claim)
+        with self.store.write() as c:
+            c.execute(mine.values(status="stopped", error=why, ended=now(), claim=None, owner=None, phase=""))
 
     def beat(self, claims: Sequence[str]) -> None:
         """Show that the runs of these claims are looked after."""

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,21 +12,9 @@ import pytest
 
 from sam_dash.runs import launch
 from sam_dash.runs.leases import Leases
-from sam_dash.runs.report import ACTIVE, Report
-from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
+from sam_dash.runs.report import Report
 from sam_dash.runs.store import Store
-
-PATIENCE = 120  # seconds, on the slowest machine
-
-
-def sweep(epochs, seeds=(0,), **fields):
-    return SweepSpec(
-        variants=("sgd",), seeds=seeds, problem=Problem(network="mlp:4"), training=Training(epochs=epochs),
-        measures=Measures(what=()), **fields,
-    )  # fmt: skip
-
-
-LONG, SHORT = sweep(10_000), sweep(1)
+from tests.runs.serving import LONG, PATIENCE, SHORT, family, key_of, running, sweep, until, workers
 
 
 @pytest.fixture
@@ -45,34 +32,6 @@ def served(tmp_path_factory):
     yield store, engine
     engine.close()
     store.close()
-
-
-def until(condition):
-    """What `condition` returns, once that is true."""
-    limit = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < limit, "out of patience"
-        time.sleep(0.05)
-    return found
-
-
-def key_of(spec):
-    return spec.runs()[0].key
-
-
-def running(store, key, attempt):
-    row = store.run(key)
-    assert row["status"] in ACTIVE, row["error"] + row["log"]
-    return row["attempt"] == attempt and row["step"] > 0 and row["status"] == "running"
-
-
-def family(pid):
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
-def workers(engine):
-    return [p for p in family(engine.process.pid)[1:] if "--multiprocessing-fork" in p.cmdline()]
 
 
 def gone(processes):
