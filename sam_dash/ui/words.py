@@ -50,4 +50,6 @@ LIMITS = """
   on accuracy was detected.
 - tr(*V*) means little without the train loss: a network that fits every sample has none.
 - It is one small network on one small data set. No claim is made about others: run them.
+
+The separate runs, with the command of each, are in `docs/LOG.md`.
 """
