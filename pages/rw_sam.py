@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, figures, style, tables
-from sam_dash.ui import choices, controls, figure, router, rw_sections, sections, states
+from sam_dash.ui import choices, controls, figure, pool, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -43,6 +43,7 @@ figure.show(
     captions.caption(study, frame, "lam", interval, name),
     captions.alt(kept, "lam", batch, name),
     f"rw-sam-{study.name}-{study.id[:6]}".replace(" ", ""),
+    "rw_sam",
 )
 st.header("What these runs say", anchor=False)
 sections.collapsed_note(runs, gone, batch)
@@ -51,9 +52,10 @@ st.markdown("\n".join(f"- {line}" for line in found) or "A single λ: nothing to
 st.header("At equal length", anchor=False)
 judged = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity")
 if judged is not None:
-    rw_sections.equal(study, collapse.without(finals, gone), judged)
+    pooled = pool.of(study)
+    rw_sections.equal(study, collapse.without(finals, gone), pooled, judged)
     st.header("Equivalent m", anchor=False)
-    rw_sections.equivalent(study, collapse.without(finals, gone), judged)
+    rw_sections.equivalent(study, collapse.without(finals, gone), pooled, judged)
 st.header("The weights over training", anchor=False)
 rw_sections.weights(study, runs)
 st.header("Which share of the batch decides", anchor=False)

@@ -32,6 +32,7 @@ figure.show(
     captions.caption(study, frame, "m", interval, name),
     captions.alt(collapse.without_cells(frame, gone), "m", batch, name),
     f"sharpness-{study.name}-{study.id[:6]}".replace(" ", ""),
+    "sharpness",
 )
 
 st.header("What these runs say", anchor=False)

@@ -85,6 +85,7 @@ def view(store: Store, study: Study) -> None:
     figure.show(
         figures.multiples(frame, axis, columns=figure.columns(5), batch=batch), frame,
         captions.caption(study, frame, axis), captions.alt(frame, axis, batch), f"study-{study.id[:6]}",
+        "study",
     )  # fmt: skip
     if len(study.values("rho")) > 1:
         st.caption("This is the smallest ρ of the study; the others are on the page Sharpness.")
