@@ -62,15 +62,16 @@ def excluded(study: Study) -> str:
 def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
     """The settings that have ended without a single result: they would be missing from the figure unsaid."""
     runs = study.runs
-    settings = ["variant", "m", *tables.knob_names()]
+    settings = tables.cell(runs)
     names = []
     for key, of in runs.groupby(settings, dropna=False, sort=False):
         row = dict(zip(settings, list(key), strict=True))
         ended = not of["status"].isin(["done", "queued", "running"]).any()
         swept = figures.is_curve(str(row["variant"]), "lam") and x == "m"
-        other = row["rho"] == row["rho"] and row["rho"] not in set(frame["rho"].dropna())
+        rho = row.get("rho", math.nan)
+        other = rho == rho and rho not in set(frame["rho"].dropna())
         if ended and not swept and not other:
-            knobs = {k: row[k] for k in ("lam",) if row[k] == row[k] and row[k] is not None}
+            knobs = {k: row[k] for k in ("lam",) if k in row and row[k] == row[k]}
             name = style.cell_name(
                 str(row["variant"]), float(str(row["m"])), study.spec.training.batch, style.knob_text(knobs)
             )

@@ -29,7 +29,7 @@ def series(frame: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
     for variant, rows in frame.groupby("variant", sort=False):
         name = style.title(str(variant))
         name = f"m-{name}" if x == "m" and is_curve(str(variant), x) else name
-        varied = [k for k in tables.knob_names() if k != x and rows[k].nunique() > 1]
+        varied = [k for k in tables.cell(rows)[2:] if k != x and rows[k].nunique() > 1]
         if not is_curve(str(variant), x) and x in tables.knob_names() and rows[x].nunique() > 1:
             varied.append(x)
         if not varied:
@@ -164,7 +164,7 @@ class _Pen:
         dots = of[of["kind"] == "seed"]
         if mean.empty:
             return []
-        row: Any = next(mean.itertuples())
+        row: Any = next(mean[["y", "low", "high", "n", "missing"]].itertuples())
         band = go.Scatter(
             x=[xs[0], xs[-1], xs[-1], xs[0]], y=[row.low, row.low, row.high, row.high], fill="toself",
             fillcolor=_alpha(self.look.colour, 0.1), line={"width": 0}, mode="lines", hoverinfo="skip",
