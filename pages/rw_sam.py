@@ -36,7 +36,7 @@ if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 gone = collapse.runs(finals, runs, study.spec)
-kept = collapse.without_cells(frame, gone)
+kept, frame = collapse.without_cells(frame, gone), collapse.marked(frame, gone)
 figure.show(
     figures.multiples(frame, "lam", columns=figure.columns(4), difference=name, batch=batch),
     frame,

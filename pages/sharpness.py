@@ -26,6 +26,7 @@ if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 gone = collapse.runs(finals, runs, study.spec)
+frame = collapse.marked(frame, gone)
 figure.show(
     figures.multiples(frame, "m", columns=figure.columns(6), difference=name, batch=batch),
     frame,

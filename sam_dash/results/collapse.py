@@ -71,6 +71,12 @@ def without(finals: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
     return finals[~finals["run"].isin(gone)]
 
 
+def marked(frame: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
+    """A `tables.summary` frame with a column `collapsed`; the frame itself where nothing has."""
+    kept = without_cells(frame, gone)
+    return frame if len(kept) == len(frame) else frame.assign(collapsed=~frame.index.isin(kept.index))
+
+
 def without_cells(frame: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
     """A `tables.summary` frame without the cells of these runs, their means included."""
     key = tables.cell(frame)
