@@ -45,6 +45,7 @@ if len(frame):
         dynamics.caption(study, frame, x, beta, trajectory.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),
         f"dynamics-{study.id[:6]}",
+        "dynamics",
     )
     st.header("What these runs say", anchor=False)
     st.markdown("\n".join(f"- {line}" for line in found) or "One line: nothing to compare.")

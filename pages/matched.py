@@ -38,6 +38,7 @@ figure.show(
     f"{style.quantity(y).name} against {matched.TITLES[x].lower()}. "
     + " ".join(found if x == "train_loss" else on_front),
     f"matched-{y}-{x}-{study.id[:6]}",
+    "matched",
 )
 st.markdown("\n".join(f"- {line}" for line in on_front))
 

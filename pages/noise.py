@@ -34,6 +34,7 @@ figure.show(
     noise_law.caption(study, frame, interval),
     "tr(V) of means of m samples against tr(V)/m. " + " ".join(found),
     f"noise-{study.id[:6]}",
+    "noise",
 )
 st.header("What these runs say", anchor=False)
 st.markdown("\n".join(f"- {line}" for line in found))

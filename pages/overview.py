@@ -27,6 +27,7 @@ else:
         captions.caption(study, frame, "m"),
         captions.alt(frame, "m", batch),
         "example",
+        "example",
     )
     left, right = st.columns(2, gap="large")
     with left:

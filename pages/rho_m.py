@@ -43,6 +43,7 @@ figure.show(
     f"Map of {style.quantity(quantity).name} over ρ and m. {int(frame['collapsed'].sum())} of {len(frame)} settings "
     f"collapsed. {' '.join(found)}",
     f"rho-m-{quantity}-{study.id[:6]}",
+    "rho_m",
 )
 st.header("What these runs say", anchor=False)
 st.markdown("\n".join(f"- {line}" for line in found))

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, figures, style, tables
-from sam_dash.ui import choices, controls, figure, router, rw_sections, sections, states
+from sam_dash.ui import choices, controls, figure, pool, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -36,13 +36,14 @@ if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 gone = collapse.runs(finals, runs, study.spec)
-kept = collapse.without_cells(frame, gone)
+kept, frame = collapse.without_cells(frame, gone), collapse.marked(frame, gone)
 figure.show(
     figures.multiples(frame, "lam", columns=figure.columns(4), difference=name, batch=batch),
     frame,
     captions.caption(study, frame, "lam", interval, name),
     captions.alt(kept, "lam", batch, name),
     f"rw-sam-{study.name}-{study.id[:6]}".replace(" ", ""),
+    "rw_sam",
 )
 st.header("What these runs say", anchor=False)
 sections.collapsed_note(runs, gone, batch)
@@ -51,9 +52,10 @@ st.markdown("\n".join(f"- {line}" for line in found) or "A single λ: nothing to
 st.header("At equal length", anchor=False)
 judged = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity")
 if judged is not None:
-    rw_sections.equal(study, collapse.without(finals, gone), judged)
+    pooled = pool.of(study)
+    rw_sections.equal(study, collapse.without(finals, gone), pooled, judged)
     st.header("Equivalent m", anchor=False)
-    rw_sections.equivalent(study, collapse.without(finals, gone), judged)
+    rw_sections.equivalent(study, collapse.without(finals, gone), pooled, judged)
 st.header("The weights over training", anchor=False)
 rw_sections.weights(study, runs)
 st.header("Which share of the batch decides", anchor=False)

@@ -22,7 +22,7 @@ if saddle_parts.kind() == "walk":
     st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {style.number(critical)}**; ρ = {spec.rho:g} is {side}.")
     figure.show(
         walks.figure(points, spec), points, walks.caption(points, spec), walks.alt(points, spec),
-        f"saddle-{spec.landscape}",
+        f"saddle-{spec.landscape}", "walk",
     )  # fmt: skip
     st.header("What one step does near the saddle", anchor=False)
     table = walks.step_table(found)
@@ -43,7 +43,12 @@ else:
         f"so **ρ_c = {style.number(answer['critical'])}**."
     )
     figure.show(
-        escapes.figure(cells, answer), cells, escapes.caption(cells, answer), escapes.alt(cells), "saddle-network"
+        escapes.figure(cells, answer),
+        cells,
+        escapes.caption(cells, answer),
+        escapes.alt(cells),
+        "saddle-network",
+        "escape",
     )
     st.header("What the papers claim, and what these runs show", anchor=False)
     st.dataframe(escape_claims.judge(runs), hide_index=True, alt="Claims on saddles, their verdicts and rules")

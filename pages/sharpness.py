@@ -26,12 +26,14 @@ if frame.empty:
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 gone = collapse.runs(finals, runs, study.spec)
+frame = collapse.marked(frame, gone)
 figure.show(
     figures.multiples(frame, "m", columns=figure.columns(6), difference=name, batch=batch),
     frame,
     captions.caption(study, frame, "m", interval, name),
     captions.alt(collapse.without_cells(frame, gone), "m", batch, name),
     f"sharpness-{study.name}-{study.id[:6]}".replace(" ", ""),
+    "sharpness",
 )
 
 st.header("What these runs say", anchor=False)

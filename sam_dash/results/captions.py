@@ -62,15 +62,16 @@ def excluded(study: Study) -> str:
 def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
     """The settings that have ended without a single result: they would be missing from the figure unsaid."""
     runs = study.runs
-    settings = ["variant", "m", *tables.knob_names()]
+    settings = tables.cell(runs)
     names = []
     for key, of in runs.groupby(settings, dropna=False, sort=False):
         row = dict(zip(settings, list(key), strict=True))
         ended = not of["status"].isin(["done", "queued", "running"]).any()
         swept = figures.is_curve(str(row["variant"]), "lam") and x == "m"
-        other = row["rho"] == row["rho"] and row["rho"] not in set(frame["rho"].dropna())
+        rho = row.get("rho", math.nan)
+        other = rho == rho and rho not in set(frame["rho"].dropna())
         if ended and not swept and not other:
-            knobs = {k: row[k] for k in ("lam",) if row[k] == row[k] and row[k] is not None}
+            knobs = {k: row[k] for k in ("lam",) if k in row and row[k] == row[k]}
             name = style.cell_name(
                 str(row["variant"]), float(str(row["m"])), study.spec.training.batch, style.knob_text(knobs)
             )
@@ -94,11 +95,24 @@ def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", aga
     dots = "Small dots: single seeds"
     dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
     parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
-    parts.append(_estimators(frame, against))
+    parts += [collapsed(frame, study.spec.training.batch), _estimators(frame, against)]
     return means + dots + " ".join(p for p in parts if p)
 
 
+def collapsed(frame: pd.DataFrame, batch: int) -> str:
+    """The cells of a frame as from `collapse.marked` that are crosses in its figure."""
+    gone = frame[frame["collapsed"]] if "collapsed" in frame else frame[:0]
+    cells = tables.records(gone.loc[gone["kind"] == "mean", tables.cell(frame)].drop_duplicates())
+    names = []
+    for c in cells:
+        knobs = {k: c[k] for k in ("lam",) if c.get(k) == c.get(k) and c.get(k) is not None}
+        names.append(style.cell_name(c["variant"], c["m"], batch, style.knob_text(knobs)))
+    return f"Crosses at the lower edge: {listed(names)} collapsed to chance and set no axis." if names else ""
+
+
 def _estimators(frame: pd.DataFrame, against: str) -> str:
+    if "collapsed" in frame:
+        frame = frame[~frame["collapsed"]]
     measured = frame["stderr"].gt(0) & ~frame["quantity"].str.endswith(("_acc", "_loss"))
     sharp = frame[(frame["kind"] == "mean") & measured]
     if sharp.empty or against:

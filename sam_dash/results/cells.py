@@ -35,8 +35,9 @@ def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.Da
     `sizes` are the m of the whole study, so that colours stay when a cell is hidden. Cells of one variant that share a
     colour differ in dash; all in marker.
     """
-    unique = frame[KEY].drop_duplicates().reset_index(drop=True)
-    varied = [k for k in tables.knob_names() if unique.groupby("variant")[k].nunique().max() > 1]
+    unique = frame.reindex(columns=KEY).drop_duplicates().reset_index(drop=True)
+    by_variant = unique.groupby("variant")
+    varied = [k for k in tables.cell(unique)[2:] if by_variant[k].nunique().max() > 1]
     ladder = sorted(sizes) or sorted(unique.loc[[swept(v) for v in unique["variant"]], "m"].dropna().unique())
     rows: list[dict[str, Any]] = []
     for i, row in enumerate(tables.records(unique)):
@@ -60,4 +61,4 @@ def by_key(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """The cell of a row, comparable: nan is None."""
-    return tuple(None if row[k] is None or row[k] != row[k] else row[k] for k in KEY)
+    return tuple(None if row.get(k) is None or row[k] != row[k] else row[k] for k in KEY)

@@ -59,7 +59,7 @@ def runs(finals: pd.DataFrame, all_runs: pd.DataFrame, spec: SweepSpec) -> set[s
     guess = chance(spec)
     of = finals[finals["quantity"] == "test_acc"].drop_duplicates("run").set_index("run")["value"]
     out: set[str] = set()
-    for _, cell in all_runs.groupby([*tables.CELL, *tables.knob_names()], dropna=False, sort=False):
+    for _, cell in all_runs.groupby(tables.cell(all_runs), dropna=False, sort=False):
         accuracies = [float(of[r]) for r in cell["run"] if r in of.index and math.isfinite(of[r])]
         if is_collapsed(accuracies, int((cell["status"] == "diverged").sum()), guess):
             out |= set(cell["run"])
@@ -71,9 +71,15 @@ def without(finals: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
     return finals[~finals["run"].isin(gone)]
 
 
+def marked(frame: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
+    """A `tables.summary` frame with a column `collapsed`; the frame itself where nothing has."""
+    kept = without_cells(frame, gone)
+    return frame if len(kept) == len(frame) else frame.assign(collapsed=~frame.index.isin(kept.index))
+
+
 def without_cells(frame: pd.DataFrame, gone: set[str]) -> pd.DataFrame:
     """A `tables.summary` frame without the cells of these runs, their means included."""
-    key = [*tables.CELL, *tables.knob_names()]
+    key = tables.cell(frame)
     lost = frame.loc[frame["run"].isin(gone), key].drop_duplicates()
     if lost.empty:
         return frame

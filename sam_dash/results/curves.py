@@ -18,7 +18,8 @@ def by_cell(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.
     """
     if frame.empty:
         return pd.DataFrame(columns=["cell", "colour", "epoch", "value", "n"])
-    varied = [k for k in tables.knob_names() if frame.groupby("variant")[k].nunique().max() > 1]
+    by_variant = frame.groupby("variant")
+    varied = [k for k in tables.cell(frame)[2:] if by_variant[k].nunique().max() > 1]
     ladder = sorted(sizes) or sorted(frame.loc[[cells.swept(v) for v in frame["variant"]], "m"].dropna().unique())
     names, colours = [], []
     for row in tables.records(frame):

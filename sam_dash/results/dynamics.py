@@ -63,8 +63,9 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     if variants is not None:
         runs = runs[runs["variant"].isin(list(variants))]
     wanted = list(quantities)
+    told = tables.cell(runs)
     joined = curves[curves["quantity"].isin(wanted) & np.isfinite(curves["value"])].merge(
-        runs[["run", "seed", *cells.KEY]], on="run"
+        runs[["run", "seed", *told]], on="run"
     )
     if joined.empty:
         return pd.DataFrame(columns=[*lines.COLUMNS, *lines.LOOK, "quantity", "cell"])
@@ -75,15 +76,15 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
         joined = joined.assign(x=joined["run"].map(total).astype(float) * share)
     else:
         joined = joined.assign(x=joined[clock].astype(float))
-    grouped = joined.groupby(["quantity", *cells.KEY, "step"], dropna=False, sort=False)
+    grouped = joined.groupby(["quantity", *told, "step"], dropna=False, sort=False)
     means = grouped.agg(x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count")).reset_index()
     half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
     look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
     parts = []
     groups = {
-        (str(q), cells.key_of(dict(zip(cells.KEY, key, strict=True)))): part
-        for (q, *key), part in means.groupby(["quantity", *cells.KEY], dropna=False, sort=False)
+        (str(q), cells.key_of(dict(zip(told, key, strict=True)))): part
+        for (q, *key), part in means.groupby(["quantity", *told], dropna=False, sort=False)
     }
     for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
         part, of = groups[quantity, key], look[key]
@@ -92,7 +93,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
             parts.append(part.assign(kind="raw"))
             part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
         parts.append(part)
-    return pd.concat(parts, ignore_index=True)[[*lines.COLUMNS, "step", *cells.KEY, *lines.LOOK]]
+    return pd.concat(parts, ignore_index=True).reindex(columns=[*lines.COLUMNS, "step", *cells.KEY, *lines.LOOK])
 
 
 def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:

@@ -70,7 +70,7 @@ def compare(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -> l
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0) & (rw["eps_norm"] > 0)]
     look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
-    for _, of in weighted.groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in weighted.groupby(tables.cell(weighted), dropna=False, sort=False):
         here, there, outside = {}, {}, 0
         for r in tables.records(of):
             found = at_length(curves.get(r["seed"], {}), r["eps_norm"])
@@ -141,7 +141,7 @@ def equivalent(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0)]
     look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
-    for _, of in weighted.groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in weighted.groupby(tables.cell(weighted), dropna=False, sort=False):
         found = [invert(curves.get(r["seed"], {}), r[quantity]) for r in tables.records(of)]
         inside = [v for v in found if isinstance(v, float)]
         line = look[cells.key_of(tables.records(of.head(1))[0])]["line"]
@@ -173,8 +173,8 @@ def equivalents_shown(found: list[Equivalent], quantity: str, sizes: list[float]
 def modes(finals: pd.DataFrame, quantities: list[str], knob: str, base: Any, other: Any) -> pd.DataFrame:
     """Paired by seed: `other` minus `base` of a knob of RW-SAM with all else equal, for people."""
     rw = finals[(finals["variant"] == "rwsam") & (finals["lam"] > 0)]
-    rest = [k for k in cells.KEY if k != knob]
-    named = [k for k in tables.knob_names() if k in ("rho", "lam") or (k != knob and rw[k].nunique() > 1)]
+    rest = [k for k in tables.cell(rw) if k != knob]
+    named = [k for k in rest[2:] if k in ("rho", "lam") or rw[k].nunique() > 1]
     rows = []
     for q in quantities:
         for key, cell in rw[rw["quantity"] == q].groupby(rest, dropna=False, sort=False):

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sam_dash import variants
-from sam_dash.results import style, tables
+from sam_dash.results import lines, style, tables
 
 SYMBOLS = {"m": "m", "lam": "λ"}
 AXES = {"m": "micro-batch size <i>m</i> (log₂ scale)", "lam": "weighting strength <i>λ</i>"}
@@ -29,7 +29,7 @@ def series(frame: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
     for variant, rows in frame.groupby("variant", sort=False):
         name = style.title(str(variant))
         name = f"m-{name}" if x == "m" and is_curve(str(variant), x) else name
-        varied = [k for k in tables.knob_names() if k != x and rows[k].nunique() > 1]
+        varied = [k for k in tables.cell(rows)[2:] if k != x and rows[k].nunique() > 1]
         if not is_curve(str(variant), x) and x in tables.knob_names() and rows[x].nunique() > 1:
             varied.append(x)
         if not varied:
@@ -43,8 +43,12 @@ def series(frame: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
 def multiples(
     frame: pd.DataFrame, x: str, *, columns: int = 5, difference: str = "", batch: int | None = None
 ) -> go.Figure:
-    """One panel a quantity, side by side: means with intervals, seed dots, reference lines with their bands."""
+    """One panel a quantity, side by side: means with intervals, seed dots, reference lines with their bands.
+
+    Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
+    """
     quantities = list(dict.fromkeys(frame["quantity"]))
+    gone = frame["collapsed"].astype(bool) if "collapsed" in frame else pd.Series(False, index=frame.index)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     fig = make_subplots(
@@ -52,31 +56,46 @@ def multiples(
         vertical_spacing=0.3 / rows if rows > 1 else 0,
         subplot_titles=[("Δ " if difference else "") + style.quantity(q).html for q in quantities],
     )  # fmt: skip
-    lines = series(frame, x)
+    drawn = series(frame, x)
     curves = frame[[is_curve(v, x) for v in frame["variant"]]]
     ticks = sorted({float(t) for t in curves[x].dropna()}) or [float(batch or 1)]
     left, right = _span(ticks, x)
-    dodge = {name: k for k, name in enumerate(n for v, n, _ in lines if is_curve(v, x))}
+    dodge = {name: k for k, name in enumerate(n for v, n, _ in drawn if is_curve(v, x))}
     seen: dict[str, int] = {}
-    for variant, name, part in lines:
+    crosses: list[list[tuple[_Pen, list[float]]]] = [[] for _ in quantities]
+    for variant, name, part in drawn:
         order = seen[variant] = seen.get(variant, -1) + 1
         for i, q in enumerate(quantities):
             at = {"row": i // columns + 1, "col": i % columns + 1}
-            of = part[part["quantity"] == q]
+            here = part["quantity"] == q
+            of, lost = part[here & ~gone[part.index]], part[here & gone[part.index]]
             pen = _Pen(variant, name, order, legend=i == 0)
+            shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
             if is_curve(variant, x):
-                shift = (dodge[name] - (len(dodge) - 1) / 2) * 0.12
                 for trace in pen.curve(of, x, shift, right - left, q):
                     fig.add_trace(trace, **at)
             else:
                 for trace in pen.reference(of, [left, *ticks, right], q):
                     fig.add_trace(trace, **at)
+            if len(lost):
+                means = lost.loc[lost["kind"] == "mean", x]
+                places = place(means, shift, x, right - left) if is_curve(variant, x) else [right]
+                crosses[i].append((pen, list(places)))
     for i, q in enumerate(quantities):
         at = {"row": i // columns + 1, "col": i % columns + 1}
-        _axes(fig, frame[frame["quantity"] == q], q, x, ticks, (left, right), bool(difference), at)
+        alive = frame[(frame["quantity"] == q) & ~gone]
+        _axes(fig, alive, q, x, ticks, (left, right), bool(difference), at)
+        if crosses[i]:
+            floor = _floor(fig, alive, at)
+            for pen, places in crosses[i]:
+                says = f"{pen.common['name']}: collapsed"
+                cross = _cross(places, [floor] * len(places), pen.look.colour, says, **pen.common, showlegend=False)
+                fig.add_trace(cross, **at)
+    if any(crosses):
+        fig.add_trace(_cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True), row=1, col=1)
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     fig.update_xaxes(title_text=AXES[x], row=below // columns + 1, col=below % columns + 1)
-    _layout(fig, rows, legend_rows=math.ceil(len(lines) / (columns + 1)))
+    _layout(fig, rows, legend_rows=math.ceil(len(drawn) / (columns + 1)))
     return fig
 
 
@@ -106,6 +125,23 @@ def _axes(
         fig.update_yaxes(title_font_size=11, title_standoff=2, **at)
 
 
+def _floor(fig: go.Figure, alive: pd.DataFrame, at: dict[str, int]) -> float:
+    """The lower edge of a panel, whose axis is set to what is alive in it."""
+    axis = next(fig.select_yaxes(**at))
+    values = pd.concat([alive["y"], alive["low"], alive["high"]]).dropna()
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if axis.type == "log":
+        low, high = math.log10(low), math.log10(high)
+    pad = 0.06 * (high - low) or abs(low) * 0.1 or 1.0
+    axis.range = [low - pad, high + pad]
+    return 10 ** (low - pad) if axis.type == "log" else low - pad
+
+
+def place(values: pd.Series[float], by: float, x: str, width: float) -> pd.Series[float]:
+    """Positions on the axis `x`, moved aside by `by` (halves of a doubling of m, tenths of the width)."""
+    return values * 2**by if x == "m" else values + by * width / 10
+
+
 def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
     top = 52 + 22 * legend_rows
@@ -117,6 +153,13 @@ def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
         font={"size": 12},
     )
     fig.update_annotations(font={"size": 14}, yshift=4)
+
+
+def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> go.Scatter:
+    """Crosses, for cells that collapsed."""
+    look = {"symbol": "x-thin", "size": 9, "color": colour, "line": {"color": colour, "width": 2.5}}
+    hover = f"{says}<extra></extra>"
+    return go.Scatter(x=x, y=y, mode="markers", cliponaxis=False, marker=look, hovertemplate=hover, **more)
 
 
 class _Pen:
@@ -134,22 +177,19 @@ class _Pen:
         mean = of[of["kind"] == "mean"].sort_values(x)
         dots = of[of["kind"] == "seed"]
 
-        def place(values: pd.Series[float], by: float) -> pd.Series[float]:
-            return values * 2**by if x == "m" else values + by * width / 10
-
         def symbols(rows: pd.DataFrame, symbol: str) -> str | list[str]:
             """Hollow where an estimate has not converged."""
             return symbol if rows["converged"].all() else [symbol if c else f"{symbol}-open" for c in rows["converged"]]
 
         seeds = go.Scatter(
-            x=place(dots[x], shift + 0.13), y=dots["y"], mode="markers", showlegend=False, **self.common,
+            x=place(dots[x], shift + 0.13, x, width), y=dots["y"], mode="markers", showlegend=False, **self.common,
             marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": symbols(dots, "circle")},
             customdata=dots[["seed", "run", x]].to_numpy(),
             hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
             f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
         )  # fmt: skip
         means = go.Scatter(
-            x=place(mean[x], shift), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
+            x=place(mean[x], shift, x, width), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
             line={"color": self.look.colour, "dash": self.dash, "width": 2},
             marker={"color": self.look.colour, "size": 8, "symbol": symbols(mean, self.marker)},
             error_y=_bars(mean, self.look.colour),
@@ -164,10 +204,10 @@ class _Pen:
         dots = of[of["kind"] == "seed"]
         if mean.empty:
             return []
-        row: Any = next(mean.itertuples())
+        row: Any = next(mean[["y", "low", "high", "n", "missing"]].itertuples())
         band = go.Scatter(
             x=[xs[0], xs[-1], xs[-1], xs[0]], y=[row.low, row.low, row.high, row.high], fill="toself",
-            fillcolor=_alpha(self.look.colour, 0.1), line={"width": 0}, mode="lines", hoverinfo="skip",
+            fillcolor=lines.alpha(self.look.colour, 0.1), line={"width": 0}, mode="lines", hoverinfo="skip",
             showlegend=False, **self.common,
         )  # fmt: skip
         line = go.Scatter(
@@ -205,8 +245,3 @@ def _bars(mean: pd.DataFrame, colour: str) -> dict[str, Any]:
     up, down = mean["high"] - mean["y"], mean["y"] - mean["low"]
     style_ = {"color": colour, "thickness": 1.4, "width": 4}
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, **style_}
-
-
-def _alpha(colour: str, alpha: float) -> str:
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},{alpha})"

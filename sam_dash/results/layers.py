@@ -60,7 +60,7 @@ def frame(table: pd.DataFrame, sizes: dict[str, int], batch: int, interval: str 
         share |= {name: 1 - sum(share.values()) for name in names if name not in sizes}
         rows = [{"line": EVEN, "layer": n, "kind": "parameters", "y": share[n], **looks[n]} for n in names]
     look = cells.by_key(cells.looks(table, batch))
-    for _, cell in table.groupby(cells.KEY, dropna=False, sort=False):
+    for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
         line = look[cells.key_of(tables.records(cell.head(1))[0])]["line"]
         for name in names:
             of = cell[cell["layer"] == name]

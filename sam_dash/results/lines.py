@@ -97,7 +97,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
         band = mean.dropna(subset=["low", "high"])
         yield go.Scatter(
             x=pd.concat([band["x"], band["x"][::-1]]), y=pd.concat([band["high"], band["low"][::-1]]), fill="toself",
-            fillcolor=_alpha(look["colour"], 0.12), line={"width": 0}, mode="lines", hoverinfo="skip",
+            fillcolor=alpha(look["colour"], 0.12), line={"width": 0}, mode="lines", hoverinfo="skip",
             showlegend=False, **common,
         )  # fmt: skip
     moved = 2**shift if axes.log2 else 1.0
@@ -158,6 +158,7 @@ def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
     fig.update_annotations(font={"size": 14}, yshift=4)
 
 
-def _alpha(colour: str, alpha: float) -> str:
+def alpha(colour: str, share: float) -> str:
+    """A colour "#rrggbb", this opaque."""
     r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},{alpha})"
+    return f"rgba({r},{g},{b},{share})"

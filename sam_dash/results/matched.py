@@ -43,7 +43,7 @@ def frame(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFram
     """Rows kind = mean (both coordinates with 95 % t-intervals), seed, and sgd: SGD's trajectory, a row an epoch."""
     look = cells.by_key(cells.looks(table, study.spec.training.batch, study.spec.m))
     rows: list[dict[str, Any]] = []
-    for _, of in table.dropna(subset=[x, y]).groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in table.dropna(subset=[x, y]).groupby(tables.cell(table), dropna=False, sort=False):
         first = tables.records(of.head(1))[0]
         named = look[cells.key_of(first)]
         common = {k: named[k] for k in ("line", "colour", "marker")} | {"variant": first["variant"], "m": first["m"]}
@@ -121,7 +121,7 @@ def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) 
         return []
     look = cells.by_key(cells.looks(table, batch))
     out = []
-    for _, of in table[table["variant"] != "sgd"].groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in table[table["variant"] != "sgd"].groupby(tables.cell(table), dropna=False, sort=False):
         here, there, outside = {}, {}, 0
         for r in tables.records(of):
             if r["seed"] in tracks and r[y] == r[y]:

@@ -36,7 +36,7 @@ def frame(finals: pd.DataFrame, batch: int, interval: str = "ci", sizes: tuple[i
     table = table.assign(base=table["run"].map(base), ratio=table["value"] * table["size"] / table["run"].map(base))
     look = cells.by_key(cells.looks(table, batch, sizes))
     rows = []
-    for _, cell in table.groupby(cells.KEY, dropna=False, sort=False):
+    for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
         of = look[cells.key_of(tables.records(cell.head(1))[0])]
         common = {k: of[k] for k in ("line", *lines.LOOK)} | {"m_train": of["m"], "variant": of["variant"]}
         tr_v = float(cell.drop_duplicates("run")["base"].mean())
@@ -111,7 +111,7 @@ def scale_table(rows: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFr
     """One row a cell: means over the seeds where there is one, intervals, and in how many seeds there is none."""
     look = cells.by_key(cells.looks(runs, batch))
     out = []
-    for _, of in rows.groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
         row: dict[str, object] = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
         for column, name in (("on_training_set", "tr(V)/‖∇f‖²"), ("unbiased", "tr(V)/‖G‖², unbiased")):
             mean = statistics.mean(of[column])
@@ -135,7 +135,7 @@ def tail_table(finals: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataF
     rows = finals[finals["quantity"] == "tail"]
     look = cells.by_key(cells.looks(runs, batch))
     out = []
-    for _, of in rows.groupby(cells.KEY, dropna=False, sort=False):
+    for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
         mean = statistics.mean(of["value"])
         ends = f"{style.number(mean.low)} … {style.number(mean.high)}" if mean.n > 1 else "–"
         row = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}

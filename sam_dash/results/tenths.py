@@ -44,7 +44,7 @@ def per_run(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     out = []
     for name, part in parts(joined).items():
         of = joined[joined["epoch"].isin(ends[part.points])]
-        mean = of.groupby(["run", "seed", *cells.KEY, "quantity"], dropna=False, sort=False)["value"].mean()
+        mean = of.groupby(["run", "seed", *tables.cell(of), "quantity"], dropna=False, sort=False)["value"].mean()
         out.append(mean.reset_index().assign(panel=name))
     frame = pd.concat(out, ignore_index=True) if out else joined.assign(panel="")
     return frame.assign(tenth=frame["quantity"].str.removeprefix("p_tenth@").astype(float))
@@ -55,7 +55,7 @@ def frame(table: pd.DataFrame, batch: int) -> pd.DataFrame:
     look = cells.by_key(cells.looks(table, batch))
     rows = []
     for panel, of in table.groupby("panel", sort=False):
-        for _, cell in of.groupby(cells.KEY, dropna=False, sort=False):
+        for _, cell in of.groupby(tables.cell(of), dropna=False, sort=False):
             at = look[cells.key_of(tables.records(cell.head(1))[0])]
             common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", *lines.LOOK)}
             for tenth, group in cell.groupby("tenth"):
@@ -100,8 +100,9 @@ def findings(table: pd.DataFrame, batch: int) -> list[str]:
     """What the most weighted tenth and the less weighted half hold, early and late, paired by seed."""
     look = cells.by_key(cells.looks(table, batch))
     out = []
-    for key, of in table.groupby(cells.KEY, dropna=False, sort=False):
-        line = look[cells.key_of(dict(zip(cells.KEY, key, strict=True)))]["line"]
+    told = tables.cell(table)
+    for key, of in table.groupby(told, dropna=False, sort=False):
+        line = look[cells.key_of(dict(zip(told, key, strict=True)))]["line"]
         ends = list(dict.fromkeys(of["panel"]))
         shares = of.set_index(["panel", "seed"])
         top = shares[shares["tenth"] == 1]["value"]

@@ -10,7 +10,8 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from sam_dash import variants
@@ -71,9 +72,13 @@ class Measures:
         check_number(self, "every", 0, 10_000, whole=True)
 
 
+def _fields(spec: Any) -> dict[str, Any]:
+    return {f.name: getattr(spec, f.name) for f in fields(spec)}
+
+
 def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
     """A spec as plain JSON values, without what a later version added and is at its default: keys then stay."""
-    out: dict[str, Any] = json.loads(json.dumps(asdict(spec)))
+    out: dict[str, Any] = json.loads(json.dumps(_fields(spec), default=_fields))
     if out["problem"]["imbalance"] == 1:
         del out["problem"]["imbalance"]
     return out
@@ -123,7 +128,7 @@ class RunSpec:
         """As plain JSON values."""
         return _plain(self)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Twelve hex digits that name this run."""
         text = json.dumps([SCHEMA, self.to_dict()], sort_keys=True, separators=(",", ":"))
@@ -177,6 +182,10 @@ class SweepSpec:
 
     def runs(self) -> tuple[RunSpec, ...]:
         """The cells of the grid, seeds innermost."""
+        return self._runs
+
+    @cached_property
+    def _runs(self) -> tuple[RunSpec, ...]:
         cells = {}
         for key in self.variants:
             v = variants.get(key)

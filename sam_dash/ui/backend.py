@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import streamlit as st
 from sam_dash.results import study
 from sam_dash.results.study import Study
 from sam_dash.runs import launch, marks
+from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import StoreError
 
@@ -62,6 +65,20 @@ def bundled(folder: Path) -> Study | None:
 def example() -> Study | None:
     """The bundled example; None where it is missing."""
     return bundled(study.EXAMPLE)
+
+
+@lru_cache(maxsize=256)
+def _spec(text: str) -> SweepSpec | None:
+    try:
+        found: SweepSpec = from_dict(SweepSpec, json.loads(text))
+    except SpecError:
+        return None
+    return found
+
+
+def spec(sweep: dict[str, Any]) -> SweepSpec | None:
+    """The specification of a row of `Store.sweeps`, checked once; None for one of another version."""
+    return _spec(json.dumps(sweep["spec"]))
 
 
 def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:

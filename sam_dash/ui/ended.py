@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sam_dash.results import captions, figures, style, tables
+from sam_dash.results import captions, collapse, figures, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, states
@@ -81,10 +81,13 @@ def view(store: Store, study: Study) -> None:
         finals, runs = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
     else:
         finals, runs = tables.without_swept(finals, runs, "lam")
-    frame = tables.summary(finals, runs, style.SHARPNESS)
+    gone = collapse.runs(finals, runs, study.spec)
+    frame = collapse.marked(tables.summary(finals, runs, style.SHARPNESS), gone)
+    kept = collapse.without_cells(frame, gone)
     figure.show(
         figures.multiples(frame, axis, columns=figure.columns(5), batch=batch), frame,
-        captions.caption(study, frame, axis), captions.alt(frame, axis, batch), f"study-{study.id[:6]}",
+        captions.caption(study, frame, axis), captions.alt(kept, axis, batch), f"study-{study.id[:6]}",
+        "study",
     )  # fmt: skip
     if len(study.values("rho")) > 1:
         st.caption("This is the smallest ρ of the study; the others are on the page Sharpness.")

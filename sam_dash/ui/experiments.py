@@ -44,7 +44,7 @@ def result(experiment: Experiment) -> None:
         return
     judged = experiment.judge(frame)
     name = f"experiment-{experiment.name}"
-    figure.show(experiment.figure(frame), frame, experiment.caption(found, frame), alt(judged), name)
+    figure.show(experiment.figure(frame), frame, experiment.caption(found, frame), alt(judged), name, "result")
     findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")
     st.markdown(f"**What it does not show.** {experiment.limits}")

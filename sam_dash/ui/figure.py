@@ -25,17 +25,16 @@ def csv(frame: pd.DataFrame) -> bytes:
     return safe.to_csv(index=False).encode()
 
 
-def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str) -> None:
-    """Draw `fig`, made from `frame` alone; the CSV is `frame`."""
+@st.fragment
+def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str, key: str) -> None:
+    """Draw `fig`, made from `frame` alone; the CSV is `frame`. Files are called `name`, URL parameters `key`_...."""
     image = {"format": "svg", "filename": name, "width": 1200, "height": int(fig.layout.height or 400)}
     config: dict[str, Any] = {
         "displaylogo": False,
         "toImageButtonOptions": image,
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
     }
-    chart, data, files = st.tabs(
-        [":material/monitoring: Chart", ":material/table_rows: Data", ":material/print: Export"]
-    )
+    chart, data, files = st.tabs(["Chart", "Data", "Export"], key=f"{key}_tab", bind="query-params")
     with chart:
         st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
         st.caption(caption)
@@ -44,7 +43,7 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str)
         table(frame, alt=f"The numbers of the figure {name}")
         st.caption("Exactly what is drawn: means with intervals, seeds. The CSV has all digits.")
     with files:
-        _files(fig, frame, name)
+        _files(fig, frame, name, key)
 
 
 def _csv_button(frame: pd.DataFrame, name: str, key: str) -> None:
@@ -66,11 +65,12 @@ def printer() -> Any:
     return paper.render
 
 
-def _files(fig: go.Figure, frame: pd.DataFrame, name: str) -> None:
+def _files(fig: go.Figure, frame: pd.DataFrame, name: str, key: str) -> None:
     """For print: a width, and a button a format; disabled, with the reason, where there is no Chrome."""
     able = chrome() is not None
     width = st.segmented_control(
-        "Width", list(paper.WIDTHS), default="183 mm", required=True, key=f"width_{name}", disabled=not able,
+        "Width", list(paper.WIDTHS), default="183 mm", required=True, key=f"{key}_width", bind="query-params",
+        disabled=not able,
         help="One or two columns of a journal (89, 183 mm) or of a conference paper (3.25, 6.75 in).",
     )  # fmt: skip
     with st.container(horizontal=True):

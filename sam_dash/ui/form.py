@@ -58,7 +58,9 @@ def sweep() -> SweepSpec:
         )  # fmt: skip
     st.caption(f"**{preset.title}.** {preset.about}")
     got: dict[str, Any] = {"seeds": seeds}
-    methods, problem, training, measures = st.tabs(["Methods", "Problem", "Training", "Measurements"])
+    methods, problem, training, measures = st.tabs(
+        ["Methods", "Problem", "Training", "Measurements"], key="form_tab", bind="query-params"
+    )
     with training:
         got |= _training(default)
     with methods:

@@ -10,7 +10,6 @@ import streamlit as st
 from sam_dash.results import study as studies
 from sam_dash.results.study import Study
 from sam_dash.runs.report import ACTIVE
-from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.ui import backend
 
 EXAMPLE = "example"
@@ -19,10 +18,8 @@ BOX, KEPT = "_study_box", "_study"
 
 def label(sweep: dict[str, Any]) -> str:
     """For example "digits · 27 runs · 24 Nov 06:49 · 8f3a12"."""
-    try:
-        name = studies.name(from_dict(SweepSpec, sweep["spec"]))
-    except SpecError:
-        name = sweep["preset"] or "study of another version"
+    spec = backend.spec(sweep)
+    name = studies.name(spec) if spec else sweep["preset"] or "study of another version"
     total = sum(sweep["counts"].values())
     made = datetime.fromtimestamp(sweep["created"]).strftime("%-d %b %H:%M")
     now = " · running" if any(sweep["counts"].get(s) for s in ACTIVE) else ""

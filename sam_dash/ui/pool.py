@@ -8,7 +8,6 @@ import pandas as pd
 
 from sam_dash.results.cells import KEY
 from sam_dash.results.study import Study
-from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.ui import backend
 
 
@@ -16,11 +15,10 @@ def of(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Final values and runs of the study and of every other study with the same problem and training, each run once."""
     finals, runs = [study.finals], [study.runs]
     for sweep in backend.store().sweeps():
-        try:
-            spec: SweepSpec = from_dict(SweepSpec, sweep["spec"])
-        except SpecError:  # of another version
+        spec = backend.spec(sweep)
+        if spec is None or sweep["id"] == study.id:
             continue
-        if sweep["id"] == study.id or (spec.problem, spec.training) != (study.spec.problem, study.spec.training):
+        if (spec.problem, spec.training) != (study.spec.problem, study.spec.training):
             continue
         other = backend.load(sweep)
         if other is not None and len(other.finals):
@@ -33,9 +31,8 @@ def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
     """Finished SGD runs of the same problem and training but fewer epochs: epochs, seed, train_loss, the quantity."""
     parts = []
     for sweep in backend.store().sweeps():
-        try:
-            spec: SweepSpec = from_dict(SweepSpec, sweep["spec"])
-        except SpecError:
+        spec = backend.spec(sweep)
+        if spec is None:
             continue
         mine = study.spec.training
         same = spec.problem == study.spec.problem and replace(spec.training, epochs=mine.epochs) == mine

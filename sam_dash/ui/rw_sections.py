@@ -9,24 +9,25 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style, tenths
+from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style, tables, tenths
 from sam_dash.results.study import Study
-from sam_dash.ui import choices, figure, links, pool, trajectory
+from sam_dash.ui import choices, figure, links, trajectory
 
+Pool = tuple[pd.DataFrame, pd.DataFrame]  # as from `pool.of`
 WEIGHTS = ("ess", "p_max", "p_top")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
 
 
-def equal(study: Study, finals: pd.DataFrame, quantity: str) -> None:
+def equal(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) -> None:
     """RW-SAM beside plain SAM at the same mean length of the perturbation, from all runs of the problem."""
     st.markdown(
         "A longer perturbation flattens by itself. Plain SAM at *m* = B has ‖ε‖ = ρ; here it is taken at RW-SAM's own "
         "mean ‖ε‖ (an equal ρ, or between two ρ, linear in log ‖ε‖), seed by seed, from all runs of this problem."
     )
-    pooled, runs = pool.of(study)
+    values, runs = pooled
     batch = study.spec.training.batch
     rw = equal_length.per_run(finals, quantity)
-    kept = collapse.without(pooled, collapse.runs(pooled, runs, study.spec))
+    kept = collapse.without(values, collapse.runs(values, runs, study.spec))
     found = equal_length.compare(rw, equal_length.per_run(kept, quantity), quantity, batch)
     if not found:
         st.caption("Every RW-SAM run here has λ = 0, which is SAM.")
@@ -50,12 +51,12 @@ def _told(table: pd.DataFrame) -> str:
     return captions.listed(f"{n} × {told}" for told, n in counted.items()) + "."
 
 
-def equivalent(study: Study, finals: pd.DataFrame, quantity: str) -> None:
+def equivalent(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) -> None:
     """The m at which m-SAM has RW-SAM's value, at the same rho."""
     batch = study.spec.training.batch
-    pooled, _ = pool.of(study)
+    values, _ = pooled
     rho = set(finals["rho"].dropna())
-    sam = pooled[(pooled["variant"] == "sam") & pooled["rho"].isin(rho)]
+    sam = values[(values["variant"] == "sam") & values["rho"].isin(rho)]
     sizes = sorted(sam["m"].dropna().unique())
     if len(sizes) < 2:
         sweep = links.extended(study, variants=("sam", "rwsam"), m=tuple(2**k for k in range(7) if batch % 2**k == 0))
@@ -118,7 +119,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
         f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
         f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
         f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn, epochs))}",
-        "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}",
+        "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}", "weights",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
 
@@ -141,7 +142,7 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
     figure.show(
         tenths.figure(frame, tenths.titles(curves), choices.narrow()), frame, tenths.caption(study, table, frame),
         "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),
-        f"tenths-{study.id[:6]}",
+        f"tenths-{study.id[:6]}", "tenths",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
 
@@ -151,8 +152,9 @@ def _unequal(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str
     of = curves[curves["quantity"] == "ess"].merge(runs, on="run", suffixes=("", "_run"))
     look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
     out = []
-    for key, part in of.groupby(cells.KEY, dropna=False, sort=False):
-        row = cells.key_of(dict(zip(cells.KEY, key, strict=True)))
+    told = tables.cell(of)
+    for key, part in of.groupby(told, dropna=False, sort=False):
+        row = cells.key_of(dict(zip(told, key, strict=True)))
         first = statistics.mean(part.sort_values("step").groupby("run")["value"].first())
         late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
         last = statistics.mean(late.groupby("run")["value"].mean())

@@ -63,7 +63,7 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
     figure.show(
         lines.figure(frame, sharp.AXES, title, narrow=choices.narrow()), frame,
         sharp.caption(study, frame, interval), "m-sharpness over the m of the measurement. " + " ".join(found),
-        f"m-sharpness-{study.id[:6]}",
+        f"m-sharpness-{study.id[:6]}", "m_sharpness",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
 
@@ -122,6 +122,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
             f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
             f"{captions.setting(study.spec)}.",
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
+            "correlation",
         )  # fmt: skip
     with right:
         st.dataframe(simpson.shown(found), hide_index=True, alt=f"Correlations pooled and within. {text}")
@@ -165,6 +166,7 @@ def layer_noise(study: Study, chosen: pd.DataFrame, interval: str) -> None:
     figure.show(
         layers.figure(frame), frame, layers.caption(study, frame, interval),
         "Each layer's share of tr(V). " + " ".join(found), f"layers-{study.id[:6]}",
+        "layers",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
 
@@ -182,4 +184,4 @@ def spectrum(study: Study) -> None:
     cells = tables.records(frame.drop_duplicates("run"))
     names = {r["run"]: style.cell_name(r["variant"], r["m"], study.spec.training.batch) for r in cells}
     fig = density.figure(frame, names)
-    figure.show(fig, frame, density.caption(frame), density.alt(frame), f"density-{study.id[:6]}")
+    figure.show(fig, frame, density.caption(frame), density.alt(frame), f"density-{study.id[:6]}", "density")

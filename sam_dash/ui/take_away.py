@@ -50,7 +50,8 @@ def results(study: Study, interval: str) -> None:
         "LaTeX": (texts.latex(table, caption), "latex", "tex"),
         "Markdown": (texts.markdown(table, caption), "markdown", "md"),
     }
-    for tab, (kind, (text, language, ending)) in zip(st.tabs(list(kinds)), kinds.items(), strict=True):
+    tabs = st.tabs(list(kinds), key="table_tab", bind="query-params")
+    for tab, (kind, (text, language, ending)) in zip(tabs, kinds.items(), strict=True):
         with tab:
             st.code(text, language=language, wrap_lines=True)
             st.download_button(

@@ -113,3 +113,25 @@ def test_two_windows_follow_one_sweep_that_the_keyboard_starts_and_stops(address
         text(window, "4 stopped")
         expect(window.get_by_role("button", name="Resume: run the 4 missing")).to_be_visible(timeout=30_000)
     second.close()
+
+
+@pytest.mark.timeout(120)
+def test_tab_and_width_of_a_figure_are_in_the_link_and_a_forged_one_is_dropped(address: str, page: Any) -> None:
+    page.goto(f"{address}/sharpness?{EXAMPLE}")
+    settle(page)
+    assert "_tab" not in page.url
+    page.get_by_role("tab", name="Export").first.click()
+    page.get_by_text("89 mm", exact=True).first.click()
+    page.wait_for_url(re.compile(r"sharpness_tab=Export.*sharpness_width=89"))
+    link = page.url
+    page.goto(f"{address}/export")
+    page.goto(link)
+    settle(page)
+    expect(page.get_by_role("tab", name="Export").first).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("radio", name="89 mm").first).to_have_attribute("aria-checked", "true")
+    page.get_by_role("tab", name="Chart").first.click()
+    page.wait_for_url(lambda url: "sharpness_tab" not in url)
+    page.goto(f"{address}/sharpness?{EXAMPLE}&sharpness_tab=nonsense&sharpness_width=9+km")
+    settle(page)
+    page.wait_for_url(lambda url: "nonsense" not in url and "9+km" not in url)
+    expect(page.get_by_role("tab", name="Chart").first).to_have_attribute("aria-selected", "true")

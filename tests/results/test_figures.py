@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from sam_dash import variants
-from sam_dash.results import captions, curves, figures, style, tables
+from sam_dash.results import captions, collapse, curves, figures, style, tables
 from sam_dash.results import study as studies
 from tests.results import frames
 
@@ -176,3 +176,30 @@ def test_hover_texts_say_what_n_is() -> None:
     line = traces(figure(), "m-SAM", "lines+markers")[0]
     assert re.search(r"n = %\{customdata\[2\]\}", line.hovertemplate)
     assert list(line.customdata[0])[2:4] == [2, 0]
+
+
+def test_a_collapsed_cell_is_a_cross_that_sets_no_axis_and_is_named() -> None:
+    study = frames.study("done")
+    frame = tables.summary(study.finals, study.runs, ("tr_H", "test_acc"))
+    one = (study.runs["variant"] == "sam") & (study.runs["m"] == 1)
+    lost = set(study.runs.loc[one, "run"])
+    far = frame.assign(**{c: frame[c].where(frame["m"].ne(1), frame[c] * 1e6) for c in ("y", "low", "high")})
+    marked = collapse.marked(far, lost)
+    assert collapse.marked(far, set()) is far
+    assert set(marked.loc[marked["collapsed"], "m"]) == {1.0}
+    fig = figures.multiples(marked, "m", batch=4)
+    crosses = [t for t in fig.data if t.marker.symbol == "x-thin" and t.x[0] is not None]
+    assert len(crosses) == 2
+    assert [t.name for t in fig.data if t.marker.symbol == "x-thin" and t.showlegend] == ["collapsed"]
+    alive = frame[frame["m"].ne(1) & (frame["quantity"] == "tr_H")]
+    low, high = fig.layout.yaxis.range
+    ends = [alive[c].dropna() for c in ("y", "low", "high")]
+    if fig.layout.yaxis.type == "log":
+        low, high = 10**low, 10**high
+    assert low < min(e.min() for e in ends)
+    assert max(e.max() for e in ends) < high < 1e5
+    assert crosses[0].y[0] == pytest.approx(low)
+    drawn = {v for t in fig.data if t.mode and "markers" in t.mode and t.marker.symbol != "x-thin" for v in t.y}
+    assert max(drawn) < 1e5
+    text = captions.caption(study, marked, "m")
+    assert "Crosses at the lower edge: m-SAM, m = 1 collapsed to chance and set no axis." in text

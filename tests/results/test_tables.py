@@ -103,3 +103,14 @@ def test_a_folder_without_an_export_is_no_study(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("run,status,seconds\n")
     (tmp_path / "curves.csv").write_text("run,step\n")
     assert studies.from_folder(tmp_path) is None
+
+
+def test_cells_are_told_apart_by_the_knobs_that_are_there() -> None:
+    study = frames.study("done")
+    every = [*tables.CELL, *tables.knob_names()]
+    assert tables.cell(study.runs) == [c for c in every if c in tables.CELL or study.runs[c].notna().any()]
+    assert len(tables.cell(study.runs)) < len(every)
+    groups = [
+        {tuple(of["run"]) for _, of in study.runs.groupby(by, dropna=False)} for by in (every, tables.cell(study.runs))
+    ]
+    assert groups[0] == groups[1]

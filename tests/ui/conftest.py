@@ -12,7 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import study as studies
 from sam_dash.runs import launch
+from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
+from tests import synthetic
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,3 +62,19 @@ def visit(store: Store) -> Callable[..., AppTest]:
         return at
 
     return visit
+
+
+@pytest.fixture
+def richer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented runs also have what only some studies measure."""
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        found = plain(run, share)
+        found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {
+            "grad_sq": 0.5 - run.seed,
+            "tail": 3.0 + run.seed,
+        }
+        return found | {f"m_sharp@{m}": 0.01 * found["tr_H"] / m for m in (1, 2, 4, 8)}
+
+    monkeypatch.setattr(synthetic, "values", values)

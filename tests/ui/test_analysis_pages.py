@@ -29,22 +29,6 @@ def shown(at: AppTest, column: str) -> Any:
     return next(d.value for d in at.dataframe if column in d.value)
 
 
-@pytest.fixture
-def richer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Invented runs also have what only some studies measure."""
-    plain = synthetic.values
-
-    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
-        found = plain(run, share)
-        found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {
-            "grad_sq": 0.5 - run.seed,
-            "tail": 3.0 + run.seed,
-        }
-        return found | {f"m_sharp@{m}": 0.01 * found["tr_H"] / m for m in (1, 2, 4, 8)}
-
-    monkeypatch.setattr(synthetic, "values", values)
-
-
 @pytest.mark.parametrize("page", NEW)
 @pytest.mark.parametrize("fate", ["failed", "diverged", "stopped"])
 def test_where_nothing_finished_there_is_a_reason_and_no_figure(

@@ -1,0 +1,137 @@
+"""Every control is in the URL: each is bound to a parameter, and a cold link with that parameter restores it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sam_dash.results import study as studies
+from sam_dash.results.experiments import EXPERIMENTS
+from sam_dash.runs.spec import Measures
+from sam_dash.runs.store import Store
+from sam_dash.ui import router, saddle_parts
+from tests.synthetic import SWEEP, fill
+from tests.ui.test_saddles import Here
+
+Visit = Callable[..., AppTest]
+ROOT = Path(__file__).parents[2]
+WIDGETS = {
+    "selectbox", "multiselect", "pills", "segmented_control", "radio", "slider", "select_slider", "toggle", "checkbox",
+    "number_input", "text_input", "text_area", "file_uploader", "tabs", "date_input", "color_picker",
+}  # fmt: skip
+NOT_IN_THE_URL = {
+    "BOX": "the study is in the URL by hand, as ?study=ID: a bound one would be a label, which changes",
+    "npz_file": "a file",
+    "zip_file": "a file",
+    "sure": "a link must not confirm a deletion",
+    "note_{key}": "the note is in the store",
+    "stop_which": "names the run of the button beside it, which acts at once",
+}
+EXAMPLE = studies.EXAMPLE
+FULL = replace(
+    SWEEP, variants=("sgd", "sam", "usam", "rwsam"), knobs={"rho": (0.1, 0.2), "lam": (0.0, 0.5, 1.0)},
+    measures=Measures(what=("trace", "lam_max", "noise", "m_sharpness", "pyhessian")),
+)  # fmt: skip
+PAGES = [*(page for page in router.PAGES if page != "saddles"), "saddles", "saddles:In a network"]
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call that makes a widget; `number` and the like are names for one."""
+    for path in (*(ROOT / "sam_dash" / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WIDGETS
+            if called:
+                yield f"{path.name}:{node.lineno}", node
+
+
+def test_every_widget_is_bound_to_the_url_or_has_a_reason_not_to_be() -> None:
+    unbound = set()
+    for where, call in calls():
+        words = {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg}
+        spread = [ast.unparse(k.value) for k in call.keywords if k.arg is None]
+        if words.get("bind") != "'query-params'" and "BOUND" not in spread:
+            key = words.get("key", "").removeprefix("f").strip("'")
+            assert key in NOT_IN_THE_URL, where
+            unbound.add(key)
+    assert unbound == set(NOT_IN_THE_URL)
+
+
+def controls(at: AppTest) -> dict[str, Any]:
+    """What is bound, by parameter; nothing else is there but what has a reason."""
+    found = {}
+    todo = [at.main]
+    while todo:
+        node = todo.pop()
+        proto = getattr(node, "proto", None)
+        proto = getattr(proto, "tab_container", proto) if node.type == "tab_container" else proto
+        if name := getattr(proto, "query_param_key", ""):
+            found[name] = node
+        elif hasattr(proto, "query_param_key") and node.type not in ("expander", "flex_container"):
+            assert node.key == "_study_box" or node.key in NOT_IN_THE_URL, (node.type, node.key)
+        todo += getattr(node, "children", {}).values()
+    return found
+
+
+def shown(node: Any) -> Any:
+    """The value, as text; of tabs the one that is open."""
+    if node.type == "tab_container":
+        return node.children[node.proto.tab_container.default_tab_index].label
+    value = node.value
+    return [str(v) for v in value] if isinstance(value, list | tuple) else str(value)
+
+
+def other(name: str, node: Any) -> Any:
+    """Another value that the control can have, as the URL says it."""
+    now = shown(node)
+    if node.type == "tab_container":
+        return node.children[len(node.children) - 1].label
+    options = [str(o) for o in getattr(node, "options", [])]
+    if options:
+        away = [o for o in options if o not in now] if isinstance(now, list) else [o for o in options if o != now]
+        return (away or options)[-1:] if isinstance(now, list) else away[-1]
+    if node.type in ("toggle", "checkbox"):
+        return str(not node.value).lower()
+    if node.type in ("number_input", "slider"):
+        kind = type(node.value)
+        step, most = node.step or 1, node.max
+        new = node.value + step if node.value + step <= most else node.value - step
+        return str(kind(new))
+    return f"{now}, 7"
+
+
+def same(a: Any, b: Any) -> bool:
+    """As numbers where they are."""
+    try:
+        return float(a) == pytest.approx(float(b))
+    except (TypeError, ValueError):
+        return str(a).lower() == str(b).lower() if isinstance(a, str) else a == b
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_cold_link_restores_every_control_of_a_page(
+    richer: None, store: Store, visit: Visit, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saddle_parts, "Calculator", Here)
+    monkeypatch.setattr(studies, "EXAMPLE", EXAMPLE)
+    assert EXPERIMENTS
+    study = fill(store, FULL)
+    fixed = {"study": study}
+    page, _, saddle = page.partition(":")
+    fixed |= {"saddle_of": saddle} if saddle else {}
+    at = visit(page, **fixed)
+    asked = {name: other(name, node) for name, node in controls(at).items() if name not in fixed}
+    asked.pop("land", None)  # another landscape has knobs of its own
+    asked.pop("saddle_of", None)
+    later = controls(visit(page, **fixed, **asked))
+    gone = {name for name in asked if name not in later}
+    wrong = {n: (v, shown(later[n])) for n, v in asked.items() if n in later and not same(shown(later[n]), v)}
+    assert wrong == {}
+    assert gone <= {"m", "escape_tab", "escape_width"}, "the Run page's m are divisors of B; an escape is run first"
+    assert asked or page in ("estimators", "claims"), "a page with nothing to choose"
