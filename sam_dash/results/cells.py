@@ -35,6 +35,7 @@ def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.Da
     `sizes` are the m of the whole study, so that colours stay when a cell is hidden. Cells of one variant that share a
     colour differ in dash; all in marker.
     """
+    tables.one_network(frame)
     unique = frame[KEY].drop_duplicates().reset_index(drop=True)
     varied = [k for k in tables.knob_names() if unique.groupby("variant")[k].nunique().max() > 1]
     ladder = sorted(sizes) or sorted(unique.loc[[swept(v) for v in unique["variant"]], "m"].dropna().unique())
