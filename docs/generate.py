@@ -105,6 +105,7 @@ def reference() -> str:
     quantities = [(f"`{key}`", q.name, q.help) for key, q in QUANTITIES.items()]
     quantities.append(("`tr_V@m`", "tr(V), means of m", "trace of the covariance of mean gradients of m samples"))
     quantities.append(("`m_sharp@m`", "m-sharpness at m", f"{QUANTITIES['m_sharp'].help}; of m samples"))
+    quantities.append(("`asc_H@m`", "gᵀHg/‖g‖² at m", "mean over micro-batches of m of that of their own losses"))
     measures = [(f"`{key}`", m.about, f"{m.gradients:g}") for key, m in MEASURES.items()]
     data = [
         (f"`{key}`", d.title, "x".join(map(str, d.shape)), str(d.classes), f"{d.n_train} / {d.n_test}",

@@ -53,10 +53,15 @@ def _changes(base: SweepSpec, sweep: SweepSpec) -> list[str]:
         say(field, getattr(base.training, field), value, str(value))
     name = sweep.problem.dataset
     say("npz" if name.startswith(NPZ) else "dataset", base.problem.dataset, name, name.removeprefix(NPZ))
-    say("network", base.problem.network, sweep.problem.network, sweep.problem.network)
+    option, names = ("networks" if sweep.networks else "network"), _networks(sweep)
+    say(option, _networks(base), names, ",".join(names))
     say("measure", base.measures.what, sweep.measures.what, ",".join(sweep.measures.what) or "none")
     say("measure-every", base.measures.every, sweep.measures.every, str(sweep.measures.every))
     return words
+
+
+def _networks(sweep: SweepSpec) -> tuple[str, ...]:
+    return tuple(p.network for p in sweep.problems)
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:

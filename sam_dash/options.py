@@ -32,7 +32,9 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
     data = run.add_mutually_exclusive_group()
     data.add_argument("--dataset", metavar="NAME")
     data.add_argument("--npz", metavar="FILE", help="arrays x_train, y_train, x_test, y_test")
-    run.add_argument("--network", metavar="mlp:64", help="mlp:WIDTHS, cnn:CHANNELS or resnet18:WIDTH")
+    network = run.add_mutually_exclusive_group()
+    network.add_argument("--network", metavar="mlp:64", help="mlp:WIDTHS, cnn:CHANNELS or resnet18:WIDTH")
+    network.add_argument("--networks", metavar="mlp:8,mlp:16", help="several: every run with each of them")
     run.add_argument(
         "--imbalance", metavar="X", help="long tail: X times more samples of the first class than the last"
     )
@@ -49,7 +51,9 @@ def sweep_of(args: argparse.Namespace) -> SweepSpec:
         problem = replace(sweep.problem, **_problem(args))
         training = replace(sweep.training, **_given(args, epochs=_whole, batch=_whole))
         measures = replace(sweep.measures, **_given(args, what=_measures, every=_whole))
-        axes: dict[str, Any] = _given(args, variants=_variants, m=_wholes, seeds=_seeds)
+        axes: dict[str, Any] = _given(args, variants=_variants, m=_wholes, seeds=_seeds, networks=_words)
+        if args.network is not None:
+            axes["networks"] = ()
         chosen = axes.get("variants", sweep.variants)
         known = {knob for key in chosen for knob in variants.get(key).knobs}
         kept = {k: v for k, v in sweep.knobs.items() if k in known}

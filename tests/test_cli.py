@@ -52,6 +52,8 @@ BAD = {
     "run --preset digits --npz broken.json": "cannot be read as a plain .npz",
     "run --preset digits --dataset digits --npz x": "not allowed with argument",
     "run --preset digits --network mlp:x": "network 'mlp:x'",
+    "run --preset digits --networks mlp:4,mlp": "network 'mlp'",
+    "run --preset digits --network mlp:4 --networks mlp:4,mlp:8": "not allowed with argument",
     "run --preset digits --measure weight": "unknown measure 'weight'",
     "run --preset digits --batch 2048": "fewer than one batch",
     "run --preset digits --workers 0": "--workers: '0': expected a whole number",
@@ -112,6 +114,14 @@ def test_options_change_their_part_of_the_preset_and_leave_the_rest():
     assert (full.measures.what, full.measures.every) == ((), 3)
     assert sweep("--preset", "digits", "--variants", "sgd").knobs == {}, "rho is the preset's, not the user's"
     assert len(sweep("--preset", "digits", "--variants", "all").variants) >= 6
+
+
+def test_networks_take_the_place_of_the_presets_and_one_network_that_of_several():
+    several = sweep("--preset", "digits", "--networks", "mlp:4,mlp:8")
+    assert several.networks == ("mlp:4", "mlp:8")
+    assert len(several.runs()) == 2 * len(presets.get("digits").sweep.runs())
+    one = sweep("--preset", "overparameterisation", "--network", "mlp:8")
+    assert (one.networks, one.problem.network) == ((), "mlp:8")
 
 
 def test_a_file_gives_the_sweep_it_describes(tmp_path):

@@ -26,7 +26,7 @@ def setting(spec: SweepSpec) -> str:
     """Data set, network, label noise, batch, epochs: what every run of the study shares."""
     p, t = spec.problem, spec.training
     title = DATASETS[p.dataset].title if p.dataset in DATASETS else dataset(spec)
-    parts = [title, *([f"{p.n_train} training samples"] if p.n_train else []), f"network {p.network}"]
+    parts = [title, *([f"{p.n_train} training samples"] if p.n_train else []), networks(spec)]
     parts.append(f"{100 * p.label_noise:g} % label noise" if p.label_noise else "clean labels")
     if p.imbalance != 1:
         parts.append(f"long-tailed {p.imbalance:g} : 1")
@@ -34,6 +34,12 @@ def setting(spec: SweepSpec) -> str:
         parts.append("started from a memorised minimum")
     parts.append(f"B = {t.batch}")
     return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
+
+
+def networks(spec: SweepSpec) -> str:
+    """For example "network mlp:64", "3 networks from mlp:8 to mlp:64"."""
+    names = spec.networks
+    return f"{len(names)} networks from {names[0]} to {names[-1]}" if names else f"network {spec.problem.network}"
 
 
 def seeds(frame: pd.DataFrame) -> str:
@@ -51,7 +57,7 @@ def excluded(study: Study) -> str:
     total = len(study.runs)
     gone = [f"{n} {WORDS[s]}" for s, n in study.counts.items() if s in WORDS]
     pending = [f"{n} {PENDING[s]}" for s, n in study.counts.items() if s in PENDING]
-    text = f"{total} run{'s' * (total != 1)} in this study"
+    text = f"{total} run{'s' * (total != 1)} in this study{' with this network' if study.network else ''}"
     if study.hidden:
         gone.append(f"{study.hidden} more hidden by you")
     if gone:

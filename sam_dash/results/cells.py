@@ -35,6 +35,7 @@ def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.Da
     `sizes` are the m of the whole study, so that colours stay when a cell is hidden. Cells of one variant that share a
     colour differ in dash; all in marker.
     """
+    tables.one_network(frame)
     unique = frame.reindex(columns=KEY).drop_duplicates().reset_index(drop=True)
     by_variant = unique.groupby("variant")
     varied = [k for k in tables.cell(unique)[2:] if by_variant[k].nunique().max() > 1]

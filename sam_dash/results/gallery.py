@@ -21,14 +21,19 @@ class Picture(NamedTuple):
 
 
 def pictures(study: Study) -> list[Picture]:
-    """Sharpness over m, and RW-SAM over lambda where there is one, at each rho of the study."""
+    """Sharpness over m, and RW-SAM over lambda where there is one, for each network and rho of the study."""
+    return [picture for part in study.parts() for picture in _pictures(part)]
+
+
+def _pictures(study: Study) -> list[Picture]:
     out = []
+    network = f"-{study.network.replace(':', '-')}" if study.network else ""
     batch = study.spec.training.batch
     rhos = study.values("rho")
     for rho in rhos or [None]:
         where = {"rho": rho} if rho is not None else {}
         finals, runs = tables.select(study.finals, where), tables.select(study.runs, where)
-        at = f"-rho-{rho:g}" if len(rhos) > 1 else ""
+        at = network + (f"-rho-{rho:g}" if len(rhos) > 1 else "")
         for x, name, quantities in (("m", "sharpness", style.SHARPNESS), ("lam", "rw-sam", style.RW_SAM)):
             if not any(figures.is_curve(v, x) for v in finals["variant"]):
                 continue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,7 +42,8 @@ class Source(Protocol):
 class Study:
     """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both.
 
-    `density`: the spectral density of each finished run, as from `results.density.rows`.
+    `density`: the spectral density of each finished run, as from `results.density.rows`. `network`: of a part that `at`
+    has taken out, which one; `hidden_at`: `hidden` by network.
     """
 
     id: str
@@ -51,6 +52,8 @@ class Study:
     finals: pd.DataFrame
     hidden: int = 0
     density: pd.DataFrame = field(default_factory=pd.DataFrame)
+    network: str = ""
+    hidden_at: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -77,10 +80,31 @@ class Study:
         """The values that a knob takes in this study, sorted."""
         return sorted(set(self.finals[knob].dropna())) if knob in self.finals else []
 
+    def at(self, network: str) -> Study:
+        """The part with that network: cells are variant, m and knobs, and must not pool networks."""
+        problem = replace(self.spec.problem, network=network)
+        runs = self.runs[self.runs["network"] == network].reset_index(drop=True)
+        finals = self.finals[self.finals["network"] == network].reset_index(drop=True)
+        density = self.density[self.density["run"].isin(runs["run"])] if len(self.density) else self.density
+        return replace(
+            self, spec=replace(self.spec, problem=problem, networks=()), runs=runs, finals=finals, density=density,
+            network=network, hidden=self.hidden_at.get(network, 0),
+        )  # fmt: skip
+
+    def parts(self) -> list[Study]:
+        """The study by network: itself where it has one."""
+        return [self.at(name) for name in self.spec.networks] or [self]
+
 
 def name(spec: SweepSpec) -> str:
     """The preset's name, or data set and network."""
-    return spec.preset or f"{dataset(spec)} · {spec.problem.network}"
+    return spec.preset or f"{dataset(spec)} · {networks(spec)}"
+
+
+def networks(spec: SweepSpec) -> str:
+    """The network, or the first and the last of several."""
+    names = [p.network for p in spec.problems]
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
 
 
 def dataset(spec: SweepSpec) -> str:
@@ -96,11 +120,13 @@ def from_store(store: Source, sweep_id: str, hidden: Collection[str] = ()) -> St
         return None
     rows = store.runs(sweep_id)
     runs = tables.runs_frame(row for row in rows if row["key"] not in hidden)
+    gone = Counter(row["spec"]["problem"]["network"] for row in rows if row["key"] in hidden)
     done = list(runs.loc[runs["status"] == "done", "run"])
     last = tables.curves_frame(store.measurements(keys=done, final=True))
     means = tables.series_means(store.series(done, list(style.SERIES)))
     spectra, last = density.split(last)
-    return Study(sweep_id, spec, runs, tables.finals(runs, last, means), len(rows) - len(runs), spectra)
+    finals = tables.finals(runs, last, means)
+    return Study(sweep_id, spec, runs, finals, gone.total(), spectra, hidden_at=dict(gone))
 
 
 def from_folder(folder: Path) -> Study | None:

@@ -104,6 +104,9 @@ QUANTITIES = {
     "m_sharp": Quantity(
         "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
     ),
+    "asc_H": Quantity(
+        "gᵀHg/‖g‖²", "<i>gᵀHg</i>/‖<i>g</i>‖²", "ascent-direction sharpness: curvature of the loss along its gradient"
+    ),
     "p_max": Quantity("Largest weight", "Largest weight", "RW-SAM's largest weight in the batch, mean over the steps"),
     "p_top": Quantity(
         "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
@@ -145,7 +148,7 @@ def quantity(key: str) -> Quantity:
         return Quantity(q.name + of, q.html + of, q.help.replace("test samples", "the class's test samples"))
     if at:
         q = quantity(base)
-        if base == "m_sharp":
+        if base in ("m_sharp", "asc_H"):
             return Quantity(f"{q.name} at m = {size}", f"{q.html} at <i>m</i> = {size}", f"{q.help}; of {size} samples")
         if base == "layer_noise":
             return Quantity(f"tr(V) of {size}", f"tr(<i>V</i>) of {size}", f"what the layer {size} adds to tr(V)")

@@ -12,7 +12,7 @@ from sam_dash import variants
 from sam_dash.results import statistics
 from sam_dash.results.derived import with_gaps
 
-CELL = ["variant", "m"]
+CELL = ["variant", "m"]  # and the knobs; one network at a time
 CURVES = ["run", "step", "epoch", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]
 
 
@@ -36,14 +36,16 @@ def cell(frame: pd.DataFrame) -> list[str]:
 
 
 def runs_frame(runs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a run: key, variant, m, every knob, seed, status and how far it is."""
+    """One row a run: key, network, variant, m, every knob, seed, status and how far it is."""
     rows = []
     for run in runs:
         spec = run["spec"]
         knobs = {name: spec["knobs"].get(name) for name in knob_names()}
-        row = {"run": run["key"], "variant": spec["variant"], "m": spec["m"], **knobs, "seed": spec["seed"]}
+        row = {"run": run["key"], "network": spec["problem"]["network"], "variant": spec["variant"], "m": spec["m"]}
+        row |= {**knobs, "seed": spec["seed"]}
         rows.append(row | {k: run.get(k) for k in ("status", "step", "steps", "phase", "seconds", "error")})
-    columns = ["run", "variant", "m", *knob_names(), "seed", "status", "step", "steps", "phase", "seconds", "error"]
+    columns = ["run", "network", *CELL, *knob_names(), "seed"]
+    columns += ["status", "step", "steps", "phase", "seconds", "error"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"run": str, "m": float, "step": float, "steps": float, "seconds": float})
 
@@ -72,11 +74,18 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
 
     Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
     """
-    ended = runs.loc[runs["status"] == "done", ["run", "variant", "m", *knob_names(), "seed"]]
+    ended = runs.loc[runs["status"] == "done", ["run", "network", *CELL, *knob_names(), "seed"]]
     both = last[["run", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
     if means is not None and len(means):
         both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
     return with_gaps(ended.merge(both, on="run", how="inner").reset_index(drop=True))
+
+
+def one_network(frame: pd.DataFrame) -> None:
+    """ValueError where runs of several networks would be pooled: `Study.at` takes those of one."""
+    names = sorted(frame["network"].dropna().unique()) if "network" in frame else []
+    if len(names) > 1:
+        raise ValueError(f"runs of {len(names)} networks ({', '.join(names)}) in one mean; narrow the study to one")
 
 
 def summary(
@@ -93,6 +102,7 @@ def summary(
     `converged` whether all estimates in it did.
     With `against` (column -> value naming one cell) `y` is the difference from that cell within each seed.
     """
+    one_network(finals)
     told = cell(runs)
     planned = {_exact(key): n for key, n in runs.groupby(told, dropna=False)["seed"].nunique().items()}
     rows: list[dict[str, Any]] = []
@@ -189,6 +199,7 @@ def opinions(finals: pd.DataFrame) -> pd.DataFrame:
 
 def curve_means(study_runs: pd.DataFrame, curves: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Seed mean of a curve per cell and step, over the runs that have got there: variant, m, rho, epoch, value, n."""
+    one_network(study_runs)
     of = curves[(curves["quantity"] == quantity) & np.isfinite(curves["value"])]
     told = cell(study_runs)
     joined = of.merge(study_runs[["run", *told]], on="run")

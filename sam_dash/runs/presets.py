@@ -76,6 +76,34 @@ PRESETS: dict[str, Preset] = {
             training=Training(batch=32, epochs=50),
         ),
     ),
+    "which-sharpness": Preset(
+        "Digits: worst, ascent and average direction",
+        "The digits preset's problem with SGD, n-SAM, SAM and m-SAM at m = 1, and three notions of sharpness of the "
+        "final weights: λ_max, the curvature along the gradient, and tr(H).",
+        SweepSpec(
+            preset="which-sharpness",
+            m=(64, 1),
+            knobs={"rho": (0.1,)},
+            seeds=tuple(range(10)),
+            problem=Problem(dataset="digits", network="mlp:64", label_noise=0.4),
+            measures=Measures(what=("trace", "lam_max", "ascent")),
+        ),
+    ),
+    "overparameterisation": Preset(
+        "Digits: hidden widths 4 to 512",
+        "The digits preset's problem on eight networks, with fewer and with far more parameters than samples: SGD, "
+        "SAM and m-SAM at m = 1, each at five ρ, as the best ρ need not be the same for all widths.",
+        SweepSpec(
+            preset="overparameterisation",
+            variants=("sgd", "sam"),
+            m=(64, 1),
+            knobs={"rho": (0.05, 0.1, 0.2, 0.4, 0.8)},
+            seeds=(0, 1, 2, 3, 4),
+            problem=Problem(dataset="digits", label_noise=0.4),
+            measures=Measures(what=("trace", "lam_max")),
+            networks=tuple(f"mlp:{2**k}" for k in range(2, 10)),
+        ),
+    ),
 }
 
 

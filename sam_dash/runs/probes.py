@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
+from sam_dash.maths import ascent, curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
 from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import Layout, piecewise_linear
@@ -78,7 +78,7 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     found: dict[str, Estimate] = {}
     taps = _taps(problem)
     exact = problem.classes <= MAX_CLASSES and piecewise_linear(problem.module)  # tr(H), without any product
-    if {"lam_max", "density"} & set(what) or ("trace" in what and not exact):
+    if {"lam_max", "density", "ascent"} & set(what) or ("trace" in what and not exact):
         product = curvature.hvp(problem.losses, w, batch, chunk=chunk(taps, w, batch))
     if "trace" in what:
         found["tr_H"] = trace(problem, taps, w, batch, None if exact else product, generator)
@@ -106,6 +106,11 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     if "m_sharpness" in what:
         sharp = m_sharpness.m_sharpness(problem.losses, w, batch, m=sizes, rho=SHARP_RHO, generator=generator)
         found |= {f"m_sharp@{m}": estimate for m, estimate in sharp.items()}
+    if "ascent" in what:
+        found["asc_H"] = ascent.ascent(problem.losses, w, batch, product)
+        order = torch_stream(problem.seeds[s], "probes")
+        by_size = ascent.by_size(problem.losses, w, batch, m=sizes, generator=order)
+        found |= {f"asc_H@{m}": estimate for m, estimate in by_size.items()}
     return [_row(q, e) for q, e in found.items()]
 
 

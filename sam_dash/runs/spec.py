@@ -25,6 +25,7 @@ MEASURES = (
     "pyhessian",
     "m_sharpness",
     "density",
+    "ascent",
 )  # append only: run keys hold their order
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
@@ -81,6 +82,8 @@ def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
     out: dict[str, Any] = json.loads(json.dumps(_fields(spec), default=_fields))
     if out["problem"]["imbalance"] == 1:
         del out["problem"]["imbalance"]
+    if out.get("networks") == []:
+        del out["networks"]
     return out
 
 
@@ -148,8 +151,9 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """A grid of runs: variants x m x knob values x seeds on one problem.
+    """A grid of runs: networks x variants x m x knob values x seeds on one problem.
 
+    `networks` are taken in turn in the place of the problem's; of a single one the problem says which, and it is empty.
     An axis is crossed only with the variants that have it: `m` with those swept over m (others run at m = B),
     `knobs["lam"]` with those that have a lambda.
     """
@@ -162,11 +166,15 @@ class SweepSpec:
     problem: Problem = field(default_factory=Problem)
     training: Training = field(default_factory=Training)
     measures: Measures = field(default_factory=Measures)
+    networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _common(self)
-        for name in ("variants", "m", "seeds"):
+        for name in ("variants", "m", "seeds", "networks"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        if self.networks:  # one way to say the same
+            object.__setattr__(self, "problem", replace(self.problem, network=self.networks[0]))
+            object.__setattr__(self, "networks", self.networks if len(self.networks) > 1 else ())
         check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
         try:
             known = {name: knob for key in self.variants for name, knob in variants.get(key).knobs.items()}
@@ -180,14 +188,19 @@ class SweepSpec:
         object.__setattr__(self, "knobs", values)
         self.runs()  # every cell must be valid
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The problem with each of the networks."""
+        return tuple(replace(self.problem, network=name) for name in self.networks) or (self.problem,)
+
     def runs(self) -> tuple[RunSpec, ...]:
-        """The cells of the grid, seeds innermost."""
+        """The cells of the grid, networks outermost and seeds innermost."""
         return self._runs
 
     @cached_property
     def _runs(self) -> tuple[RunSpec, ...]:
         cells = {}
-        for key in self.variants:
+        for problem, key in itertools.product(self.problems, self.variants):
             v = variants.get(key)
             axes = [[(k, x) for x in self.knobs.get(k, (knob.default,))] for k, knob in v.knobs.items()]
             for m in (self.m or (None,)) if v.m_axis else (None,):
@@ -195,7 +208,7 @@ class SweepSpec:
                     for seed in self.seeds:
                         run = RunSpec(
                             variant=key, m=m, knobs=dict(knobs), seed=seed,
-                            problem=self.problem, training=self.training, measures=self.measures,
+                            problem=problem, training=self.training, measures=self.measures,
                         )  # fmt: skip
                         cells[run.key] = run
                         check(len(cells) <= MAX_RUNS, f"more than {MAX_RUNS} runs in one sweep; narrow an axis")

@@ -7,7 +7,7 @@ import streamlit as st
 from sam_dash.results import captions, collapse, figures, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.store import Store
-from sam_dash.ui import figure, states
+from sam_dash.ui import figure, pick, states
 
 LINES = 12  # of a log
 SHOWN = 3  # failures in full; the rest by number
@@ -45,6 +45,7 @@ def failures(store: Store, study: Study) -> None:
         first = tables.records(rows)[0]
         knobs = {k: first[k] for k in ("rho", "lam") if first[k] == first[k] and first[k] is not None}
         name = style.cell_name(first["variant"], first["m"], study.spec.training.batch, style.knob_text(knobs))
+        name += f", {first['network']}" if study.spec.networks else ""
         n, status = len(rows), str(first["status"])
         which = f"{name}, seed {first['seed']}" + (f" and {n - 1} more" if n > 1 else "")
         with st.container(border=True):
@@ -70,6 +71,10 @@ def view(store: Store, study: Study) -> None:
         resume(store, study)
     states.partial(study)
     failures(store, study)
+    if study.finals.empty:
+        states.nothing_finished(study)
+        return
+    study = pick.one_network(study)
     if study.finals.empty:
         states.nothing_finished(study)
         return

@@ -89,13 +89,15 @@ def sweep(values: Mapping[str, Any], base: SweepSpec) -> SweepSpec:
     swept = any(variants.REGISTRY[k].m_axis for k in keys if k in variants.REGISTRY)
     if swept and not values["m"]:
         raise SpecError("choose at least one micro-batch size m")
-    problem = Problem(**{k: values[k] for k in PROBLEM})
+    networks = words(values["network"]) or [""]
+    problem = Problem(**{k: values[k] for k in PROBLEM} | {"network": networks[0]})
     train = ("optimiser", "lr", "momentum", "nesterov", "weight_decay", "schedule", "batch", "epochs")
     training = Training(**{k: values[k] for k in train})
     measures = Measures(what=tuple(values["measures"]), every=values["every"])
-    same = (problem, training) == (base.problem, base.training)
+    several = tuple(networks) if len(networks) > 1 else ()
+    same = (problem, training, several) == (base.problem, base.training, base.networks)
     return SweepSpec(
         preset=base.preset if same else "", variants=tuple(keys), m=tuple(values["m"]) if swept else (),
         knobs={n: v for n, v in chosen.items() if n in base.knobs or v != (knobs_of(keys)[n].default,)},
-        seeds=seeds(values["seeds"]), problem=problem, training=training, measures=measures,
+        seeds=seeds(values["seeds"]), problem=problem, training=training, measures=measures, networks=several,
     )  # fmt: skip

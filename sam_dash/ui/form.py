@@ -22,7 +22,7 @@ BOUND: dict[str, Any] = {"bind": "query-params"}
 def values_of(sweep: SweepSpec) -> dict[str, Any]:
     """What the form shows for a sweep, by the key of its widget."""
     p, t = sweep.problem, sweep.training
-    plain = {k: getattr(p, k) for k in fields.PROBLEM}
+    plain = {k: getattr(p, k) for k in fields.PROBLEM} | {"network": ", ".join(q.network for q in sweep.problems)}
     plain |= {k: getattr(t, k) for k in ("optimiser", "lr", "momentum", "nesterov", "weight_decay")}
     plain |= {"schedule": t.schedule, "batch": t.batch, "epochs": t.epochs, "every": sweep.measures.every}
     titles = [variants.get(k).title for k in sweep.variants]
@@ -121,8 +121,11 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
     a, b = st.columns(2)
     got = {
         "dataset": a.selectbox("Data set", options, options.index(default["dataset"]), key="dataset", **BOUND),
-        "network": b.text_input("Network", default["network"], key="network", help=_lines(FAMILIES), **BOUND),
-    }
+        "network": b.text_input(
+            "Network: one or more", default["network"], key="network", **BOUND,
+            help=f"{_lines(FAMILIES)}\n\nSeveral, separated by commas: every run with each.",
+        ),
+    }  # fmt: skip
     a.caption(_about(got["dataset"]))
     b.caption("`mlp:64`, `mlp:300-100`, `cnn:12`, `resnet18:16`. No BatchNorm: its statistics depend on m.")
     a, b, c, d = st.columns(4)

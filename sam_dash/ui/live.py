@@ -13,7 +13,7 @@ from sam_dash.results import curves, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.store import Store
-from sam_dash.ui import states
+from sam_dash.ui import pick, states
 
 SECONDS = 1.0
 CURVES = ("test_acc", "train_loss")
@@ -63,6 +63,7 @@ def view(store: Store, study: Study) -> None:
     A page with it must reach its end: `st.stop()` drops what the fragment was asked while the page was drawn, a click
     on Stop for one.
     """
+    network = pick.one_network(study).spec.problem.network
 
     @st.fragment(run_every=SECONDS)
     def monitor() -> None:
@@ -85,10 +86,11 @@ def view(store: Store, study: Study) -> None:
                 kwargs={"sweep_id": study.id}, help="The whole study: queued runs are dropped, running ones stop soon.",
             )  # fmt: skip
         frame = tables.runs_frame(runs)
+        drawn = frame[frame["network"] == network]
         measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
         for column, quantity in zip(st.columns(2), CURVES, strict=True):
             with column:
-                chart(frame, measured, quantity, study.spec.training.batch, study.spec.m)
+                chart(drawn, measured, quantity, study.spec.training.batch, study.spec.m)
         run_table(frame, study.spec.training.batch, store.queue())
 
     monitor()
@@ -103,7 +105,9 @@ def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int,
 def stop_one(store: Store, runs: list[dict[str, Any]], batch: int) -> None:
     """Stop a single run of those that have not ended."""
     frame = tables.runs_frame(r for r in runs if r["status"] in ACTIVE)
-    names = {r["run"]: f"{cell(r, batch)}, seed {r['seed']} ({r['status']})" for r in tables.records(frame)}
+    of = [f", {name}" if frame["network"].nunique() > 1 else "" for name in frame["network"]]
+    rows = zip(tables.records(frame), of, strict=True)
+    names = {r["run"]: f"{cell(r, batch)}{network}, seed {r['seed']} ({r['status']})" for r, network in rows}
     with st.popover("Cancel one run", icon=":material/stop_circle:"):
         chosen = st.selectbox(
             "Run", list(names), format_func=lambda key: names.get(key, key), key="stop_which", placeholder="None left"
@@ -128,6 +132,8 @@ def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
             "Message": frame["error"].fillna(""),
         }
     )
+    if frame["network"].nunique() > 1:
+        shown.insert(1, "Network", frame["network"])
     st.dataframe(
         shown, hide_index=True, height=240, alt="The runs of this study with their progress", key="live_runs",
         column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},

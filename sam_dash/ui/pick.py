@@ -32,6 +32,17 @@ def choose(study_id: str) -> None:
     st.query_params["study"] = study_id
 
 
+def one_network(study: Study) -> Study:
+    """The study, or of several networks the part of the one chosen: means over seeds must not pool networks."""
+    names = study.spec.networks
+    if not names:
+        return study
+    chosen = st.selectbox(
+        "Network", names, key="at_network", bind="query-params", help="One at a time; the Experiments compare them."
+    )
+    return study.at(chosen if chosen in names else names[0])
+
+
 def _chosen() -> None:
     choose(st.session_state[BOX])
 

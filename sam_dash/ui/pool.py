@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +19,9 @@ def of(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         spec = backend.spec(sweep)
         if spec is None or sweep["id"] == study.id:
             continue
-        if (spec.problem, spec.training) != (study.spec.problem, study.spec.training):
+        if study.spec.problem not in spec.problems or spec.training != study.spec.training:
             continue
-        other = backend.load(sweep)
+        other = _load(sweep, study)
         if other is not None and len(other.finals):
             finals.append(other.finals)
             runs.append(other.runs)
@@ -35,8 +36,8 @@ def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
         if spec is None:
             continue
         mine = study.spec.training
-        same = spec.problem == study.spec.problem and replace(spec.training, epochs=mine.epochs) == mine
-        other = backend.load(sweep) if same and spec.training.epochs < mine.epochs else None
+        same = study.spec.problem in spec.problems and replace(spec.training, epochs=mine.epochs) == mine
+        other = _load(sweep, study) if same and spec.training.epochs < mine.epochs else None
         if other is not None:
             of = other.finals[(other.finals["variant"] == "sgd")]
             wide = of.pivot_table(index=["run", "seed"], columns="quantity", values="value").reset_index()
@@ -44,6 +45,12 @@ def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["epochs"])
     table = table.reindex(columns=["epochs", "seed", "train_loss", *({quantity} - {"train_loss"})])
     return table.dropna().drop_duplicates(["epochs", "seed"])
+
+
+def _load(sweep: dict[str, Any], study: Study) -> Study | None:
+    """The study of a sweep, of several networks that of `study`."""
+    other = backend.load(sweep)
+    return other.at(study.spec.problem.network) if other is not None and other.spec.networks else other
 
 
 def merged(finals: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

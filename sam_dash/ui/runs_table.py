@@ -32,7 +32,8 @@ def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.
         frame["test_acc"] *= 100
     knobs = [k for k in tables.knob_names() if k in ("rho", "lam") or frame[k].nunique() > 1]
     knobs = [k for k in knobs if frame[k].notna().any()]
-    order = ["status", "variant", "m", *knobs, "seed", *finals.columns, "seconds", "run", "error"]
+    order = ["status", *["network"] * (frame["network"].nunique() > 1), "variant", "m", *knobs, "seed"]
+    order += [*finals.columns, "seconds", "run", "error"]
     order += ["note"] * bool((frame["note"] != "").any()) + ["hidden"] * bool(hidden)
     return frame[order].reset_index(drop=True)
 
@@ -45,7 +46,9 @@ def forget() -> None:
 def filters(frame: pd.DataFrame) -> pd.DataFrame:
     """Narrow the table by status and variant."""
     with st.container(horizontal=True):
-        for column, label in (("status", "Status"), ("variant", "Variant")):
+        for column, label in (("status", "Status"), ("network", "Network"), ("variant", "Variant")):
+            if column not in frame:
+                continue
             options = sorted(frame[column].unique())
             if len(options) > 1:
                 chosen = st.pills(
@@ -61,7 +64,8 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     column = st.column_config
     out: dict[str, Any] = {
         "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
-        "m": column.NumberColumn("m", format="%d"), "seed": column.NumberColumn("Seed"),
+        "network": column.TextColumn("Network"), "m": column.NumberColumn("m", format="%d"),
+        "seed": column.NumberColumn("Seed"),
         "seconds": column.NumberColumn("Seconds", format="%.1f", help="This run's share of its stack"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
         "note": column.TextColumn("Note"), "hidden": column.CheckboxColumn("Hidden"),

@@ -82,11 +82,12 @@ def nothing_finished(study: Study) -> None:
 
 
 def with_results(without_a_study: Callable[[], None] = empty) -> Study:
-    """The study picked, if it has results; else the page says what is missing and ends here."""
+    """The study picked, with one network, if it has results; else the page says what is missing and ends here."""
     study = pick.study()
     if study is None:
         without_a_study()
         st.stop()
+    study = pick.one_network(study)
     partial(study)
     if study.finals.empty:
         nothing_finished(study)

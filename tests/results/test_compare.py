@@ -121,6 +121,7 @@ def test_weights_leave_as_safetensors_with_their_specification(tmp_path: Path) -
 
 
 DIGITS = presets.get("digits").sweep
+WIDE = presets.get("overparameterisation").sweep
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,8 @@ DIGITS = presets.get("digits").sweep
             replace(DIGITS, variants=("rwsam",), knobs={"rho": (0.1,), "normalised": (True, False)}),
             "--preset digits --variants=rwsam --knob=normalised=true,false",
         ),
+        (replace(DIGITS, networks=("mlp:4", "mlp:8")), "--preset digits --networks=mlp:4,mlp:8"),
+        (replace(WIDE, networks=(), m=(64,)), "--preset overparameterisation --m=64 --network=mlp:4"),
     ],
 )
 def test_a_sweep_is_said_as_a_command_line(sweep: SweepSpec, line: str) -> None:

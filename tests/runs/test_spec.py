@@ -131,6 +131,27 @@ def test_a_bad_sweep_is_refused_with_the_reason(fields, message) -> None:
         from_dict(SweepSpec, {"m": [64, 32, 16, 8, 4, 2, 1], **fields} if isinstance(fields, dict) else fields)
 
 
+def test_networks_are_crossed_with_everything_and_take_the_place_of_the_problems() -> None:
+    sweep = SweepSpec(variants=("sgd", "sam"), m=(64, 8), seeds=(0, 1), networks=("mlp:4", "mlp:8", "mlp:4"))
+    runs = sweep.runs()
+    assert [r.problem.network for r in runs] == ["mlp:4"] * 6 + ["mlp:8"] * 6
+    assert sweep.problem.network == "mlp:4"
+    one = SweepSpec(variants=("sgd", "sam"), m=(64, 8), seeds=(0, 1), problem=Problem(network="mlp:8"))
+    assert {r.key for r in one.runs()} == {r.key for r in runs[6:]}
+    again = from_dict(SweepSpec, json.loads(json.dumps(sweep.to_dict())))
+    assert again == sweep
+    assert again.key == sweep.key != one.key
+    with pytest.raises(SpecError, match="'cnn:4' needs images"):
+        SweepSpec(networks=("mlp:4", "cnn:4"))
+
+
+def test_without_networks_the_key_of_a_sweep_is_that_of_before_and_one_network_is_the_problems() -> None:
+    assert SweepSpec().key == "fdbfce4d5de9"
+    assert get("digits").sweep.key == "0533729bbcfc"
+    assert "networks" not in SweepSpec().to_dict()
+    assert SweepSpec(networks=("mlp:8",)) == SweepSpec(problem=Problem(network="mlp:8"))
+
+
 def test_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(SpecError, match="unknown preset 'digit'; known: digits, mnist-cnn, escape, label-noise"):
         get("digit")

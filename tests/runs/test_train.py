@@ -248,7 +248,7 @@ def test_measurements_come_at_the_end_or_every_k_epochs() -> None:
 
 def test_every_measurement_has_its_error_budget_and_method() -> None:
     record = Recorder()
-    what = ("trace", "lam_max", "noise", "pyhessian", "m_sharpness")
+    what = ("trace", "lam_max", "noise", "pyhessian", "m_sharpness", "ascent")
     train([replace(TINY, measures=Measures(what=what))], record)
     rows = {m.quantity: m for m in record.rows() if m.step == 6}
     assert {
@@ -263,6 +263,9 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         "tail",
         "m_sharp@1",
         "m_sharp@64",
+        "asc_H",
+        "asc_H@1",
+        "asc_H@64",
         "tr_H_pyhessian",
         "lam_max_pyhessian",
     } <= set(rows)
@@ -272,6 +275,22 @@ def test_every_measurement_has_its_error_budget_and_method() -> None:
         assert row.stderr >= 0
     assert abs(rows["tr_H"].value - rows["tr_H_pyhessian"].value) < 4 * rows["tr_H_pyhessian"].stderr
     assert rows["lam_max"].value == pytest.approx(rows["lam_max_pyhessian"].value, rel=0.01)
+    assert rows["asc_H"].value <= rows["lam_max"].value * 1.001
+
+
+@pytest.mark.parametrize("network", ["mlp:8", "cnn:4"])
+def test_the_curvature_along_the_gradient_is_that_of_each_seed_alone_however_many_are_stacked(network) -> None:
+    """And that of all samples is the second difference of the loss along its gradient (float64, a smooth piece)."""
+    spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("ascent",)))
+    P, alone = (stack(spec.problem, which, torch.device("cpu")) for which in ([3, 5], [5]))
+    found = {m.quantity: m.value for m in measure(P, 1, P.w0[1], spec)}
+    assert found == {m.quantity: pytest.approx(m.value, rel=1e-5) for m in measure(alone, 0, alone.w0[0], spec)}
+    x, y = P.train(1, 2000)
+    w, batch = P.w0[1].double(), (x.double(), y)
+    g = torch.func.grad(lambda v: P.losses(v, batch).mean())(w)
+    u, h = g / g.norm(), 1e-5
+    up, here, down = (float(P.losses(w + t * u, batch).mean()) for t in (h, 0, -h))
+    assert found["asc_H"] == pytest.approx((up - 2 * here + down) / h**2, rel=0.02)
 
 
 @pytest.mark.parametrize("network", ["mlp:8", "cnn:4"])
