@@ -53,6 +53,7 @@ MEASURES: dict[str, Measure] = {
     "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
     "m_sharpness": Measure("m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch", 20),
     "density": Measure("spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products", 640),
+    "weight_tail": Measure("tail index of the fluctuations of ‖w‖ over the second half of the steps: Hill", 0),
 }
 
 

@@ -24,6 +24,7 @@ MEASURES = (
     "pyhessian",
     "m_sharpness",
     "density",
+    "weight_tail",
 )  # append only: run keys hold their order
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
