@@ -96,9 +96,10 @@ QUANTITIES = {
         "‖G‖²", "‖<i>G</i>‖²", "squared norm of the mean gradient less tr(V)/n, the bias that noise adds to it"
     ),
     "tail": Quantity(
-        "Tail index α",
-        "Tail index <i>α</i>",
-        "of the norms of gradient noise, by Hill; no proof of a heavy tail",
+        "Tail index α", "Tail index <i>α</i>", "of the norms of gradient noise, by Hill; no proof of a heavy tail"
+    ),
+    "w_tail": Quantity(
+        "Tail index of ‖w‖", "Tail index of ‖<i>w</i>‖", "of the weight norm's fluctuations, by Hill; no proof either"
     ),
     "layer_noise": Quantity("tr(V) of a layer", "tr(<i>V</i>) of a layer", "what a layer adds to tr(V)"),
     "m_sharp": Quantity(
@@ -122,6 +123,7 @@ QUANTITIES = {
     "g_norm": Quantity("Mean ‖g‖", "Mean ‖g‖", "gradient norm, mean over the steps of training"),
     "h_norm": Quantity("Mean ‖h‖", "Mean ‖h‖", "norm of the descended gradient, mean over the steps"),
     "cos_gh": Quantity("Mean cos(g, h)", "Mean cos(<i>g</i>, <i>h</i>)", "alignment of g and h, mean over the steps"),
+    "w_norm": Quantity("Mean ‖w‖", "Mean ‖<i>w</i>‖", "norm of the weights, mean over the steps of training"),
     "tr_H_pyhessian": Quantity("tr(H), PyHessian", "tr(<i>H</i>), PyHessian", "PyHessian's trace of the Hessian"),
     "lam_max_pyhessian": Quantity(
         "λ_max, PyHessian", "λ<sub>max</sub>, PyHessian", "PyHessian's largest eigenvalue of the Hessian"
@@ -131,7 +133,7 @@ SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
 RW_SAM = (*SHARPNESS, "ess", "eps_norm")
 PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
 """Of the page Sharpness: one row."""
-SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "ess", "p_max", "p_top", "active")
+SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "w_norm", "ess", "p_max", "p_top", "active")
 """Recorded at every step; a figure over cells shows their mean over training."""
 TENTHS = tuple(f"p_tenth@{j}" for j in range(1, 11))
 RECORDED = (*SERIES, *TENTHS)

@@ -54,6 +54,7 @@ MEASURES: dict[str, Measure] = {
     "m_sharpness": Measure("m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch", 20),
     "density": Measure("spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products", 640),
     "ascent": Measure("curvature along the gradient, of all samples and of micro-batches of m = 1 ... B", 120),
+    "weight_tail": Measure("tail index of the fluctuations of ‖w‖ over the second half of the steps: Hill", 0),
 }
 
 

@@ -114,6 +114,13 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     return [_row(q, e) for q, e in found.items()]
 
 
+def weight_tail(norms: Tensor) -> list[Measurement]:
+    """The tail index of the fluctuations of ||w|| (T,) of one run; nothing where there are too few steps for one."""
+    with suppress(ValueError):
+        return [_row("w_tail", tail.fluctuation(norms))]
+    return []
+
+
 def trace(
     problem: Stack,
     taps: Taps | None,

@@ -26,6 +26,7 @@ MEASURES = (
     "m_sharpness",
     "density",
     "ascent",
+    "weight_tail",
 )  # append only: run keys hold their order
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")

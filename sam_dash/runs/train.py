@@ -18,7 +18,7 @@ from sam_dash.maths.draws import draws
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
-from sam_dash.runs.probes import evaluate, measure
+from sam_dash.runs.probes import evaluate, measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
 from sam_dash.runs.spec import RunSpec, Training
 from sam_dash.runs.steppers import Moment, Scalars, Take, stepper, vmapped
@@ -95,6 +95,8 @@ class _Run:
         self.total = self.per_epoch * spec.training.epochs
         self.ended: dict[int, Outcome] = {}
         self.scalars: list[Scalars] = []
+        self.weight_tail = "weight_tail" in spec.measures.what
+        self.norms: list[Tensor] = []  # ||w|| (S,) of every step, where its tail is asked for
         self.found: list[list[Measurement]] = [[] for _ in range(self.S)]
         self.last = time.monotonic()
 
@@ -102,8 +104,11 @@ class _Run:
         W, every = self.problem.w0, self.spec.measures.every
         path, take = stepper(self.problem, self.specs)
         self.look(0, W, measured=every > 0)
-        for t, (W, scalars) in enumerate(steps(self.problem, self.specs, take), 1):
-            self.scalars.append(scalars)
+        for t, (stepped, scalars) in enumerate(steps(self.problem, self.specs, take), 1):
+            self.scalars.append(scalars | {"w_norm": W.norm(dim=1)})
+            W = stepped
+            if self.weight_tail:
+                self.norms.append(self.scalars[-1]["w_norm"])
             if t % self.per_epoch == 0:
                 self.drop_diverged(t, W)
                 self.look(t, W, measured=every > 0 and t // self.per_epoch % every == 0)
@@ -125,6 +130,8 @@ class _Run:
             if (measured or t_last) and self.spec.measures.what:
                 self.flush(t, "measure")
                 found += measure(self.problem, s, W[s], self.spec)
+            if t_last and self.weight_tail:
+                found += weight_tail(torch.stack(self.norms)[:, s])
             self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]
 
     def alive(self) -> list[int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import optimize, signal, stats
 
 from sam_dash.maths import flat, tail
+from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.factored import Taps
 from tests.helpers import oracle
 
@@ -54,3 +56,80 @@ def test_ghost_norms_give_the_same() -> None:
     batch = torch.randn(70, 5).double(), torch.randint(0, 3, (70,))
     plain = tail.deviations(losses, w, batch)
     torch.testing.assert_close(tail.deviations(losses, w, batch, Taps(module)), plain, rtol=1e-8, atol=1e-10)
+
+
+def regression(lr: float, batch: int, steps: int, runs: int = 24) -> np.ndarray:
+    """|w_t| of SGD on y = 1000 x + noise, all standard normal, fresh samples at every step.  -> (runs, steps)"""
+    rng = np.random.default_rng(0)
+    w, out = np.full(runs, 1000.0), np.empty((steps, runs))
+    for t in range(steps):
+        x, noise = rng.standard_normal((2, runs, batch))
+        w = w - lr * (x * (x * (w[:, None] - 1000) - noise)).mean(1)
+        out[t] = np.abs(w)
+    return out.T
+
+
+def kesten(lr: float, batch: int) -> float:
+    """Its tail index: the alpha at which E |1 - lr mean(x^2)|^alpha = 1 (Kesten, Acta Mathematica 1973)."""
+    grid = (np.arange(200000) + 0.5) / 200000
+    factor = np.log(np.abs(1 - lr * stats.chi2.ppf(grid, batch) / batch))
+    return float(optimize.brentq(lambda a: np.exp(a * factor).mean() - 1, 0.2, 30))
+
+
+def test_the_known_index_of_least_squares_has_a_closed_form_at_two() -> None:
+    """(1 - lr s)^2 has mean 1 at lr = 2 / E s^2 = 2 B / (B + 2)."""
+    for batch in (1, 4, 16):
+        assert kesten(2 * batch / (batch + 2), batch) == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize(("lr", "batch"), [(2 / 3, 1), (4 / 3, 4), (1.1, 4)])
+def test_fluctuations_of_least_squares_have_the_index_that_is_known(lr, batch) -> None:
+    found = [tail.fluctuation(torch.from_numpy(x)) for x in regression(lr, batch, 10000)]
+    mean = np.mean([e.value for e in found])
+    assert mean == pytest.approx(kesten(lr, batch), rel=0.15), "at 3 it is 13 % low, as the power law sets in late"
+    spread = np.std([e.value for e in found], ddof=1)
+    assert 0.6 < np.mean([e.stderr for e in found]) / spread < 1.7, "the jackknife sees how much runs differ"
+    assert np.mean([e.converged for e in found]) > 0.9
+
+
+def test_the_index_falls_with_the_learning_rate_and_rises_with_the_batch_where_theory_says_so() -> None:
+    def index(lr: float, batch: int) -> float:
+        return float(np.mean([tail.fluctuation(torch.from_numpy(x)).value for x in regression(lr, batch, 6000, 10)]))
+
+    by_rate = [index(lr, 4) for lr in (0.5, 0.8, 1.1, 1.4)]
+    by_batch = [index(0.8, B) for B in (1, 4, 16)]
+    assert (np.diff(by_rate) < 0).all()
+    assert (np.diff(by_batch) > 0).all()
+
+
+def gaussian(memory: float, runs: int = 24) -> list[Estimate]:
+    """Indices of Gaussian fluctuations around 5, x_t - 5 = memory (x_{t-1} - 5) + noise."""
+    noise = np.random.default_rng(0).standard_normal((runs, 10000))
+    x = signal.lfilter([1], [1, -memory], noise, axis=1)
+    return [tail.fluctuation(torch.from_numpy(5 + 0.01 * row)) for row in x]
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_gaussian_fluctuations_have_the_index_of_their_quantile(memory) -> None:
+    """1/alpha = E[log(|z|/u) | |z| > u], P(|z| > u) = 0.05: 6.0, and no true index above it can be seen."""
+    u = stats.norm.isf(tail.TOP / 2)
+    z = stats.norm.isf((np.arange(100000) + 0.5) / 100000 * tail.TOP / 2)
+    found = gaussian(memory)
+    assert np.mean([e.value for e in found]) == pytest.approx(1 / np.log(z / u).mean(), rel=0.07)
+    assert np.mean([e.converged for e in found]) > 0.9
+
+
+def test_dependent_steps_widen_the_error_beyond_that_of_independent_ones() -> None:
+    found = gaussian(0.98)
+    spread = np.std([e.value for e in found], ddof=1)
+    assert 0.6 < np.mean([e.stderr for e in found]) / spread < 1.7
+    naive = np.mean([e.value / e.budget**0.5 for e in found])
+    assert spread > 2 * naive
+
+
+def test_a_norm_that_drifts_is_said_to_and_too_few_steps_are_refused() -> None:
+    noise = torch.randn(4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert tail.fluctuation(noise).converged
+    assert not tail.fluctuation(noise + torch.linspace(0, 10, 4000)).converged
+    with pytest.raises(ValueError, match="expected at least 1600"):
+        tail.fluctuation(noise[:1000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from sam_dash import variants
-from sam_dash.maths import curvature
+from sam_dash.maths import curvature, tail
 from sam_dash.maths.draws import draws
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.taps import NotFactoredError
@@ -132,6 +133,22 @@ def test_every_step_and_every_epoch_is_reported() -> None:
     firsts = [r.first for r in record.reports if r.series]
     assert firsts == sorted(firsts)
     assert record.reports[-1].step == record.reports[-1].steps == 6
+
+
+def test_the_norm_of_the_weights_is_recorded_before_every_step_and_its_tail_at_the_end() -> None:
+    spec = replace(TINY, measures=Measures(what=("weight_tail",)), training=Training(epochs=600))
+    P = stack(spec.problem, [0, 1], torch.device("cpu"))
+    path = [P.w0, *(W for W, _ in itertools.islice(steps(P, seeds(spec, 0, 1)), 9))]
+    norms = torch.stack(path[:-1]).norm(dim=2).T
+    record = Recorder()
+    train(seeds(spec, 0, 1), record)
+    np.testing.assert_allclose(record.series("w_norm")[:, :9], norms[:, :9], rtol=1e-4)
+    found = tail.fluctuation(torch.from_numpy(record.series("w_norm")[1]))
+    row = next(m for m in record.rows(1) if m.quantity == "w_tail")
+    assert (row.value, row.stderr, row.step) == pytest.approx((found.value, found.stderr, 1800), rel=1e-4)
+    short = Recorder()
+    train([replace(spec, training=TINY.training)], short)
+    assert "w_tail" not in {m.quantity for m in short.rows()}, "six steps have no tail"
 
 
 def test_rw_sam_reports_its_effective_sample_size() -> None:
