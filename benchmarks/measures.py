@@ -15,7 +15,7 @@ from benchmarks import user
 from benchmarks.problems import NETWORKS, module_at, problem, trained
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import side_by_side
-from sam_dash.maths import curvature, ghost
+from sam_dash.maths import curvature, ghost, lanczos
 from sam_dash.maths.oracle import Batch
 from sam_dash.maths.taps import Taps
 from sam_dash.problems.stack import Stack
@@ -95,7 +95,7 @@ def eigenvalue(
 
     def us(tol: float = 5e-3) -> float:
         product = curvature.hvp(P.losses, w, batch, chunk=len(batch[1]))  # as `probes` does
-        return curvature.top_eigenvalues(product, w, generator, tol=tol)[0].value
+        return lanczos.top_eigenvalues(product, w, generator, tol=tol)[0].value
 
     true = us(1e-5)
 
@@ -163,7 +163,7 @@ def growth(budget: float = 1.0) -> Curve:
 
         def eigenvalue(batch: Batch = batch) -> object:
             product = curvature.hvp(P.losses, w, batch)
-            return curvature.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=5e-3)
+            return lanczos.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=5e-3)
 
         sides = {
             "tr(V)": lambda b=batch: ghost.tr_V(taps, w, b), "tr(H)": lambda b=batch: ghost.ggn_trace(taps, w, b),

@@ -85,9 +85,11 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
     return deltas[::-1]
 
 
-def relu_backward(d: Tensor, a: Tensor) -> Tensor:
-    """d where the ReLU's output a is positive, else 0."""
-    return torch.ops.aten.threshold_backward(d, a, 0)
+def relu_backward(d: Tensor, a: Tensor, out: Tensor | None = None) -> Tensor:
+    """d where the ReLU's output a is positive, else 0; written to `out`, which may be d."""
+    if out is None:
+        return torch.ops.aten.threshold_backward(d, a, 0)
+    return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=out)
 
 
 @dataclass(frozen=True)

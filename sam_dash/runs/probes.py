@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from sam_dash.maths import curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
+from sam_dash.maths import curvature, ghost, lanczos, m_sharpness, noise, scale, second_opinion, tail
 from sam_dash.maths.chain import chain_or_none
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import Layout, piecewise_linear
@@ -83,7 +83,7 @@ def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measuremen
     if "trace" in what:
         found["tr_H"] = trace(problem, taps, w, batch, None if exact else product, generator)
     if "lam_max" in what:
-        found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
+        found["lam_max"] = lanczos.top_eigenvalues(product, w, generator)[0]
     sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
     if "noise" in what:
         if taps:
@@ -139,7 +139,7 @@ def density(product: curvature.HVP, w: Tensor, generator: torch.Generator) -> di
     random starts. The grid is even in asinh(EIGENVALUE / c), c a hundredth of the largest modulus: the bulk at 0 and
     the outliers need different scales. The density is per unit of asinh, and its integral over that is 1.
     """
-    spectrum = curvature.lanczos(product, curvature.gaussian(RUNS, w, generator), iterations=NODES, at_least=NODES)
+    spectrum = lanczos.lanczos(product, curvature.gaussian(RUNS, w, generator), iterations=NODES)
     c = float(spectrum.nodes.abs().max()) / 100
     bent = spectrum._replace(nodes=(spectrum.nodes / c).asinh())
     low, high = float(bent.nodes.min()) - 3 * WIDTH, float(bent.nodes.max()) + 3 * WIDTH
