@@ -89,7 +89,7 @@ def top_eigenvalues(
     product: HVP, like: Tensor, generator: torch.Generator, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
 ) -> list[Estimate]:
     """The k largest eigenvalues of H by one Lanczos run; see `each_top`."""
-    return each_top(_One(product), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
+    return each_top(One(product), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
 
 
 class Stacked(Protocol):
@@ -102,7 +102,7 @@ class Stacked(Protocol):
         """Those of some of them."""
 
 
-class _One(NamedTuple):
+class One(NamedTuple):
     """One Hessian as a stack of one."""
 
     product: HVP
@@ -111,9 +111,15 @@ class _One(NamedTuple):
         """The products."""
         return self.product(V[0])[None]
 
-    def take(self, _: Sequence[int]) -> _One:
+    def take(self, _: Sequence[int]) -> One:
         """Itself."""
         return self
+
+
+def alone(product: Stacked, run: int) -> HVP:
+    """The products of one of them, (k, d) -> (k, d)."""
+    one = product.take([run])
+    return lambda V: one(V[None])[0]
 
 
 def each_top(

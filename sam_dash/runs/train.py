@@ -120,11 +120,14 @@ class _Run:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""
         t_last = t == self.total
         scores = evaluate(self.problem, W, self.spec.problem)
-        for s in self.alive():
+        runs = self.alive()
+        measured = bool((measured or t_last) and self.spec.measures.what and runs)
+        measurements = measure(self.problem, runs, W[runs], self.spec)
+        for s in runs:
             found = scores[s]
-            if (measured or t_last) and self.spec.measures.what:
+            if measured:
                 self.flush(t, "measure")
-                found += measure(self.problem, s, W[s], self.spec)
+                found += next(measurements)
             self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]
 
     def alive(self) -> list[int]:

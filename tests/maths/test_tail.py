@@ -6,8 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sam_dash.maths import flat, tail
-from sam_dash.maths.factored import Taps
+from sam_dash.maths import tail
 from tests.helpers import oracle
 
 
@@ -45,12 +44,3 @@ def test_deviations_are_those_of_per_sample_gradients() -> None:
     grads = L.grads(w)
     truth = (grads - grads.mean(0)).norm(dim=1)
     torch.testing.assert_close(tail.deviations(L.losses_fn, w, L.batch), truth.double(), rtol=1e-8, atol=1e-10)
-
-
-def test_ghost_norms_give_the_same() -> None:
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).double()
-    losses, w = flat.cross_entropies(module), flat.flatten(module)
-    batch = torch.randn(70, 5).double(), torch.randint(0, 3, (70,))
-    plain = tail.deviations(losses, w, batch)
-    torch.testing.assert_close(tail.deviations(losses, w, batch, Taps(module)), plain, rtol=1e-8, atol=1e-10)
