@@ -84,15 +84,19 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
 
 def stacked(budget: float) -> Iterator[Row]:
     """All default measurements of the default preset's network: seeds at once against seeds one by one."""
+    run = RunSpec(variant="sam", training=Training(batch=64))
     for S in (5, 8):
         P = problem(mlp(64, 64, 10), (64,), 1437, seeds=S)
-        run = RunSpec(training=Training(batch=64))
-        sides = {
-            "at once": lambda P=P: list(measure(P, range(S), P.w0, run)),
-            "one by one": lambda P=P: [next(measure(P, [s], P.w0[[s]], run)) for s in range(S)],
-        }
-        ratio = side_by_side(sides, 4 * budget).ratio("one by one", "at once")
-        yield Row(f"MLP 64-64-10: tr(H), λ_max and tr(V) of {S} seeds, one by one against at once", ratio)
+
+        def at_once(P: Stack = P, S: int = S) -> object:
+            return list(measure(P, range(S), P.w0, run))
+
+        def one_by_one(P: Stack = P, S: int = S) -> object:
+            return [next(measure(P, [s], P.w0[[s]], run)) for s in range(S)]
+
+        times = side_by_side({"at once": at_once, "one by one": one_by_one}, 4 * budget)
+        what = f"MLP 64-64-10: tr(H), λ_max and tr(V) of {S} seeds, one by one against at once"
+        yield Row(what, times.ratio("one by one", "at once"))
 
 
 def trace(name: str, way: Net, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Row:
