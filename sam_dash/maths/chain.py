@@ -81,15 +81,13 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
     """The deltas of all layers from those of the last, (S, B, o) each."""
     deltas = [d]
     for layer, a in zip(reversed(layers), reversed(inputs[1:]), strict=False):
-        deltas.append(relu_backward(deltas[-1] @ layer.weight, a))
+        deltas.append(mask_(deltas[-1] @ layer.weight, a))
     return deltas[::-1]
 
 
-def relu_backward(d: Tensor, a: Tensor, out: Tensor | None = None) -> Tensor:
-    """d where the ReLU's output a is positive, else 0; written to `out`, which may be d."""
-    if out is None:
-        return torch.ops.aten.threshold_backward(d, a, 0)
-    return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=out)
+def mask_(d: Tensor, a: Tensor) -> Tensor:
+    """d where the ReLU's output a is positive, else 0; in place."""
+    return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class ChainOracle:
         for k in reversed(range(len(inputs))):
             weight = (d.mT @ inputs[k]).flatten(1)
             flat = [weight, d.sum(1), *flat] if self.chain.shapes[k][2] else [weight, *flat]
-            d = relu_backward(pulls[k](d), inputs[k]) if k else d
+            d = mask_(pulls[k](d), inputs[k]) if k else d
         self.descents.append(torch.cat(flat, 1))
         return self.descents[0]
 

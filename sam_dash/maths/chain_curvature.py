@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_dash.maths.chain import Chain, backward, relu_backward
+from sam_dash.maths.chain import Chain, backward, mask_
 from sam_dash.maths.chain_parts import Layer, affine
 from sam_dash.maths.oracle import Batch
 
@@ -78,7 +78,7 @@ def _product(layers: Sequence[Layer], vectors: Sequence[Layer], piece: Piece, n:
     for layer, v, a in zip(layers, vectors, piece.inputs, strict=True):
         o, i = layer.weight.shape[1:]
         if ahead:
-            _mask(ahead[-1], a, k)
+            _mask_each(ahead[-1], a, k)
         bias = None if v.bias is None else v.bias.reshape(S, 1, k * o)
         z = affine(Layer(v.weight.reshape(S, k * o, i), bias), a).view(S, N * k, o)
         ahead.append(z.baddbmm_(ahead[-1], layer.weight.mT) if ahead else z)
@@ -96,12 +96,12 @@ def _product(layers: Sequence[Layer], vectors: Sequence[Layer], piece: Piece, n:
         flat = [weight.view(S, k, -1), *([] if v.bias is None else [u.sum(1).view(S, k, o)]), *flat]
         if j:
             moved = d @ v.weight.unflatten(0, (S, k)).transpose(1, 2).reshape(S, o, k * i)
-            u = _mask(moved.view(S, N * k, i).baddbmm_(u.view(S, N * k, o), layer.weight), a, k)
+            u = _mask_each(moved.view(S, N * k, i).baddbmm_(u.view(S, N * k, o), layer.weight), a, k)
     return torch.cat(flat, 2)
 
 
-def _mask(u: Tensor, a: Tensor, k: int) -> Tensor:
+def _mask_each(u: Tensor, a: Tensor, k: int) -> Tensor:
     """u (S, N k, i) where the ReLU's output a (S, N, i) is positive, else 0; in place."""
     if k == 1:
-        return relu_backward(u, a, out=u)
+        return mask_(u, a)
     return u.view(*a.shape[:2], k, -1).mul_((a > 0).unsqueeze(2)).view(u.shape)
