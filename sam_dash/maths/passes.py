@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.chain import Chain, backward, chain_or_none
-from sam_dash.maths.chain_parts import Part, affine
+from sam_dash.maths.chain import Chain, backward, chain_or_none, weight_gradients
+from sam_dash.maths.chain_parts import Part, affine, lengths
 from sam_dash.maths.taps import NotFactoredError, Pair, Taps
 
 
@@ -59,8 +59,8 @@ class Perceptron:
 
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
         layers, inputs, out = self.chain.forward(W, x)
-        lengths = [_squares(a).add_(bias) for a, (_, _, bias) in zip(inputs, self.chain.shapes, strict=True)]
-        return out, lambda d: _ChainPass(self.chain, inputs, backward(layers, inputs, d), lengths)
+        found = [lengths(a).add_(bias) for a, (_, _, bias) in zip(inputs, self.chain.shapes, strict=True)]
+        return out, lambda d: _ChainPass(self.chain, inputs, backward(layers, inputs, d), found)
 
     def floats(self, W: Tensor, x: Tensor) -> int:
         return len(W) * sum(o for o, _, _ in self.chain.shapes)
@@ -78,27 +78,18 @@ class _ChainPass:
 
     def squares(self, m: int) -> Tensor:
         if m == 1:
-            return torch.stack([_squares(d).mul_(a) for a, d in zip(self.lengths, self.deltas, strict=True)], 1)
+            return torch.stack([lengths(d).mul_(a) for a, d in zip(self.lengths, self.deltas, strict=True)], 1)
         (S, n), found = self.lengths[0].shape, []
         for X, D, (_, _, bias) in zip(self.inputs, self.deltas, self.chain.shapes, strict=True):
             found.append(Part.of(X[:, : n // m * m], D[:, : n // m * m], bias, m).squares().view(S, -1))
         return torch.stack(found, 1).clamp_min_(0).div_(m * m)
 
     def total(self, first: int = 0) -> Tensor:
-        flat: list[Tensor] = []
-        for X, D, (_, _, bias) in zip(self.inputs, self.deltas, self.chain.shapes, strict=True):
-            flat += [(D[:, first:].mT @ X[:, first:]).flatten(1), *([D[:, first:].sum(1)] if bias else [])]
-        return torch.cat(flat, 1)
+        return weight_gradients(self.chain, [X[:, first:] for X in self.inputs], [D[:, first:] for D in self.deltas])
 
     def along(self, v: Tensor) -> Tensor:
         layers = zip(self.chain.layers(v), self.inputs, self.deltas, strict=True)
         return torch.stack([affine(layer, X).mul_(D).sum(2) for layer, X, D in layers], 1)
-
-
-def _squares(a: Tensor) -> Tensor:
-    """||a_i||^2, (S, n, i) -> (S, n); a norm is one kernel, without a copy."""
-    out: Tensor = torch.linalg.vector_norm(a, dim=2)
-    return out.square_()
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def rwsam(
         assert L.noise is not None, "RW-SAM needs one probe"
         delta = 0.1 / w.shape[-1] ** 0.5
         losses, pull = L.pullback(w)
-        p = weights((L.losses(w + delta * L.noise[0]) - losses).abs() / delta, lam, scale)
+        p = weights((L.losses(w.add(L.noise[0], alpha=delta)) - losses).abs() / delta, lam, scale)
         g = pull(p)
     eps = rho * (unit(g) if normalised else g)
     return Step(L.grad(w + eps), eps, g, info=spread(p))
