@@ -139,14 +139,13 @@ def _add(found: list[Found], quantity: str, estimates: list[Estimate]) -> None:
 def hessian(problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch) -> lanczos.Stacked:
     """The products of the Hessians at W (S, d), written out for perceptrons, else by autograd.
 
-    Linearised in one piece where each tensor of layer outputs then holds at most `ELEMENTS` floats.
+    Where layer outputs hold more than `ELEMENTS` floats, linearised anew at each product, in pieces.
     """
     n = batch[1].shape[1]
-    floats = net.floats(W, batch[0]) if net else curvature.ELEMENTS
-    size = n if floats * n <= curvature.ELEMENTS else 1024
-    if isinstance(net, passes.Perceptron):
-        return Hessian.of(net.chain, W, batch, size)
-    return lanczos.One(curvature.hvp(problem.losses, W[0], (batch[0][0], batch[1][0]), chunk=size))
+    whole = net is not None and net.floats(W, batch[0]) * n <= curvature.ELEMENTS
+    if whole and isinstance(net, passes.Perceptron):
+        return Hessian.of(net.chain, W, batch)
+    return lanczos.One(curvature.hvp(problem.losses, W[0], (batch[0][0], batch[1][0]), chunk=n if whole else 1024))
 
 
 def trace(

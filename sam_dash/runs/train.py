@@ -54,7 +54,7 @@ def pick(device: str) -> torch.device:
 def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) -> Iterator[tuple[Tensor, Scalars]]:
     """The weights (S, d) after every training step and its scalars (S,), by the definition unless `take` is given."""
     spec, training = specs[0], specs[0].training
-    v = variants.get(spec.variant)
+    v = variants.get(spec.variant).at(spec.knobs)
     S = len(problem.seeds)
     take = take or vmapped(problem, specs)
     full = problem.full() if v.cost(**spec.knobs).full else None

@@ -39,7 +39,15 @@ def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
     return Cost(gradients=2, forwards=int(norms == "one-probe"), per_sample=int(norms == "exact"))
 
 
-@variant("RW-SAM", ref="arXiv:2509.18001", cost=cost, is_sam_at={"lam": 0.0}, noise=1, defaults=DEFAULTS)
+@variant(
+    "RW-SAM",
+    ref="arXiv:2509.18001",
+    cost=cost,
+    is_sam_at={"lam": 0.0},
+    noise=1,
+    noiseless_at={"norms": "exact"},
+    defaults=DEFAULTS,
+)
 def rwsam(
     L: Oracle,
     w: Tensor,
