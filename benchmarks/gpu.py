@@ -18,8 +18,9 @@ from torch import Tensor
 from benchmarks.problems import NETWORKS, problem, spec
 from benchmarks.timing import side_by_side
 from benchmarks.user import SAM, sam_step
-from sam_dash.maths import curvature, ghost
-from sam_dash.maths.taps import NotFactoredError, Taps
+from sam_dash.maths import curvature, ghost, lanczos
+from sam_dash.maths.passes import net
+from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import Stack
 from sam_dash.runs import steppers
 from sam_dash.runs.train import pick, steps
@@ -60,10 +61,12 @@ def check_measures(name: str, device: str, n: int = 64) -> float:
         make, shape, _ = NETWORKS[name]
         torch.manual_seed(0)
         P = problem(make(), shape, n, device=where)
-        w, x, y, taps = P.w0[0].double(), P.x.double(), P.y[0], Taps(P.module)
+        w, x, y, way = P.w0[0].double(), P.x.double(), P.y[0], net(P.module)
         product = curvature.hvp(P.losses, w, (x, y))
-        top = curvature.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=1e-6)[0]
-        found.append((ghost.ggn_trace(taps, w, (x, y)).value, ghost.tr_V(taps, w, (x, y))[1].value, top.value))
+        top = lanczos.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=1e-6)[0]
+        one = w[None], (x[None], y[None])
+        tr_V = ghost.noise(way, *one)[0].by_m[1].value
+        found.append((ghost.ggn_trace(way, *one)[0].value, tr_V, top.value))
     return max(abs(a - b) / abs(a) for a, b in zip(*found, strict=True))
 
 

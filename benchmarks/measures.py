@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import user
-from benchmarks.problems import NETWORKS, module_at, problem, trained
+from benchmarks.problems import NETWORKS, mlp, module_at, problem, trained
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import side_by_side
-from sam_dash.maths import curvature, ghost
+from sam_dash.maths import curvature, ghost, lanczos
 from sam_dash.maths.oracle import Batch
-from sam_dash.maths.taps import Taps
+from sam_dash.maths.passes import Net, net
 from sam_dash.problems.stack import Stack
+from sam_dash.runs.probes import hessian, measure
+from sam_dash.runs.spec import RunSpec, Training
 
 SAMPLES = {"MLP 40-128-128-10": 2000, "CNN": 250}
 TRAINING = 200  # steps of SGD before anything is measured
@@ -30,6 +32,11 @@ def at_a_trained_network(name: str) -> tuple[Stack, Tensor, Batch, nn.Module]:
     P = problem(make(), shape, SAMPLES[name])
     w = trained(P, TRAINING)
     return P, w, P.train(0), module_at(P, w)
+
+
+def one(w: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    """A run as a stack of one."""
+    return w[None], (batch[0][None], batch[1][None])
 
 
 def full_gradient(module: nn.Module, batch: Batch) -> Callable[[], object]:
@@ -60,9 +67,9 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
     warnings.filterwarnings("ignore")  # PyHessian's, BackPACK's
     for name in SAMPLES:
         P, w, batch, module = at_a_trained_network(name)
-        taps = Taps(P.module)
+        way, at = net(P.module), one(w, batch)
         sides = {
-            "us": lambda taps=taps, w=w, batch=batch: ghost.tr_V(taps, w, batch),
+            "us": lambda way=way, at=at: ghost.noise(way, *at),
             "gradient": full_gradient(module, batch),
             "BackPACK": backpack_trace_V(module_at(P, w), batch),
         }
@@ -70,16 +77,34 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
         yield at_most(f"{name}: tr(V) with its error against one full gradient", times.ratio("us", "gradient"), 1.7)
         note = "BackPACK gives no error"
         yield at_least(f"{name}: tr(V), BackPACK's time against ours", times.ratio("BackPACK", "us"), 2, note)
-        yield trace(name, taps, w, batch, module, budget)
+        yield trace(name, way, w, batch, module, budget)
         yield from eigenvalue(name, P, w, batch, module, budget)
+    yield from stacked(budget)
 
 
-def trace(name: str, taps: Taps, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Row:
+def stacked(budget: float) -> Iterator[Row]:
+    """All default measurements of the default preset's network: seeds at once against seeds one by one."""
+    run = RunSpec(variant="sam", training=Training(batch=64))
+    for S in (5, 8):
+        P = problem(mlp(64, 64, 10), (64,), 1437, seeds=S)
+
+        def at_once(P: Stack = P, S: int = S) -> object:
+            return list(measure(P, range(S), P.w0, run))
+
+        def one_by_one(P: Stack = P, S: int = S) -> object:
+            return [next(measure(P, [s], P.w0[[s]], run)) for s in range(S)]
+
+        times = side_by_side({"at once": at_once, "one by one": one_by_one}, 4 * budget)
+        what = f"MLP 64-64-10: tr(H), λ_max and tr(V) of {S} seeds, one by one against at once"
+        yield Row(what, times.ratio("one by one", "at once"))
+
+
+def trace(name: str, way: Net, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Row:
     """tr(H) to 1 %: ours is exact; PyHessian needs (std / 0.01 mean)^2 probes, of which 5 are timed."""
     pilot = torch.tensor([float(t) for t in user.pyhessian(module, batch).trace(maxIter=30, tol=0)])
     needed = math.ceil((float(pilot.std()) / (0.01 * float(pilot.mean()))) ** 2)
     sides = {
-        "us": lambda: ghost.ggn_trace(taps, w, batch),
+        "us": lambda: ghost.ggn_trace(way, *one(w, batch)),
         "5 probes": lambda: user.pyhessian(module, batch).trace(maxIter=5, tol=0),
     }
     ratio = side_by_side(sides, 8 * budget).ratio("5 probes", "us").times(needed / 5)
@@ -91,11 +116,11 @@ def eigenvalue(
     name: str, P: Stack, w: Tensor, batch: Batch, module: nn.Module, budget: float
 ) -> Iterator[Row]:  # fmt: skip
     """lambda_max to .5 %: each at the loosest of its tolerances that gets there."""
-    generator = torch.Generator().manual_seed(0)
+    generator, net_of = torch.Generator().manual_seed(0), net(P.module)
 
     def us(tol: float = 5e-3) -> float:
-        product = curvature.hvp(P.losses, w, batch, chunk=len(batch[1]))  # as `probes` does
-        return curvature.top_eigenvalues(product, w, generator, tol=tol)[0].value
+        product = hessian(P, net_of, *one(w, batch))  # as a run's is
+        return lanczos.each_top(product, curvature.gaussian(1, w, generator), tol=tol)[0][0].value
 
     true = us(1e-5)
 
@@ -156,17 +181,19 @@ def growth(budget: float = 1.0) -> Curve:
     make, shape, _ = NETWORKS["MLP 40-128-128-10"]
     sizes = (250, 500, 1000, 2000, 4000)
     P = problem(make(), shape, sizes[-1])
-    w, taps = trained(P, TRAINING), Taps(P.module)
+    w, way = trained(P, TRAINING), net(P.module)
     seconds: dict[str, list[float]] = {"tr(V)": [], "tr(H)": [], "λ_max": [], "one full gradient": []}
     for n in sizes:
         batch = P.train(0, n)
+        at = one(w, batch)
 
-        def eigenvalue(batch: Batch = batch) -> object:
-            product = curvature.hvp(P.losses, w, batch)
-            return curvature.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=5e-3)
+        def eigenvalue(at: tuple[Tensor, Batch] = at) -> object:
+            start = curvature.gaussian(1, w, torch.Generator().manual_seed(0))
+            return lanczos.each_top(hessian(P, way, *at), start, tol=5e-3)
 
         sides = {
-            "tr(V)": lambda b=batch: ghost.tr_V(taps, w, b), "tr(H)": lambda b=batch: ghost.ggn_trace(taps, w, b),
+            "tr(V)": lambda at=at: ghost.noise(way, *at),
+            "tr(H)": lambda at=at: ghost.ggn_trace(way, *at),
             "λ_max": eigenvalue, "one full gradient": full_gradient(module_at(P, w), batch),
         }  # fmt: skip
         times = side_by_side(sides, 2 * budget, rounds=5)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash import variants
-from sam_dash.maths import curvature, noise, second_opinion
+from sam_dash.maths import curvature, lanczos, noise, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
@@ -98,7 +98,7 @@ def measure(
 
     ways = {
         "tr_H": tr_H,
-        "lam_max": lambda: curvature.top_eigenvalues(product, w, generator(), iterations=iterations)[0],
+        "lam_max": lambda: lanczos.top_eigenvalues(product, w, generator(), iterations=iterations)[0],
         "tr_V": lambda: noise.tr_V(losses, w, batch)[1],
         "tr_H_pyhessian": lambda: second_opinion.trace(model, w, batch, probes=probes, seed=seed),
         "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(model, w, batch, iterations=iterations, seed=seed),

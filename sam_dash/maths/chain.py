@@ -81,13 +81,24 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
     """The deltas of all layers from those of the last, (S, B, o) each."""
     deltas = [d]
     for layer, a in zip(reversed(layers), reversed(inputs[1:]), strict=False):
-        deltas.append(relu_backward(deltas[-1] @ layer.weight, a))
+        deltas.append(mask_(deltas[-1] @ layer.weight, a))
     return deltas[::-1]
 
 
-def relu_backward(d: Tensor, a: Tensor) -> Tensor:
-    """d where the ReLU's output a is positive, else 0."""
-    return torch.ops.aten.threshold_backward(d, a, 0)
+def weight_gradients(chain: Chain, inputs: Sequence[Tensor], deltas: Sequence[Tensor]) -> Tensor:
+    """The gradient (S, d) from the inputs and deltas of all layers."""
+    S = len(deltas[0])
+    flat = deltas[0].new_empty(S, sum(o * (i + bias) for o, i, bias in chain.shapes))
+    for layer, a, d in zip(chain.layers(flat), inputs, deltas, strict=True):
+        torch.bmm(d.mT, a, out=layer.weight)
+        if layer.bias is not None:
+            torch.sum(d, 1, keepdim=True, out=layer.bias)
+    return flat
+
+
+def mask_(d: Tensor, a: Tensor) -> Tensor:
+    """d where the ReLU's output a is positive, else 0; in place."""
+    return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,18 @@ class ChainOracle:
             raise NotFactoredError("a gradient after the descent gradients have been averaged")
         if not isinstance(W, Shifted):
             return self._first(W)[1](1 / self.m, self.m)
-        W, eps = W.w, W.eps
+        h = self._shifted(W.w, W.eps) if W.eps.flat is None else self._mean(W.eps.added_to(W.w))
+        self.descents.append(h)
+        return h
+
+    def _mean(self, W: Tensor) -> Tensor:
+        """The gradient of the mean loss at weights that are formed (S, d)."""
+        layers, inputs, out = self.chain.forward(W, self.batch[0])
+        deltas = backward(layers, inputs, self._error(out).div_(self.batch[1].shape[1]))
+        return weight_gradients(self.chain, inputs, deltas)
+
+    def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
+        """The same with every micro-batch at W + eps_j, none of which is formed."""
         scale = eps.scale if eps.scale is not None else W.new_ones(len(W), len(eps.parts[0].X) // len(W))
         h, inputs, pulls = self.batch[0].flatten(2), [], []
         for k, (layer, part) in enumerate(zip(self.chain.layers(W), eps.parts, strict=True)):
@@ -125,14 +147,10 @@ class ChainOracle:
             inputs.append(h)
             h, pull = part.perturbed(layer, h, scale)
             pulls.append(pull)
-        d = self._error(h).div_(self.batch[1].shape[1])
-        flat: list[Tensor] = []
-        for k in reversed(range(len(inputs))):
-            weight = (d.mT @ inputs[k]).flatten(1)
-            flat = [weight, d.sum(1), *flat] if self.chain.shapes[k][2] else [weight, *flat]
-            d = relu_backward(pulls[k](d), inputs[k]) if k else d
-        self.descents.append(torch.cat(flat, 1))
-        return self.descents[0]
+        deltas = [self._error(h).div_(self.batch[1].shape[1])]
+        for pull, a in zip(reversed(pulls[1:]), reversed(inputs[1:]), strict=True):
+            deltas.append(mask_(pull(deltas[-1]), a))
+        return weight_gradients(self.chain, inputs, deltas[::-1])
 
     def grads(self, W: Tensor) -> PerSample:
         """Per-sample gradients."""
@@ -162,6 +180,8 @@ class ChainOracle:
 
         def pull(p: Any, m: int) -> Gradient:
             deltas = backward(layers, inputs, self._error(out) * p)
+            if m == self.batch[1].shape[1]:
+                return Gradient.whole(weight_gradients(self.chain, inputs, deltas))
             shapes = zip(inputs, deltas, self.chain.shapes, strict=True)
             return Gradient([Part.of(X, D, bias, m) for X, D, (_, _, bias) in shapes], len(W))
 

@@ -25,6 +25,12 @@ def affine(layer: Layer, h: Tensor) -> Tensor:
     return h @ layer.weight.mT if layer.bias is None else torch.baddbmm(layer.bias, h, layer.weight.mT)
 
 
+def lengths(a: Tensor) -> Tensor:
+    """||a_i||^2, (..., n, i) -> (..., n); a norm is one kernel, without a copy."""
+    out: Tensor = torch.linalg.vector_norm(a, dim=-1)
+    return out.square_()
+
+
 @dataclass(frozen=True)
 class Part:
     """One layer's gradients in S G micro-batches of m: X (S G, m, i), D (S G, m, o); formed where that is cheaper."""
@@ -48,7 +54,7 @@ class Part:
             squares = self.weight.square().sum((1, 2))
             return squares + D.sum(1).square().sum(1) if self.bias else squares
         if X.shape[1] == 1:
-            return ((X * X).sum(2) + self.bias).mul_((D * D).sum(2)).squeeze(1)
+            return lengths(X).add_(self.bias).mul_(lengths(D)).squeeze(1)
         return (X @ X.mT).add_(self.bias).mul_(D @ D.mT).sum((1, 2))
 
     def total(self, S: int, scale: Tensor | None) -> list[Tensor]:
@@ -63,7 +69,6 @@ class Part:
     def perturbed(self, layer: Layer, h: Tensor, scale: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The outputs (S, B, o) for inputs h (S, B, i) with s_j g_j added in micro-batch j, and d -> d_in."""
         S, G = scale.shape
-        s = scale.view(-1, 1, 1)
         if self.weight is not None:
             o, i = self.weight.shape[1:]
             W = torch.addcmul(layer.weight.unsqueeze(1), scale.view(S, G, 1, 1), self.weight.view(S, G, o, i))
@@ -73,70 +78,99 @@ class Part:
                 b = (layer.bias + scale.unsqueeze(2) * self.D.sum(1).view(S, G, o)).view(-1, 1, o)
             out = affine(Layer(W, b), h.reshape(S * G, -1, i))
             return out.view(S, -1, o), lambda d: (d.view(S * G, -1, o) @ W).view(h.shape)
-        D = self.D * s
+        s = scale.view(-1, 1, 1)
         out = affine(layer, h)
-        _add_product(out, h, self.X, D, self.bias)
+        _add_product(out, h, self.X, self.D, s, self.bias)
 
         def pull(d: Tensor) -> Tensor:
             d_in = d @ layer.weight
-            _add_product(d_in, d, D, self.X, False)
+            _add_product(d_in, d, self.D, self.X, s, False)
             return d_in
 
         return out, pull
 
 
-def _add_product(out: Tensor, H: Tensor, X: Tensor, D: Tensor, one: bool) -> None:
-    """Add (H X^T + one) D to `out`, in place; X and D may be of other samples than H, as in n-SAM."""
+def _add_product(out: Tensor, H: Tensor, X: Tensor, D: Tensor, s: Tensor, one: bool) -> None:
+    """Add s (H X^T + one) D to `out`, in place; X and D may be of other samples than H, as in n-SAM."""
     H, out = H.reshape(len(X), -1, X.shape[2]), out.view(len(D), -1, D.shape[2])
     if X.shape[1] == H.shape[1] == 1:
-        out.addcmul_((H * X).sum(2, keepdim=True).add_(one), D)
+        inner = (H * X).sum(2, keepdim=True)
+        out.addcmul_((inner.add_(1) if one else inner).mul_(s), D)
     else:
-        out.baddbmm_((H @ X.mT).add_(one), D)
+        inner = H @ X.mT
+        out.baddbmm_((inner.add_(1) if one else inner).mul_(s), D)
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """c_j g_j of the S stacks' G micro-batches: `scale` (S, G) the c_j, None: 1."""
+    """c_j g_j of the S stacks' G micro-batches: `scale` (S, G) the c_j, None: 1. Where G = 1: `flat`, no parts."""
 
     parts: Sequence[Part]
     stacks: int
     scale: Tensor | None = None
     known: dict[str, Tensor] = field(default_factory=dict)  # shared by the multiples of the same gradients
+    flat: Tensor | None = None
+
+    @classmethod
+    def whole(cls, flat: Tensor) -> Gradient:
+        """The gradients (S, d) of one micro-batch a stack."""
+        return cls((), len(flat), flat=flat)
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j|| (S, G); rounding may leave a ghost norm a little below zero."""
         if "norm" not in self.known:
-            squares = self.parts[0].squares()
-            for part in self.parts[1:]:
-                squares = squares + part.squares()
-            self.known["norm"] = squares.clamp_min_(0).sqrt_().view(self.stacks, -1)
+            self.known["norm"] = self._lengths()
         lengths = self.known["norm"]
         return lengths if self.scale is None else lengths * self.scale.abs()
 
+    def _lengths(self) -> Tensor:
+        if self.flat is not None:
+            return self.flat.norm(dim=1, keepdim=True)
+        squares = self.parts[0].squares()
+        for part in self.parts[1:]:
+            squares = squares + part.squares()
+        return squares.clamp_min_(0).sqrt_().view(self.stacks, -1)
+
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         """(S, d)."""
+        if self.flat is not None:
+            return tuple(self.flat.shape)
         return self.stacks, sum(p.X.shape[2] * p.D.shape[2] + p.bias * p.D.shape[2] for p in self.parts)
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return 1 if self.flat is not None else len(self.parts[0].X) // self.stacks
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the same kind of numbers."""
+        return self.parts[0].X if self.flat is None else self.flat
 
     def new_zeros(self, shape: tuple[int, ...]) -> Tensor:
         """Zeros like the gradients' numbers."""
-        return self.parts[0].X.new_zeros(shape)
+        return self.like.new_zeros(shape)
 
     def mean(self) -> Tensor:
         """The mean over the micro-batches (S, d)."""
+        if self.flat is not None:
+            return self.flat if self.scale is None else self.flat * self.scale
         parts = [a for part in self.parts for a in part.total(self.stacks, self.scale)]
-        groups = len(self.parts[0].X) // self.stacks
-        flat = torch.cat(parts, 1)
-        return flat if groups == 1 else flat.div_(groups)
+        return torch.cat(parts, 1).div_(self.groups)
+
+    def added_to(self, W: Tensor) -> Tensor:
+        """W + c g (S, d), for one micro-batch a stack."""
+        assert self.flat is not None
+        return W + self.flat if self.scale is None else torch.addcmul(W, self.scale, self.flat)
 
     def _scaled(self, c: Any) -> Gradient:
-        G = len(self.parts[0].X) // self.stacks
+        G = self.groups
         if isinstance(c, Tensor) and c.shape not in ((), (self.stacks, 1), (self.stacks, G)):
             raise NotFactoredError("more than a scalar times a factored gradient")
         if self.scale is not None:
             return replace(self, scale=self.scale * c)
-        X = self.parts[0].X
-        c = c.expand(self.stacks, G) if isinstance(c, Tensor) else X.new_full((self.stacks, G), c)
+        c = c.expand(self.stacks, G) if isinstance(c, Tensor) else self.like.new_full((self.stacks, G), c)
         return replace(self, scale=c)
 
     def __mul__(self, c: Any) -> Gradient:
@@ -176,7 +210,5 @@ class PerSample:
     def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
             p, of = args
-            S, n = p.shape
-            pairs = ((a.X.view(S, n, -1), a.D.view(S, n, -1) * p.unsqueeze(2), a.bias) for a in of.parts)
-            return Gradient([Part.of(X, D, bias, n) for X, D, bias in pairs], S)
+            return Gradient.whole(torch.cat([a for part in of.parts for a in part.total(len(p), p)], 1))
         raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")

@@ -108,8 +108,8 @@ def _stateless(_w: Tensor) -> tuple[()]:
 class Variant:
     """A registered variant: the step function and all that is known about it.
 
-    `noise` rows of the law `law` are drawn before each step. `no_m` says why it has no m-version. `descends`: its h is
-    a whole update direction, for gradient descent without momentum.
+    `noise` rows of the law `law` are drawn before each step, none at the knobs `noiseless_at`. `no_m` says why it has
+    no m-version. `descends`: its h is a whole update direction, for gradient descent without momentum.
     """
 
     key: str
@@ -121,6 +121,7 @@ class Variant:
     is_sam_at: Mapping[str, Any] | None
     init: Callable[[Tensor], Any] = _stateless
     noise: int = 0
+    noiseless_at: Mapping[str, Any] | None = None
     law: str = "signs"
     m_axis: bool = False
     no_m: str = ""
@@ -131,6 +132,11 @@ class Variant:
     def uses_m(self) -> bool:
         """Whether it has an m-version other than itself."""
         return not self.no_m
+
+    def at(self, knobs: Mapping[str, Any]) -> Variant:
+        """This variant as it is at these knobs: without noise where it reads none."""
+        silent = self.noiseless_at and all(knobs.get(name) == value for name, value in self.noiseless_at.items())
+        return replace(self, noise=0) if silent else self
 
     def defaults(self) -> dict[str, Any]:
         """Every knob at its default."""

@@ -1,14 +1,12 @@
-"""Hessian-vector products, tr(H) and the top eigenvalues, each with its error.
+"""Hessian-vector products and tr(H), with its error.
 
 H is the Hessian of the mean loss f(w) over the given samples, without weight decay.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -122,72 +120,3 @@ def ggn_trace(losses_fn: LossesFn, logits_fn: LogitsFn, w: Tensor, batch: Batch)
             total += float(p[:, c] @ grads.square().sum(1).double())
     n = len(batch[1])
     return Estimate(total / n, 0.0, EXACT_TRACE, n)
-
-
-class Spectrum(NamedTuple):
-    """Ritz values of b Lanczos runs from random starts: nodes, their weights in the start vector, residuals (b, j)."""
-
-    nodes: Tensor
-    weights: Tensor
-    residuals: Tensor
-
-    def top(self, k: int, tol: float) -> list[Estimate]:
-        """The k largest eigenvalues, from the first run; `stderr` is the residual ||H v - theta v||.
-
-        It bounds the distance to the nearest eigenvalue (Parlett, The Symmetric Eigenvalue Problem, theorem 4.5.1).
-        """
-        values, errors = self.nodes[0, -k:].flip(0), self.residuals[0, -k:].flip(0)
-        method = "Lanczos, full re-orthogonalisation; error: residual bound"
-        return [
-            Estimate(float(v), float(e), method, self.nodes.shape[1], float(e / v.abs()), bool(e <= tol * v.abs()))
-            for v, e in zip(values, errors, strict=True)
-        ]
-
-    def density(self, at: Tensor, width: float) -> tuple[Tensor, Tensor]:
-        """The spectral density at the points `at` (p,), smoothed by a Gaussian of that width, and its standard error.
-
-        Stochastic Lanczos quadrature: the mean over the b runs of sum_j weight_j N(at; node_j, width^2) (Ghorbani et
-        al., ICML 2019, arXiv:1901.10159). With b = 1 there is no error: nan.
-        """
-        z = (at[:, None] - self.nodes[:, None]) / width  # (b, p, j)
-        each = ((-(z**2) / 2).exp() / (width * math.sqrt(2 * math.pi)) * self.weights[:, None]).sum(2)  # (b, p)
-        b = len(each)
-        return each.mean(0), each.std(0) / b**0.5 if b > 1 else torch.full_like(at, math.nan)
-
-
-def lanczos(
-    product: HVP, starts: Tensor, *, k: int = 1, tol: float = 1e-3, iterations: int = 100, at_least: int = 1
-) -> Spectrum:
-    """Lanczos runs from `starts` (b, d) in lock-step, with full re-orthogonalisation (twice is enough: Kahan).
-
-    Ends after `iterations`, or once `at_least` are done and the first run's k largest Ritz pairs have residuals of at
-    most `tol` |theta|. One run gives eigenvalues; several, from random starts, the spectral density with its error.
-    """
-    d = starts.shape[1]
-    if not 1 <= k <= d:
-        raise ValueError(f"k = {k}: expected between 1 and d = {d} eigenvalues")
-    Q = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # (b, j, d)
-    alphas: list[Tensor] = []
-    betas: list[Tensor] = []
-    while True:
-        r = product(Q[:, -1])
-        alphas.append((Q[:, -1] * r).sum(1))
-        for _ in range(2):
-            r = r - ((Q @ r[..., None]).mT @ Q)[:, 0]
-        betas.append(r.norm(dim=1))
-        off = torch.stack(betas, 1)[:, :-1].double()
-        T = torch.diag_embed(torch.stack(alphas, 1).double()) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
-        nodes, s = torch.linalg.eigh(T)
-        found = Spectrum(nodes, s[:, 0].square(), betas[-1][:, None].double() * s[:, -1].abs())
-        j = len(alphas)
-        done = j >= max(k, at_least) and all(e.converged for e in found.top(k, tol))
-        if done or j >= min(d, iterations) or not bool(betas[-1].all()):
-            return found
-        Q = torch.cat([Q, (r / betas[-1][:, None])[:, None]], 1)
-
-
-def top_eigenvalues(
-    product: HVP, like: Tensor, generator: torch.Generator, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
-) -> list[Estimate]:
-    """The k largest eigenvalues of H by one Lanczos run; see `Spectrum.top` for their errors."""
-    return lanczos(product, gaussian(1, like, generator), k=k, tol=tol, iterations=iterations).top(k, tol)

@@ -86,6 +86,6 @@ def shuffled(batch: Batch, generator: torch.Generator | None) -> Batch:
     return batch[0][order], batch[1][order]
 
 
-def estimate(spread: float, std: Tensor, G: int, method: str) -> Estimate:
+def estimate(spread: float, std: Tensor | float, G: int, method: str) -> Estimate:
     """sum_j ||a_j - abar||^2 / (G - 1) of G groups, from that sum and the spread of its terms."""
     return Estimate(spread / (G - 1), float(std) * G / (G - 1) / G**0.5, method, G)

@@ -16,6 +16,8 @@ from sam_dash.maths.curvature import chunks
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.oracle import Batch, LossesFn, Oracle
 
+METHOD = "norm of the mean gradient, less tr(V)/n"
+
 
 def grad_sq(losses_fn: LossesFn, w: Tensor, batch: Batch, tr_v: float) -> Estimate:
     """||gbar||^2 - tr(V)/n; it can be negative where noise drowns the gradient.
@@ -26,4 +28,4 @@ def grad_sq(losses_fn: LossesFn, w: Tensor, batch: Batch, tr_v: float) -> Estima
     mean = Oracle(losses_fn, batch, chunk=1024).grad(w)
     along = [jvp(lambda v, p=part: losses_fn(v, p), (w,), (mean,))[1].double() for part in chunks(batch, 1024)]
     value = float(mean.double().square().sum()) - tr_v / n
-    return Estimate(value, 2 * float(torch.cat(along).std()) / n**0.5, "norm of the mean gradient, less tr(V)/n", n)
+    return Estimate(value, 2 * float(torch.cat(along).std()) / n**0.5, METHOD, n)

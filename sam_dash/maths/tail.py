@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import jvp
-from torch.nn import functional as F
 
 from sam_dash.maths.curvature import ELEMENTS, chunks
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import norms
 from sam_dash.maths.oracle import Batch, LossesFn, Oracle, per_sample_grads
-from sam_dash.maths.taps import Taps
 
 METHOD = "Hill, largest tenth; no proof of a heavy tail"
 SHARE = 0.1
@@ -67,18 +63,9 @@ def fluctuation(norms: Tensor, share: float = TOP) -> Estimate:
     return Estimate(found.value, error, FLUCTUATIONS, found.budget, drift, drift < STEADY)
 
 
-def deviations(losses_fn: LossesFn, w: Tensor, batch: Batch, taps: Taps | None = None) -> Tensor:
-    """||g_i - gbar|| of every sample (n,), by ghost norms where the network has factors (cross-entropy only)."""
+def deviations(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:
+    """||g_i - gbar|| of every sample (n,)."""
     mean = Oracle(losses_fn, batch, chunk=1024).grad(w)
-    parts = []
-    size = 256 if taps else max(1, ELEMENTS // (4 * w.numel()))
-    for part in chunks(batch, size):
-        if taps is None:
-            parts.append((per_sample_grads(losses_fn, w, part) - mean).double().square().sum(1))
-            continue
-        x, y = part
-        out, pull = taps.linearise(w, x)
-        squares = norms(taps.factors(pull(out.softmax(1) - F.one_hot(y, out.shape[1])), 1)).double().square()
-        along = jvp(lambda v, p=part: losses_fn(v, p), (w,), (mean,))[1].double()
-        parts.append(squares - 2 * along + mean.double().square().sum())
-    return torch.cat(parts).clamp_min(0).sqrt()
+    pieces = chunks(batch, max(1, ELEMENTS // (4 * w.numel())))
+    parts = [(per_sample_grads(losses_fn, w, part) - mean).double().square().sum(1) for part in pieces]
+    return torch.cat(parts).sqrt()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import torch
 from torch import Tensor
 
-from sam_dash.maths import ascent, curvature, ghost, m_sharpness, noise, scale, second_opinion, tail
+from sam_dash.maths import ascent, curvature, ghost, lanczos, m_sharpness, passes, second_opinion, tail
 from sam_dash.maths.chain import chain_or_none
+from sam_dash.maths.chain_curvature import Hessian
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import Layout, piecewise_linear
 from sam_dash.maths.oracle import Batch
-from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.problem import Problem
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
@@ -23,6 +23,7 @@ POINTS = 2000  # training points that curvature and noise are measured on, at mo
 SHARP_RHO = 0.05  # radius of the m-sharpness measured: the same for all runs, whatever they trained with
 RUNS, NODES = 8, 40  # Lanczos runs and their length, for the spectral density
 GRID, WIDTH = 101, 0.25  # points of the density; the Gaussian that smooths it, in asinh
+CACHED = 2**20  # numbers that several runs measured at once may have in their layers' outputs: 4 MB in float32
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
 
 
@@ -71,47 +72,85 @@ def _scores(problem: Stack, W: Tensor, x: Tensor, rows: Tensor, y: Tensor, clean
     return total / y.shape[1], torch.cat(right, 1)
 
 
-def measure(problem: Stack, s: int, w: Tensor, spec: RunSpec) -> list[Measurement]:
-    """The measurements that `spec.measures` asks for, on the first `POINTS` training samples of seed s."""
-    what, batch = spec.measures.what, problem.train(s, POINTS)
-    generator = torch_stream(problem.seeds[s], "probes")
-    found: dict[str, Estimate] = {}
-    taps = _taps(problem)
+Found = dict[str, Estimate]
+
+
+def measure(problem: Stack, runs: Sequence[int], W: Tensor, spec: RunSpec) -> Iterator[list[Measurement]]:
+    """The measurements that `spec.measures` asks for, at W (S, d), of the runs numbered `runs` (S of them), in order.
+
+    On the first `POINTS` training samples of each. Perceptrons are measured several at once; what is found of a run
+    does not depend, to rounding, on those beside it.
+    """
+    net = passes.net_or_none(problem.module, problem.w0[0], problem.x[:1])
+    size = together(problem, net, spec)
+    groups = zip(torch.tensor(runs).split(size), W.split(size), strict=True)
+    for group, w in groups:
+        for found in _measure(problem, net, group.tolist(), w, spec):
+            yield [_row(q, e) for q, e in found.items()]
+
+
+def together(problem: Stack, net: passes.Net | None, spec: RunSpec) -> int:
+    """How many runs to measure at once: on a CPU no more than its cache holds, beyond which one by one is faster."""
+    if not isinstance(net, passes.Perceptron):
+        return 1
+    starts = RUNS if "density" in spec.measures.what else 1
+    floats = max(min(problem.n, POINTS) * net.floats(problem.w0[:1], problem.x[None]), starts * problem.w0.shape[1])
+    return max(1, (CACHED if problem.x.device.type == "cpu" else curvature.ELEMENTS) // floats)
+
+
+def _measure(problem: Stack, net: passes.Net | None, runs: list[int], W: Tensor, spec: RunSpec) -> list[Found]:
+    """Of runs measured at once, by quantity; of one run, where the network is no perceptron."""
+    what = spec.measures.what
+    batch = problem.x[problem.rows[runs, :POINTS]], problem.y[runs, :POINTS]
+    generators = [torch_stream(problem.seeds[s], "probes") for s in runs]
     exact = problem.classes <= MAX_CLASSES and piecewise_linear(problem.module)  # tr(H), without any product
+    product = None
     if {"lam_max", "density", "ascent"} & set(what) or ("trace" in what and not exact):
-        product = curvature.hvp(problem.losses, w, batch, chunk=chunk(taps, w, batch))
+        product = hessian(problem, net, W, batch)
+    found: list[Found] = [{} for _ in runs]
     if "trace" in what:
-        found["tr_H"] = trace(problem, taps, w, batch, None if exact else product, generator)
-    if "lam_max" in what:
-        found["lam_max"] = curvature.top_eigenvalues(product, w, generator)[0]
-    sizes = [m for m in divisors(spec.training.batch) if 2 * m <= len(batch[1])]
+        _add(found, "tr_H", trace(problem, net, W, batch, None if exact else product, generators))
+    if "lam_max" in what and product:
+        starts = torch.cat([curvature.gaussian(1, w, g) for w, g in zip(W, generators, strict=True)])
+        _add(found, "lam_max", [top[0] for top in lanczos.each_top(product, starts)])
+    sizes = [m for m in divisors(spec.training.batch) if 2 * m <= batch[1].shape[1]]
     if "noise" in what:
-        if taps:
-            by_size, by_layer = ghost.tr_V_and_layers(taps, w, batch, m=sizes, generator=generator)
-        else:
-            by_size = noise.tr_V(problem.losses, w, batch, m=sizes, generator=generator)
-            by_layer = noise.by_layer(problem.losses, w, batch, Layout.of(problem.module).sizes())
-        for m, estimate in by_size.items():
-            found["tr_V" if m == 1 else f"tr_V@{m}"] = estimate
-        found |= {f"layer_noise@{name}": estimate for name, estimate in by_layer.items()}
-        found["grad_sq"] = scale.grad_sq(problem.losses, w, batch, by_size[1].value)
-        with suppress(ValueError):  # no tail to fit: the row is left out
-            found["tail"] = tail.hill(tail.deviations(problem.losses, w, batch, taps))
-    if "density" in what:
-        found |= density(product, w, torch_stream(problem.seeds[s], "density"))
-    if "pyhessian" in what:
-        seed = problem.seeds[s]
-        found["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, batch, seed=seed)
-        found["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, batch, seed=seed)
-    if "m_sharpness" in what:
-        sharp = m_sharpness.m_sharpness(problem.losses, w, batch, m=sizes, rho=SHARP_RHO, generator=generator)
-        found |= {f"m_sharp@{m}": estimate for m, estimate in sharp.items()}
-    if "ascent" in what:
-        found["asc_H"] = ascent.ascent(problem.losses, w, batch, product)
-        order = torch_stream(problem.seeds[s], "probes")
-        by_size = ascent.by_size(problem.losses, w, batch, m=sizes, generator=order)
-        found |= {f"asc_H@{m}": estimate for m, estimate in by_size.items()}
-    return [_row(q, e) for q, e in found.items()]
+        for one, quantities in zip(found, gradient_noise(problem, net, W, batch, sizes, generators), strict=True):
+            one |= quantities
+    if "density" in what and product:
+        for one, rows in zip(found, density(product, W, [problem.seeds[s] for s in runs]), strict=True):
+            one |= rows
+    for i, (one, s, w, x, y, generator) in enumerate(zip(found, runs, W, *batch, generators, strict=True)):
+        if "pyhessian" in what:
+            seed = problem.seeds[s]
+            one["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, (x, y), seed=seed)
+            one["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, (x, y), seed=seed)
+        if "m_sharpness" in what:
+            sharp = m_sharpness.m_sharpness(problem.losses, w, (x, y), m=sizes, rho=SHARP_RHO, generator=generator)
+            one |= {f"m_sharp@{m}": estimate for m, estimate in sharp.items()}
+        if "ascent" in what and product:
+            one["asc_H"] = ascent.ascent(problem.losses, w, (x, y), lanczos.alone(product, i))
+            order = torch_stream(problem.seeds[s], "probes")
+            by_size = ascent.by_size(problem.losses, w, (x, y), m=sizes, generator=order)
+            one |= {f"asc_H@{m}": estimate for m, estimate in by_size.items()}
+    return found
+
+
+def _add(found: list[Found], quantity: str, estimates: list[Estimate]) -> None:
+    for one, estimate in zip(found, estimates, strict=True):
+        one[quantity] = estimate
+
+
+def hessian(problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch) -> lanczos.Stacked:
+    """The products of the Hessians at W (S, d), written out for perceptrons, else by autograd.
+
+    Where layer outputs hold more than `ELEMENTS` floats, linearised anew at each product, in pieces.
+    """
+    n = batch[1].shape[1]
+    whole = net is not None and net.floats(W, batch[0]) * n <= curvature.ELEMENTS
+    if whole and isinstance(net, passes.Perceptron):
+        return Hessian.of(net.chain, W, batch)
+    return lanczos.One(curvature.hvp(problem.losses, W[0], (batch[0][0], batch[1][0]), chunk=n if whole else 1024))
 
 
 def weight_tail(norms: Tensor) -> list[Measurement]:
@@ -122,53 +161,66 @@ def weight_tail(norms: Tensor) -> list[Measurement]:
 
 
 def trace(
-    problem: Stack,
-    taps: Taps | None,
-    w: Tensor,
-    batch: Batch,
-    product: curvature.HVP | None,
-    generator: torch.Generator,
-) -> Estimate:
+    problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch, product: lanczos.Stacked | None,
+    generators: Sequence[torch.Generator],
+) -> list[Estimate]:  # fmt: skip
     """tr(H) the most exact way that the network allows; without a `product`, tr(GGN), which it then is."""
     if product and problem.classes > MAX_CLASSES:
-        return curvature.trace(product, w, generator)
-    ggn = ghost.ggn_trace(taps, w, batch) if taps else curvature.ggn_trace(problem.losses, problem.logits, w, batch)
+        return [curvature.trace(lanczos.alone(product, s), W[s], g) for s, g in enumerate(generators)]
+    if net:
+        ggn = ghost.ggn_trace(net, W, batch)
+    else:
+        ggn = [curvature.ggn_trace(problem.losses, problem.logits, W[0], (batch[0][0], batch[1][0]))]
     if product is None:
         return ggn
-    return curvature.split_trace(product, curvature.ggn_vp(problem.logits, w, batch), ggn, w, generator)
+    ggn_product = curvature.ggn_vp(problem.logits, W[0], (batch[0][0], batch[1][0]))
+    return [curvature.split_trace(lanczos.alone(product, 0), ggn_product, ggn[0], W[0], generators[0])]
 
 
-def chunk(taps: Taps | None, w: Tensor, batch: Batch) -> int:
-    """Samples to linearise at once: all, where each tensor of layer outputs then holds at most `ELEMENTS` floats."""
-    floats = sum(map(math.prod, taps.output_shapes(w, batch[0][:1]))) if taps else curvature.ELEMENTS
-    return len(batch[1]) if floats * len(batch[1]) <= curvature.ELEMENTS else 1024
+def gradient_noise(
+    problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch, m: Sequence[int],
+    generators: Sequence[torch.Generator],
+) -> list[Found]:  # fmt: skip
+    """tr(V) at every m and of every layer, the norm of the mean gradient, and the tail, for each run."""
+    layout = Layout.of(problem.module)
+    if net:
+        noises = ghost.noise(net, W, batch, m=m, generators=generators)
+    else:
+        one = batch[0][0], batch[1][0]
+        noises = [ghost.plain_noise(problem.losses, W[0], one, layout.sizes(), m, generators[0])]
+    out = []
+    for of in noises:
+        found = {"tr_V" if size == 1 else f"tr_V@{size}": estimate for size, estimate in of.by_m.items()}
+        found |= {f"layer_noise@{name}": estimate for name, estimate in zip(layout.sizes(), of.by_layer, strict=True)}
+        found["grad_sq"] = of.grad_sq
+        with suppress(ValueError):  # no tail to fit: the row is left out
+            found["tail"] = tail.hill(of.deviations)
+        out.append(found)
+    return out
 
 
-def density(product: curvature.HVP, w: Tensor, generator: torch.Generator) -> dict[str, Estimate]:
-    """The spectral density of H as one quantity a point of its grid, `density@EIGENVALUE`, each with its error.
+def density(product: lanczos.Stacked, W: Tensor, seeds: Sequence[int]) -> list[Found]:
+    """The spectral density of each H as one quantity a point of its grid, `density@EIGENVALUE`, each with its error.
 
     Stochastic Lanczos quadrature (Ghorbani et al., ICML 2019, arXiv:1901.10159): `RUNS` runs of `NODES` products from
     random starts. The grid is even in asinh(EIGENVALUE / c), c a hundredth of the largest modulus: the bulk at 0 and
     the outliers need different scales. The density is per unit of asinh, and its integral over that is 1.
     """
-    spectrum = curvature.lanczos(product, curvature.gaussian(RUNS, w, generator), iterations=NODES, at_least=NODES)
+    streams = [torch_stream(seed, "density") for seed in seeds]
+    starts = torch.cat([curvature.gaussian(RUNS, w, g) for w, g in zip(W, streams, strict=True)])
+    S = len(W)
+    found = lanczos.lanczos(lambda V: product(V.unflatten(0, (S, RUNS))).flatten(0, 1), starts, iterations=NODES)
+    return [_density(lanczos.Spectrum(*one)) for one in zip(*(a.split(RUNS) for a in found), strict=True)]
+
+
+def _density(spectrum: lanczos.Spectrum) -> Found:
     c = float(spectrum.nodes.abs().max()) / 100
     bent = spectrum._replace(nodes=(spectrum.nodes / c).asinh())
     low, high = float(bent.nodes.min()) - 3 * WIDTH, float(bent.nodes.max()) + 3 * WIDTH
-    at = torch.linspace(low, high, GRID, dtype=torch.float64, device=w.device)
+    at = torch.linspace(low, high, GRID, dtype=torch.float64, device=bent.nodes.device)
     method = f"stochastic Lanczos quadrature, {RUNS} runs; per unit of asinh(x / {c:.4g}), smoothed by {WIDTH:g}"
     rows = zip((at.sinh() * c).tolist(), *(a.tolist() for a in bent.density(at, WIDTH)), strict=True)
     return {f"density@{x:.6g}": Estimate(value, error, method, RUNS * NODES) for x, value, error in rows}
-
-
-def _taps(problem: Stack) -> Taps | None:
-    """The module's taps, or None where a layer has no factors: then the plain measurements serve."""
-    try:
-        taps = Taps(problem.module)
-        taps.output_shapes(problem.w0[0], problem.x[:1])
-    except NotFactoredError:
-        return None
-    return taps
 
 
 def _row(quantity: str, e: Estimate) -> Measurement:

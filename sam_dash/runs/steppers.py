@@ -188,7 +188,7 @@ def diagnostics(out: Step) -> Scalars:
 
 def _try(problem: Stack, spec: RunSpec, take: Take) -> None:
     """Take one step from the start, for the errors."""
-    v = variants.get(spec.variant)
+    v = variants.get(spec.variant).at(spec.knobs)
     S, B = len(problem.seeds), spec.training.batch
     batch = problem.batch(torch.arange(B, device=problem.x.device).expand(S, B))
     noise = problem.w0.new_ones(S, v.noise, problem.w0.shape[1])

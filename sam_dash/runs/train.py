@@ -54,7 +54,7 @@ def pick(device: str) -> torch.device:
 def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) -> Iterator[tuple[Tensor, Scalars]]:
     """The weights (S, d) after every training step and its scalars (S,), by the definition unless `take` is given."""
     spec, training = specs[0], specs[0].training
-    v = variants.get(spec.variant)
+    v = variants.get(spec.variant).at(spec.knobs)
     S = len(problem.seeds)
     take = take or vmapped(problem, specs)
     full = problem.full() if v.cost(**spec.knobs).full else None
@@ -125,11 +125,14 @@ class _Run:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""
         t_last = t == self.total
         scores = evaluate(self.problem, W, self.spec.problem)
-        for s in self.alive():
+        runs = self.alive()
+        measured = bool((measured or t_last) and self.spec.measures.what and runs)
+        measurements = measure(self.problem, runs, W[runs], self.spec)
+        for s in runs:
             found = scores[s]
-            if (measured or t_last) and self.spec.measures.what:
+            if measured:
                 self.flush(t, "measure")
-                found += measure(self.problem, s, W[s], self.spec)
+                found += next(measurements)
             if t_last and self.weight_tail:
                 found += weight_tail(torch.stack(self.norms)[:, s])
             self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]

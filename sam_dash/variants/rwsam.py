@@ -39,7 +39,15 @@ def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
     return Cost(gradients=2, forwards=int(norms == "one-probe"), per_sample=int(norms == "exact"))
 
 
-@variant("RW-SAM", ref="arXiv:2509.18001", cost=cost, is_sam_at={"lam": 0.0}, noise=1, defaults=DEFAULTS)
+@variant(
+    "RW-SAM",
+    ref="arXiv:2509.18001",
+    cost=cost,
+    is_sam_at={"lam": 0.0},
+    noise=1,
+    noiseless_at={"norms": "exact"},
+    defaults=DEFAULTS,
+)
 def rwsam(
     L: Oracle,
     w: Tensor,
@@ -60,7 +68,7 @@ def rwsam(
         assert L.noise is not None, "RW-SAM needs one probe"
         delta = 0.1 / w.shape[-1] ** 0.5
         losses, pull = L.pullback(w)
-        p = weights((L.losses(w + delta * L.noise[0]) - losses).abs() / delta, lam, scale)
+        p = weights((L.losses(w.add(L.noise[0], alpha=delta)) - losses).abs() / delta, lam, scale)
         g = pull(p)
     eps = rho * (unit(g) if normalised else g)
     return Step(L.grad(w + eps), eps, g, info=spread(p))

@@ -12,7 +12,7 @@ from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
 from sam_dash.maths import ghost
-from sam_dash.maths.taps import Taps
+from sam_dash.maths.passes import net
 from sam_dash.runs import train
 
 B = 8
@@ -54,11 +54,11 @@ def test_the_users_n_sam_and_sgd_are_ours(P) -> None:
 def test_the_users_measurements_are_ours(P) -> None:
     w = trained(P, 3)
     assert not torch.equal(w, P.w0[0])
-    module, taps = module_at(P, w), Taps(P.module)
-    assert user.trace_V(module, P.train(0)) == pytest.approx(ghost.tr_V(taps, w, P.train(0))[1].value, rel=1e-4)
+    module, way, one = module_at(P, w), net(P.module), (w[None], P.batch(torch.arange(P.n)[None]))
+    assert user.trace_V(module, P.train(0)) == pytest.approx(ghost.noise(way, *one)[0].by_m[1].value, rel=1e-4)
     samples = user.pyhessian(module, P.train(0)).trace(maxIter=300, tol=0)
     mean = float(torch.tensor(samples).mean())
-    assert mean == pytest.approx(ghost.ggn_trace(taps, w, P.train(0)).value, rel=0.15)
+    assert mean == pytest.approx(ghost.ggn_trace(way, *one)[0].value, rel=0.15)
 
 
 def test_times_are_paired_and_a_ratio_is_their_median() -> None:

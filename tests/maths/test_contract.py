@@ -196,6 +196,15 @@ def test_a_zero_gradient_gives_no_perturbation() -> None:
     assert TINY > 0
 
 
+@pytest.mark.parametrize("v", [p for p in VARIANTS if p.values[0].noiseless_at is not None])
+def test_a_variant_reads_no_noise_where_it_says_so(v) -> None:
+    L, w = oracle(v=v)
+    silent = knobs(v, **v.noiseless_at)
+    assert (v.at(silent).noise, v.at(knobs(v)).noise) == (0, v.noise)
+    outs = [v.step(replace(L, noise=noise), w, v.init(w), **silent) for noise in (L.noise, None)]
+    torch.testing.assert_close(outs[0].h, outs[1].h, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("v", VARIANTS)
 def test_every_knob_has_a_symbol_help_and_a_valid_default(v) -> None:
     for name, knob in v.knobs.items():

@@ -7,9 +7,8 @@ import pytest
 import torch
 from scipy import optimize, signal, stats
 
-from sam_dash.maths import flat, tail
+from sam_dash.maths import tail
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.factored import Taps
 from tests.helpers import oracle
 
 
@@ -47,15 +46,6 @@ def test_deviations_are_those_of_per_sample_gradients() -> None:
     grads = L.grads(w)
     truth = (grads - grads.mean(0)).norm(dim=1)
     torch.testing.assert_close(tail.deviations(L.losses_fn, w, L.batch), truth.double(), rtol=1e-8, atol=1e-10)
-
-
-def test_ghost_norms_give_the_same() -> None:
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).double()
-    losses, w = flat.cross_entropies(module), flat.flatten(module)
-    batch = torch.randn(70, 5).double(), torch.randint(0, 3, (70,))
-    plain = tail.deviations(losses, w, batch)
-    torch.testing.assert_close(tail.deviations(losses, w, batch, Taps(module)), plain, rtol=1e-8, atol=1e-10)
 
 
 def regression(lr: float, batch: int, steps: int, runs: int = 24) -> np.ndarray:

@@ -314,9 +314,9 @@ def test_the_curvature_along_the_gradient_is_that_of_each_seed_alone_however_man
 def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(network, monkeypatch) -> None:
     spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("noise",)))
     P = stack(spec.problem, [0], torch.device("cpu"))
-    fast = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
-    monkeypatch.setattr("sam_dash.runs.probes._taps", lambda _: None)
-    plain = {m.quantity: m for m in measure(P, 0, P.w0[0], spec)}
+    fast = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
+    monkeypatch.setattr("sam_dash.maths.passes.net_or_none", lambda *_: None)
+    plain = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
     layers = [q for q in fast if q.startswith("layer_noise@")]
     assert layers == [f"layer_noise@{name}" for name in Layout.of(P.module).sizes()]
     assert sum(fast[q].value for q in layers) == pytest.approx(fast["tr_V"].value, rel=1e-5)
@@ -325,10 +325,30 @@ def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(netw
         assert plain[q].stderr == pytest.approx(fast[q].stderr, rel=1e-3)
 
 
+@pytest.mark.parametrize("together", [2**20, 1], ids=["at once", "one by one"])
+def test_what_is_measured_of_a_run_does_not_depend_on_those_beside_it(together, monkeypatch) -> None:
+    """Against the definitions of every measurement too, with the same random numbers."""
+    monkeypatch.setattr("sam_dash.runs.probes.CACHED", together)
+    spec = replace(TINY, measures=Measures(what=("trace", "lam_max", "noise", "m_sharpness", "density")))
+    P = stack(spec.problem, [0, 1, 2], torch.device("cpu"))
+    P = replace(P, w0=P.w0.double(), x=P.x.double())
+    beside = list(measure(P, [0, 2], P.w0[[0, 2]], spec))
+    alone = [next(measure(P, [s], P.w0[[s]], spec)) for s in (0, 2)]
+    monkeypatch.setattr("sam_dash.maths.passes.net_or_none", lambda *_: None)
+    plain = [next(measure(P, [s], P.w0[[s]], spec)) for s in (0, 2)]
+    for i in range(2):
+        for found, one, truth in zip(beside[i], alone[i], plain[i], strict=True):
+            assert found.value == pytest.approx(one.value, rel=1e-7, abs=1e-9)
+            assert found.stderr == pytest.approx(one.stderr, rel=1e-4, abs=1e-9)
+            if not found.quantity.startswith("density"):
+                assert found._replace(value=0, stderr=0, residual=0) == truth._replace(value=0, stderr=0, residual=0)
+                assert found.value == pytest.approx(truth.value, rel=1e-6)
+
+
 def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(tmp_path) -> None:
     spec = replace(TINY, measures=Measures(what=("density",)))
     P = stack(spec.problem, [0], torch.device("cpu"))
-    rows = measure(P, 0, P.w0[0], spec)
+    rows = next(measure(P, [0], P.w0[:1], spec))
     assert all(m.quantity.startswith("density@") and m.stderr >= 0 and m.budget == 320 for m in rows)
     c = float(rows[0].method.split("x / ")[1].split(")")[0])
     x = np.array([float(m.quantity.split("@")[1]) for m in rows])
@@ -345,14 +365,14 @@ def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(t
 def test_an_exact_trace_takes_no_hessian_vector_products(monkeypatch) -> None:
     monkeypatch.setattr(curvature, "hvp", None)
     P = stack(TINY.problem, [0], torch.device("cpu"))
-    (row,) = measure(P, 0, P.w0[0], replace(TINY, measures=Measures(what=("trace",))))
+    (row,) = next(measure(P, [0], P.w0[:1], replace(TINY, measures=Measures(what=("trace",)))))
     assert (row.method, row.stderr) == (curvature.EXACT_TRACE, 0)
 
 
 def test_the_rest_beyond_the_ggn_of_a_network_with_norm_layers_is_measured_by_probes() -> None:
     spec = replace(TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=64))
     P = stack(spec.problem, [0], torch.device("cpu"))
-    rows = {m.quantity: m for m in measure(P, 0, P.w0[0], replace(spec, measures=Measures(what=("trace",))))}
+    rows = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], replace(spec, measures=Measures(what=("trace",)))))}
     assert rows["tr_H"].method == "exact tr(GGN) + Hutchinson for the rest"
     plain = curvature.trace(curvature.hvp(P.losses, P.w0[0], P.train(0)), P.w0[0], torch_stream(1, "probes"))
     assert rows["tr_H"].stderr > 0

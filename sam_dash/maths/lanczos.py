@@ -1,0 +1,150 @@
+"""Lanczos runs with full re-orthogonalisation: top eigenvalues with residual bounds, and the spectral density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sam_dash.maths.curvature import HVP, gaussian
+from sam_dash.maths.estimate import Estimate
+
+
+class Spectrum(NamedTuple):
+    """Ritz values of b Lanczos runs from random starts: nodes, their weights in the start vector, residuals (b, j)."""
+
+    nodes: Tensor
+    weights: Tensor
+    residuals: Tensor
+
+    def top(self, k: int, tol: float, run: int = 0) -> list[Estimate]:
+        """The k largest eigenvalues, from one run; `stderr` is the residual ||H v - theta v||.
+
+        It bounds the distance to the nearest eigenvalue (Parlett, The Symmetric Eigenvalue Problem, theorem 4.5.1).
+        """
+        values, errors = (a[run, -k:].flip(0).tolist() for a in (self.nodes, self.residuals))
+        method = "Lanczos, full re-orthogonalisation; error: residual bound"
+        return [
+            Estimate(v, e, method, self.nodes.shape[1], e / abs(v) if v else math.inf, e <= tol * abs(v))
+            for v, e in zip(values, errors, strict=True)
+        ]
+
+    def density(self, at: Tensor, width: float) -> tuple[Tensor, Tensor]:
+        """The spectral density at the points `at` (p,), smoothed by a Gaussian of that width, and its standard error.
+
+        Stochastic Lanczos quadrature: the mean over the b runs of sum_j weight_j N(at; node_j, width^2) (Ghorbani et
+        al., ICML 2019, arXiv:1901.10159). With b = 1 there is no error: nan.
+        """
+        z = (at[:, None] - self.nodes[:, None]) / width  # (b, p, j)
+        each = ((-(z**2) / 2).exp() / (width * math.sqrt(2 * math.pi)) * self.weights[:, None]).sum(2)  # (b, p)
+        b = len(each)
+        return each.mean(0), each.std(0) / b**0.5 if b > 1 else torch.full_like(at, math.nan)
+
+
+class Lanczos:
+    """Lanczos runs from `starts` (b, d) in lock-step, with full re-orthogonalisation (twice is enough: Kahan)."""
+
+    def __init__(self, starts: Tensor) -> None:
+        self.Q = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # (b, j, d)
+        self.alphas: list[Tensor] = []
+        self.betas: list[Tensor] = []
+
+    @property
+    def last(self) -> Tensor:
+        """The vectors (b, d) whose products are due."""
+        return self.Q[:, -1]
+
+    def advance(self, r: Tensor) -> Spectrum:
+        """Take the products r (b, d) of the `last` vectors."""
+        self.alphas.append((self.last * r).sum(1))
+        for _ in range(2):
+            r = r - ((self.Q @ r[..., None]).mT @ self.Q)[:, 0]
+        beta = r.norm(dim=1)
+        self.betas.append(beta)
+        off = torch.stack(self.betas, 1)[:, :-1].double()
+        T = torch.diag_embed(torch.stack(self.alphas, 1).double())
+        nodes, s = torch.linalg.eigh(T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1))
+        self.Q = torch.cat([self.Q, (r / beta[:, None])[:, None]], 1)
+        return Spectrum(nodes, s[:, 0].square(), beta[:, None].double() * s[:, -1].abs())
+
+    def take(self, runs: Sequence[int]) -> None:
+        """Go on with those runs only."""
+        i = list(runs)
+        self.Q, self.alphas, self.betas = self.Q[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
+
+
+def lanczos(product: HVP, starts: Tensor, *, iterations: int) -> Spectrum:
+    """So many iterations from `starts` (b, d), or d: with random starts, the spectral density with its error."""
+    runs = Lanczos(starts)
+    while True:
+        found = runs.advance(product(runs.last))
+        if len(runs.betas) >= min(starts.shape[1], iterations) or not bool(runs.betas[-1].all()):
+            return found
+
+
+def top_eigenvalues(
+    product: HVP, like: Tensor, generator: torch.Generator, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
+) -> list[Estimate]:
+    """The k largest eigenvalues of H by one Lanczos run; see `each_top`."""
+    return each_top(One(product), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
+
+
+class Stacked(Protocol):
+    """The products of S Hessians, each with vectors of its own: V (S, k, d) -> (S, k, d)."""
+
+    def __call__(self, V: Tensor) -> Tensor:
+        """The products."""
+
+    def take(self, runs: Sequence[int]) -> Stacked:
+        """Those of some of them."""
+
+
+class One(NamedTuple):
+    """One Hessian as a stack of one."""
+
+    product: HVP
+
+    def __call__(self, V: Tensor) -> Tensor:
+        """The products."""
+        return self.product(V[0])[None]
+
+    def take(self, _: Sequence[int]) -> One:
+        """Itself."""
+        return self
+
+
+def alone(product: Stacked, run: int) -> HVP:
+    """The products of one of them, (k, d) -> (k, d)."""
+    one = product.take([run])
+    return lambda V: one(V[None])[0]
+
+
+def each_top(
+    product: Stacked, starts: Tensor, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
+) -> list[list[Estimate]]:
+    """The k largest eigenvalues of each of S Hessians, from starts (S, d) in lock-step; see `Spectrum.top`.
+
+    A run ends, and costs nothing any more, once its k largest Ritz pairs have residuals of at most `tol` |theta|, or
+    after `iterations`.
+    """
+    S, d = starts.shape
+    if not 1 <= k <= d:
+        raise ValueError(f"k = {k}: expected between 1 and d = {d} eigenvalues")
+    runs, going = Lanczos(starts), list(range(S))
+    out: list[list[Estimate]] = [[] for _ in range(S)]
+    while going:
+        found = runs.advance(product(runs.last[:, None])[:, 0])
+        j, goes_on = found.nodes.shape[1], runs.betas[-1].tolist()
+        left = []
+        for i, s in enumerate(going):
+            out[s] = found.top(k, tol, i)
+            if goes_on[i] and j < min(d, iterations) and (j < k or not all(e.converged for e in out[s])):
+                left.append(i)
+        if left and len(left) < len(going):
+            product = product.take(left)
+            runs.take(left)
+        going = [going[i] for i in left]
+    return out

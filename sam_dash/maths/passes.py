@@ -1,0 +1,138 @@
+"""What is asked of the per-sample gradients of S stacked runs at W (S, d), without forming them, in one pass.
+
+Two kinds of networks answer: a perceptron, all runs at once (`chain`), and any whose layers have factors, one run
+(`taps`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sam_dash.maths.chain import Chain, backward, chain_or_none, weight_gradients
+from sam_dash.maths.chain_parts import Part, affine, lengths
+from sam_dash.maths.taps import NotFactoredError, Pair, Taps
+
+
+class Pass(Protocol):
+    """The gradients g_i of n samples, by layers."""
+
+    def squares(self, m: int) -> Tensor:
+        """||mean of m consecutive g_i||^2 in each layer, (S, layers, n // m); samples left over are left out."""
+
+    def total(self, first: int = 0) -> Tensor:
+        """sum_i g_i from sample `first` on (S, d)."""
+
+    def along(self, v: Tensor) -> Tensor:
+        """g_i . v in each layer, (S, d) -> (S, layers, n)."""
+
+
+class Net(Protocol):
+    """A network that can be linearised."""
+
+    def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
+        """The logits (S, n, C) at W (S, d) for x (S, n, ...), and their pullback to per-sample gradients."""
+
+    def floats(self, W: Tensor, x: Tensor) -> int:
+        """What the layers put out for one sample of x, in numbers, of all S runs."""
+
+    def sizes(self) -> list[int]:
+        """The number of parameters of each layer."""
+
+
+def net(module: nn.Module) -> Net:
+    """The fastest way through a module; NotFactoredError where there is none."""
+    chain = chain_or_none(module)
+    return Perceptron(chain) if chain else Tapped(Taps(module))
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """See `chain`."""
+
+    chain: Chain
+
+    def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
+        layers, inputs, out = self.chain.forward(W, x)
+        found = [lengths(a).add_(bias) for a, (_, _, bias) in zip(inputs, self.chain.shapes, strict=True)]
+        return out, lambda d: _ChainPass(self.chain, inputs, backward(layers, inputs, d), found)
+
+    def floats(self, W: Tensor, x: Tensor) -> int:
+        return len(W) * sum(o for o, _, _ in self.chain.shapes)
+
+    def sizes(self) -> list[int]:
+        return [o * (i + bias) for o, i, bias in self.chain.shapes]
+
+
+@dataclass(frozen=True)
+class _ChainPass:
+    chain: Chain
+    inputs: Sequence[Tensor]
+    deltas: Sequence[Tensor]
+    lengths: Sequence[Tensor]  # ||(a_i, 1)||^2 of every layer (S, n)
+
+    def squares(self, m: int) -> Tensor:
+        if m == 1:
+            return torch.stack([lengths(d).mul_(a) for a, d in zip(self.lengths, self.deltas, strict=True)], 1)
+        (S, n), found = self.lengths[0].shape, []
+        for X, D, (_, _, bias) in zip(self.inputs, self.deltas, self.chain.shapes, strict=True):
+            found.append(Part.of(X[:, : n // m * m], D[:, : n // m * m], bias, m).squares().view(S, -1))
+        return torch.stack(found, 1).clamp_min_(0).div_(m * m)
+
+    def total(self, first: int = 0) -> Tensor:
+        return weight_gradients(self.chain, [X[:, first:] for X in self.inputs], [D[:, first:] for D in self.deltas])
+
+    def along(self, v: Tensor) -> Tensor:
+        layers = zip(self.chain.layers(v), self.inputs, self.deltas, strict=True)
+        return torch.stack([affine(layer, X).mul_(D).sum(2) for layer, X, D in layers], 1)
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """See `taps`; one run."""
+
+    taps: Taps
+
+    def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
+        out, pull = self.taps.linearise(W[0], x[0])
+        return out[None], lambda d: _TapsPass(self.taps, pull(d[0]))
+
+    def floats(self, W: Tensor, x: Tensor) -> int:
+        return sum(map(math.prod, self.taps.output_shapes(W[0], x[0, :1])))
+
+    def sizes(self) -> list[int]:
+        return list(self.taps.layout.sizes().values())
+
+
+@dataclass(frozen=True)
+class _TapsPass:
+    taps: Taps
+    pairs: Sequence[Pair]
+
+    def squares(self, m: int) -> Tensor:
+        whole = len(self.pairs[0][0]) // m * m
+        factors = self.taps.factors([(X[:whole], D[:whole]) for X, D in self.pairs], m)
+        return torch.stack([f.squares() for f in factors])[None].clamp_min(0) / m**2
+
+    def total(self, first: int = 0) -> Tensor:
+        n = len(self.pairs[0][0]) - first
+        factors = self.taps.factors([(X[first:], D[first:]) for X, D in self.pairs], n)
+        return torch.cat([f.dense() for f in factors], 1)
+
+    def along(self, v: Tensor) -> Tensor:
+        return self.taps.along(v[0], self.pairs)[None]
+
+
+def net_or_none(module: nn.Module, w: Tensor, x: Tensor) -> Net | None:
+    """`net`, or None where a layer has no factors: then the plain measurements serve."""
+    try:
+        found = net(module)
+        found.floats(w[None], x[None])
+    except NotFactoredError:
+        return None
+    return found
