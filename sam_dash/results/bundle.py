@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, export, gallery, style, texts
+from sam_dash.results import captions, export, gallery, style, tables, texts
 from sam_dash.results.study import EXAMPLE, Study, read_curves, read_estimators
 from sam_dash.runs.merge import Foreign
 from sam_dash.runs.report import ACTIVE, STATUSES, Measurement
@@ -32,7 +32,7 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     """The zip of a study of the store, or of the bundled example (`store` is None). Without `render`, no figures."""
     files = _tables(study.id, store) if store is not None else _example()
     lines = [_intro(study), "## Figures\n"]
-    for picture in gallery.pictures(study):
+    for picture in gallery.pictures(study, _curves(study, store)):
         files[f"figures/{picture.name}.csv"] = picture.frame.to_csv(index=False)
         lines.append(f"**{picture.name}** (`figures/{picture.name}.*`): {picture.caption}\n")
         if render is not None:
@@ -50,6 +50,15 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     return out.getvalue()
 
 
+def _curves(study: Study, store: Store | None) -> pd.DataFrame:
+    """What the finished runs measured along the way of `gallery.CURVES`."""
+    if store is None:
+        found = read_curves(EXAMPLE)
+        return found[found["quantity"].isin(gallery.CURVES)]
+    done = list(study.runs.loc[study.runs["status"] == "done", "run"])
+    return tables.curves_frame(store.measurements(keys=done, quantities=list(gallery.CURVES)))
+
+
 def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
     config = next(row["spec"] for row in store.sweeps() if row["id"] == study_id)
     return {
@@ -64,8 +73,8 @@ def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
 def _example() -> dict[str, str | bytes]:
     plain = ("runs.csv", "config.json", "environment.json")
     files: dict[str, str | bytes] = {name: (EXAMPLE / name).read_bytes() for name in plain}
-    tables = {"curves.csv": read_curves(EXAMPLE), "estimators.csv": read_estimators(EXAMPLE)}
-    return files | {name: frame.to_csv(index=False) for name, frame in tables.items() if frame is not None}
+    frames = {"curves.csv": read_curves(EXAMPLE), "estimators.csv": read_estimators(EXAMPLE)}
+    return files | {name: frame.to_csv(index=False) for name, frame in frames.items() if frame is not None}
 
 
 def _intro(study: Study) -> str:
