@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import escape_claims, escapes, style, walks
-from sam_dash.ui import figure, router, saddle_parts
+from sam_dash.ui import figure, router, saddle_parts, scorecard
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
@@ -51,5 +51,5 @@ else:
         "escape",
     )
     st.header("What the papers claim, and what these runs show", anchor=False)
-    st.dataframe(escape_claims.judge(runs), hide_index=True, alt="Claims on saddles, their verdicts and rules")
+    scorecard.plain(escape_claims.judge(runs))
     st.caption(escape_claims.NOTE)

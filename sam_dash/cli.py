@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sweep_options(run)
     run.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: one a core, at most 8)")
     _add_store(run)
-    run.add_argument("--out", metavar="DIR", help="write runs.csv, curves.csv, config.json, environment.json there")
+    run.add_argument("--out", metavar="DIR", help="write the study there, as CSV and JSON")
 
     export = command("export", _export, "write what a store holds as CSV and JSON")
     _add_store(export)

@@ -16,15 +16,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, export, gallery, style, texts
-from sam_dash.results.study import EXAMPLE, Study, read_curves
+from sam_dash.results import captions, export, gallery, style, tables, texts
+from sam_dash.results.study import EXAMPLE, Study, read_curves, read_estimators
 from sam_dash.runs.merge import Foreign
 from sam_dash.runs.report import ACTIVE, STATUSES, Measurement
 from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.runs.store import Store
 
 Render = Callable[[go.Figure, str], bytes]
-QUALITY = ("method", "budget", "residual", "converged")
 MAX_FILES, MAX_BYTES = 1000, 500_000_000
 FORMATS = ("SVG", "PDF")
 
@@ -33,7 +32,7 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     """The zip of a study of the store, or of the bundled example (`store` is None). Without `render`, no figures."""
     files = _tables(study.id, store) if store is not None else _example()
     lines = [_intro(study), "## Figures\n"]
-    for picture in gallery.pictures(study):
+    for picture in gallery.pictures(study, _curves(study, store)):
         files[f"figures/{picture.name}.csv"] = picture.frame.to_csv(index=False)
         lines.append(f"**{picture.name}** (`figures/{picture.name}.*`): {picture.caption}\n")
         if render is not None:
@@ -51,13 +50,21 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     return out.getvalue()
 
 
+def _curves(study: Study, store: Store | None) -> pd.DataFrame:
+    """What the finished runs measured along the way of `gallery.CURVES`."""
+    if store is None:
+        found = read_curves(EXAMPLE)
+        return found[found["quantity"].isin(gallery.CURVES)]
+    done = list(study.runs.loc[study.runs["status"] == "done", "run"])
+    return tables.curves_frame(store.measurements(keys=done, quantities=list(gallery.CURVES)))
+
+
 def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
     config = next(row["spec"] for row in store.sweeps() if row["id"] == study_id)
-    measured = pd.DataFrame(store.measurements(study_id), columns=["run", "step", "quantity", *QUALITY])
     return {
         "runs.csv": export.runs_frame(store, study_id).to_csv(index=False),
         "curves.csv": export.curves_frame(store, study_id).to_csv(index=False),
-        "estimators.csv": measured.to_csv(index=False),
+        "estimators.csv": export.estimators_frame(store, study_id).to_csv(index=False),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(study_id), indent=2) + "\n",
     }
@@ -66,7 +73,8 @@ def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
 def _example() -> dict[str, str | bytes]:
     plain = ("runs.csv", "config.json", "environment.json")
     files: dict[str, str | bytes] = {name: (EXAMPLE / name).read_bytes() for name in plain}
-    return files | {"curves.csv": read_curves(EXAMPLE).to_csv(index=False)}
+    frames = {"curves.csv": read_curves(EXAMPLE), "estimators.csv": read_estimators(EXAMPLE)}
+    return files | {name: frame.to_csv(index=False) for name, frame in frames.items() if frame is not None}
 
 
 def _intro(study: Study) -> str:
@@ -162,7 +170,7 @@ def _runs(sweeps: Sequence[SweepSpec], files: dict[str, bytes]) -> list[Foreign]
 
 
 def _quality(content: bytes | None) -> pd.DataFrame:
-    columns = ("run", "step", "quantity", *QUALITY)
+    columns = ("run", "step", "quantity", *export.QUALITY)
     if content is None:
         return pd.DataFrame(columns=list(columns)).astype({"run": str, "step": float, "quantity": str})
     return _csv(content, "estimators.csv", columns).drop_duplicates(["run", "step", "quantity"])

@@ -22,7 +22,7 @@ def rows(measurements: pd.DataFrame) -> pd.DataFrame:
     out = chosen[["run", "step", "stderr"]].assign(
         eigenvalue=chosen["quantity"].str.removeprefix(PREFIX).astype(float),
         density=chosen["value"].astype(float),
-        scale=[_scale(text) for text in chosen["method"]],
+        scale=[_scale(str(text)) for text in chosen["method"]],
     )
     return out.sort_values(["run", "step", "eigenvalue"], ignore_index=True)
 

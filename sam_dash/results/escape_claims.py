@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sam_dash.results import claims, statistics, style
+from sam_dash.results import statistics, style
+from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED
 
-SUPPORTED, REFUTED, OPEN = map(claims.marked, (claims.SUPPORTED, claims.REFUTED, claims.OPEN))
 NEAR = (0.8, 1.25)  # shares of the critical radius between which the first claim is not judged
 KIM, SDE = "Kim et al., arXiv:2301.06308", "Compagnoni et al., arXiv:2301.08203"
 NOTE = (

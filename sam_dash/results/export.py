@@ -1,4 +1,4 @@
-"""A store as tidy tables and files: runs.csv, curves.csv, config.json, environment.json. No torch.
+"""A store as tidy tables and files: runs.csv, curves.csv, estimators.csv, config.json, environment.json. No torch.
 
 Numbers are written with all their digits: what is read back is equal to the last bit. `config.json` holds the sweep;
 ``python -m sam_dash run config.json`` runs it again.
@@ -26,6 +26,7 @@ COLUMNS = (
     *(column for q in ESTIMATES for column in (q, f"{q}_se")), "grad_evals", "seconds",
 )  # fmt: skip
 CURVES = ("run", "step", "epoch", "quantity", "value", "stderr")
+QUALITY = ("method", "budget", "residual", "converged")
 
 
 def runs_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
@@ -96,8 +97,16 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
 
 
+def estimators_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
+    """How each number was measured, one row a measurement: the columns `CURVES` and `QUALITY`.
+
+    `budget`: probes, iterations or samples; `residual` of an iterative method, relative; missing where there is none.
+    """
+    return pd.DataFrame(store.measurements(sweep_id), columns=[*CURVES, *QUALITY])
+
+
 def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list[Path]:
-    """Write the four files, each whole or not at all; their paths. Several sweeps are a list in config.json."""
+    """Write the five files, each whole or not at all; their paths. Several sweeps are a list in config.json."""
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     sweeps = {row["id"]: row["spec"] for row in store.sweeps()}
@@ -106,6 +115,7 @@ def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list
     texts = {
         "runs.csv": runs_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
         "curves.csv": curves_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
+        "estimators.csv": estimators_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(sweep_id), indent=2) + "\n",
     }

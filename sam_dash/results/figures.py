@@ -48,7 +48,7 @@ def multiples(
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
-    gone = frame["collapsed"].astype(bool) if "collapsed" in frame else pd.Series(False, index=frame.index)
+    frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     fig = make_subplots(
@@ -67,8 +67,8 @@ def multiples(
         order = seen[variant] = seen.get(variant, -1) + 1
         for i, q in enumerate(quantities):
             at = {"row": i // columns + 1, "col": i % columns + 1}
-            here = part["quantity"] == q
-            of, lost = part[here & ~gone[part.index]], part[here & gone[part.index]]
+            here = part[part["quantity"] == q]
+            of, lost = here[~here["collapsed"]], here[here["collapsed"]]
             pen = _Pen(variant, name, order, legend=i == 0)
             shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
             if is_curve(variant, x):
@@ -83,7 +83,7 @@ def multiples(
                 crosses[i].append((pen, list(places)))
     for i, q in enumerate(quantities):
         at = {"row": i // columns + 1, "col": i % columns + 1}
-        alive = frame[(frame["quantity"] == q) & ~gone]
+        alive = frame[(frame["quantity"] == q) & ~frame["collapsed"]]
         _axes(fig, alive, q, x, ticks, (left, right), bool(difference), at)
         if crosses[i]:
             floor = _floor(fig, alive, at)

@@ -1,14 +1,38 @@
-"""The standard figures of a study, for its bundle: each made from a frame that goes into the bundle beside it."""
+"""The figures of a study, for its bundle: those of every page that it has data for.
+
+Each is made from a frame that goes into the bundle beside it, as the page makes it before a control is touched.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, figures, style, tables
+from sam_dash.results import (
+    captions,
+    cells,
+    collapse,
+    density,
+    dynamics,
+    figures,
+    layers,
+    lines,
+    m_eval,
+    matched,
+    matched_figure,
+    noise_law,
+    rho_map,
+    style,
+    tables,
+)
 from sam_dash.results.study import Study
+
+CURVES = ("test_acc", "train_loss", "tr_H", "tr_V")
+COSTS = {"train-loss": "train_loss", "gradients": "gradients"}
+LOOK = ["colour", "marker"]
 
 
 class Picture(NamedTuple):
@@ -20,29 +44,112 @@ class Picture(NamedTuple):
     frame: pd.DataFrame
 
 
-def pictures(study: Study) -> list[Picture]:
-    """Sharpness over m, and RW-SAM over lambda where there is one, for each network and rho of the study."""
-    return [picture for part in study.parts() for picture in _pictures(part)]
+class Part(NamedTuple):
+    """Final values and runs at one rho, what has collapsed of them, and the curves of the study."""
+
+    finals: pd.DataFrame
+    runs: pd.DataFrame
+    gone: set[str]
+    curves: pd.DataFrame
 
 
-def _pictures(study: Study) -> list[Picture]:
-    out = []
+def pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
+    """Of each network: those at each rho, which is in their names where there are several; the map and the densities.
+
+    `curves`: run, step, epoch, quantity, value of what was measured along the way.
+    """
+    parts = ((one, curves[curves["run"].isin(one.runs["run"])]) for one in study.parts())
+    return [picture for one, of in parts for picture in _pictures(one, of)]
+
+
+def _pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
+    out: list[Picture] = []
     network = f"-{study.network.replace(':', '-')}" if study.network else ""
-    batch = study.spec.training.batch
     rhos = study.values("rho")
     for rho in rhos or [None]:
         where = {"rho": rho} if rho is not None else {}
         finals, runs = tables.select(study.finals, where), tables.select(study.runs, where)
-        at = network + (f"-rho-{rho:g}" if len(rhos) > 1 else "")
-        for x, name, quantities in (("m", "sharpness", style.SHARPNESS), ("lam", "rw-sam", style.RW_SAM)):
-            if not any(figures.is_curve(v, x) for v in finals["variant"]):
-                continue
+        part = Part(finals, runs, collapse.runs(finals, runs, study.spec), curves)
+        at = f"-rho-{rho:g}" if len(rhos) > 1 else ""
+        for make in (_multiples, _m_sharpness, _matched, _noise, _layers, _dynamics):
+            out += [p._replace(name=p.name + at) for p in make(study, part) if len(p.frame)]
+    return [p._replace(name=p.name + network) for p in (*out, *_maps(study), *_densities(study))]
+
+
+def _multiples(study: Study, part: Part) -> Iterator[Picture]:
+    batch = study.spec.training.batch
+    for x, name, quantities in (("m", "sharpness", style.PANELS), ("lam", "rw-sam", style.RW_SAM)):
+        if any(figures.is_curve(v, x) for v in part.finals["variant"]):
+            rows = tables.without_swept(part.finals, part.runs, "lam")
             if x == "lam":
-                rows = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
-            else:
-                rows = tables.without_swept(finals, runs, "lam")
-            frame = tables.summary(*rows, quantities)
-            if len(frame):
-                fig = figures.multiples(frame, x, batch=batch)
-                out.append(Picture(f"{name}{at}", fig, captions.caption(study, frame, x), frame))
-    return out
+                rows = tables.at_full_batch(part.finals, batch), tables.at_full_batch(part.runs, batch)
+            frame = collapse.marked(tables.summary(*rows, quantities), part.gone)
+            yield Picture(name, figures.multiples(frame, x, batch=batch), captions.caption(study, frame, x), frame)
+
+
+def _m_sharpness(study: Study, part: Part) -> Iterator[Picture]:
+    finals, runs = tables.without_swept(part.finals, part.runs, "lam")
+    frame = m_eval.frame(finals, runs, study.spec.training.batch)
+    if len(frame):
+        fig = lines.figure(frame, m_eval.AXES, {"m_sharp": "<i>m</i>-sharpness of the final weights"})
+        yield Picture("m-sharpness", fig, m_eval.caption(study, frame), frame)
+
+
+def _matched(study: Study, part: Part) -> Iterator[Picture]:
+    table = matched.wide(study, collapse.without(part.finals, part.gone))
+    for name, x in COSTS.items():
+        if {x, "test_acc"} <= set(table) and table[x].notna().any():
+            frame = matched.frame(study, table, x, "test_acc", part.curves)
+            fig = matched_figure.figure(frame, x, "test_acc")
+            yield Picture(f"matched-{name}", fig, matched.caption(study, frame, x), frame.drop(columns=LOOK))
+
+
+def _plain(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
+    """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
+    ends = {study.spec.training.batch, min(study.spec.m, default=study.spec.training.batch)}
+    return finals[finals["variant"].eq("sgd") | (finals["variant"].eq("sam") & finals["m"].isin(ends))]
+
+
+def _noise(study: Study, part: Part) -> Iterator[Picture]:
+    chosen = _plain(study, part.finals)
+    if (chosen["quantity"] == "tr_V").any():
+        frame = noise_law.frame(chosen, study.spec.training.batch, "ci", study.spec.m)
+        fig = lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2)
+        yield Picture("noise", fig, noise_law.caption(study, frame, "ci"), frame)
+
+
+def _layers(study: Study, part: Part) -> Iterator[Picture]:
+    table = layers.gathered(layers.per_run(_plain(study, part.finals)))
+    if len(table):
+        frame = layers.frame(table, layers.parameters(study.spec), study.spec.training.batch)
+        yield Picture("layers", layers.figure(frame), layers.caption(study, frame, "ci"), frame)
+
+
+def _dynamics(study: Study, part: Part) -> Iterator[Picture]:
+    _, runs = tables.without_swept(part.finals, part.runs, "lam")
+    times = dynamics.times(part.curves)
+    drawn = [q for q in CURVES if times.get(q, 0) > 1]
+    frame = dynamics.frame(study, part.curves, drawn, runs=runs)
+    if len(frame):
+        fig = lines.figure(frame, dynamics.axes(frame, "Epoch"), dynamics.titles(drawn), columns=2)
+        yield Picture("dynamics", fig, dynamics.caption(study, frame, "Epoch", 0.0), frame)
+
+
+def _maps(study: Study) -> Iterator[Picture]:
+    gone = collapse.runs(study.finals, study.runs, study.spec)
+    for variant in dict.fromkeys(v for v in study.finals["variant"] if cells.swept(v)):
+        finals, runs = (f[f["variant"] == variant] for f in (study.finals, study.runs))
+        if runs["rho"].nunique() > 1:
+            for quantity in (q for q in ("test_acc", "tr_H") if (finals["quantity"] == q).any()):
+                frame = rho_map.frame(finals, runs, quantity, gone)
+                caption = rho_map.caption(study, frame, variant, "ci", False)
+                yield Picture(f"rho-m-{variant}-{quantity}", rho_map.figure(frame), caption, frame)
+
+
+def _densities(study: Study) -> Iterator[Picture]:
+    if len(study.density):
+        seed = int(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].min())
+        frame = density.one_seed(study.density, study.runs, seed)
+        named = tables.records(frame.drop_duplicates("run"))
+        names = {r["run"]: style.cell_name(r["variant"], r["m"], study.spec.training.batch) for r in named}
+        yield Picture("density", density.figure(frame, names), density.caption(frame), frame)

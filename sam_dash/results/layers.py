@@ -18,6 +18,11 @@ PATTERNS = ("", "/", "", "x", "", ".", "", "\\")
 COLUMNS = ["line", "layer", "kind", "y", "low", "high", "n", "value", "stderr", "colour", "pattern"]
 
 
+def whole(finals: pd.DataFrame) -> set[str]:
+    """The quantities measured but those of single layers, of which a deep network has dozens: they are on Noise."""
+    return {q for q in finals["quantity"] if not q.startswith(PREFIX)}
+
+
 def parameters(spec: SweepSpec) -> dict[str, int]:
     """The number of parameters of each layer; empty where the data, and so their shape, are gone."""
     p = spec.problem

@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import copy
 import math
+import re
+import textwrap
 import threading
 from typing import Any, NamedTuple
 
@@ -17,6 +19,8 @@ import plotly.graph_objects as go
 
 from sam_dash.results import style
 
+ITEM, GAP = 30, 5  # px of a legend's symbol, and round it (Plotly's)
+LETTER = 0.56  # width of a letter in em, on the wide side
 INK, LINE = "#000000", "#444444"
 FORMATS = {"PDF": "application/pdf", "SVG": "image/svg+xml", "PNG": "image/png"}
 PNG_DPI = 600
@@ -66,16 +70,14 @@ def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     fig.frames, fig.layout.updatemenus, fig.layout.sliders = (), (), ()  # nothing plays on paper
     rows = _wrap(fig, width)
     font = {"family": style.FONT, "size": pt(7), "color": INK}
-    entries = sum(bool(t.showlegend is not False and t.name) for t in fig.data)
-    per_row = max(1, width.px // 130)
-    top = pt(16) + (pt(12) * math.ceil(entries / per_row) if entries else 0)
+    top = pt(16) + _legend(fig, width.px - pt(26) - pt(6))
     fig.update_layout(
         template=go.layout.Template(), width=width.px, height=round(top + rows * min(170, width.px * 0.42) + pt(26)),
         paper_bgcolor="white", plot_bgcolor="white", font=font, title_text="",
         margin={"l": pt(26), "r": pt(6), "t": top, "b": pt(26)},
         legend={
             "orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "font": font,
-            "bgcolor": "rgba(255,255,255,0)", "itemwidth": 30, "itemsizing": "trace",
+            "bgcolor": "rgba(255,255,255,0)", "itemwidth": ITEM, "itemsizing": "trace", "tracegroupgap": 0,
         },
     )  # fmt: skip
     fig.update_annotations(font={"family": style.FONT, "size": pt(7.5), "color": INK}, yshift=2)
@@ -88,6 +90,32 @@ def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     fig.update_yaxes(**axis, title_standoff=pt(2))
     _thin(fig)
     return fig
+
+
+def _legend(fig: go.Figure, width: float) -> float:
+    """Break the names that are wider than the legend; its height in px, rows filled as Plotly fills them."""
+    entries = [t for t in fig.data if t.showlegend is not False and t.name]
+    for trace in entries:
+        room = int((width - ITEM - 3 * GAP) / (LETTER * pt(7)))
+        trace.name = "<br>".join(textwrap.wrap(trace.name, room)) if len(_plain(trace.name)) > room else trace.name
+    sizes = [_size(trace.name) for trace in entries]
+    if not any(trace.legendgroup for trace in entries) and sum(w for w, _ in sizes) > width:
+        sizes = [(max(w for w, _ in sizes), h) for _, h in sizes]  # then Plotly makes columns
+    rows, x = [0.0], 0.0
+    for w, h in sizes:
+        if x and x + w > width:
+            rows, x = [*rows, 0.0], 0.0
+        rows[-1], x = max(rows[-1], h), x + w
+    return sum(rows)
+
+
+def _plain(text: str) -> str:
+    return re.sub("<[^>]*>", "", text)
+
+
+def _size(name: str) -> tuple[float, float]:
+    lines = [_plain(part) for part in name.split("<br>")]
+    return ITEM + 3 * GAP + LETTER * pt(7) * max(map(len, lines)), 3 + max(16.0, 1.3 * pt(7) * len(lines))
 
 
 def _thin(fig: go.Figure) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from sam_dash.results import captions, style
 
 PLAIN = ("_acc", "_loss")  # means over samples, exact
-UNKNOWN = "not recorded here"  # an export from before estimators.csv, such as the bundled example
+UNKNOWN = "not recorded here"  # an export from before estimators.csv
 ORDER = ("tr_H", "lam_max", "tr_V")
 
 

@@ -134,7 +134,7 @@ def from_folder(folder: Path) -> Study | None:
     try:
         spec = _spec(json.loads((folder / "config.json").read_text()))
         table = pd.read_csv(folder / "runs.csv", dtype={"run": str})
-        curves = read_curves(folder)
+        curves, estimators = read_curves(folder), read_estimators(folder)
     except (OSError, ValueError):  # a SpecError is a ValueError
         return None
     status = dict(zip(table["run"], table["status"], strict=True))
@@ -144,6 +144,10 @@ def from_folder(folder: Path) -> Study | None:
         for r in spec.runs()
         if r.key in status
     )
+    if estimators is not None:
+        curves = curves.merge(
+            estimators.drop(columns=["epoch", "value", "stderr"]), "left", ["run", "step", "quantity"]
+        )
     rows = tables.curves_frame(tables.records(curves))
     per_step = rows["quantity"].isin(style.RECORDED)
     means = rows[rows["quantity"].isin(style.SERIES)].groupby(["run", "quantity"])["value"].mean().reset_index()
@@ -155,8 +159,17 @@ def from_folder(folder: Path) -> Study | None:
 
 def read_curves(folder: Path) -> pd.DataFrame:
     """The curves in a folder, compressed or not."""
-    plain = folder / "curves.csv"
-    return pd.read_csv(plain if plain.is_file() else folder / "curves.csv.gz", dtype={"run": str})
+    return _read(folder, "curves")
+
+
+def read_estimators(folder: Path) -> pd.DataFrame | None:
+    """How the numbers in a folder were measured; None in an export from before that was written."""
+    return _read(folder, "estimators") if any(folder.glob("estimators.csv*")) else None
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    plain = folder / f"{name}.csv"
+    return pd.read_csv(plain if plain.is_file() else folder / f"{name}.csv.gz", dtype={"run": str})
 
 
 def _spec(config: Any) -> SweepSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import cells, dynamics, matched, style, tables
+from sam_dash.results import cells, dynamics, layers, matched, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.spec import divisors
 from sam_dash.ui import figure, pool
@@ -100,7 +100,7 @@ def swept_variant(finals: pd.DataFrame) -> str:
 
 def one_quantity(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "quantity") -> str | None:
     """One quantity, the usual ones first; None where nothing was measured."""
-    have = set(finals["quantity"])
+    have = layers.whole(finals)
     options = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     if not options:
         return None

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash import variants
-from sam_dash.results import style, tables
+from sam_dash.results import layers, style, tables
 from sam_dash.results.study import Study
 
 SHORT = {"95 % CI": "ci", "SE": "se", "SD": "sd"}
@@ -72,7 +72,7 @@ def against(finals: pd.DataFrame, batch: int) -> tuple[dict[str, Any] | None, st
 
 def quantities(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "panels") -> list[str]:
     """Which panels to draw: the usual ones that were measured, and any other."""
-    have = set(finals["quantity"])
+    have = layers.whole(finals)
     names = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     chosen = st.multiselect(
         "Panels", list(names), default=[n for n, q in names.items() if q in usual], key=key, bind="query-params",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from sam_dash.results import claims, style
+from sam_dash.results import claims, style, tables
 from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED, Verdict
 from sam_dash.results.study import Study
 from sam_dash.ui import figure, states
@@ -43,6 +44,19 @@ def table(found: list[Verdict], caption: str, study: Study) -> None:
             "CSV", figure.csv(numbers), f"claims-{study.id[:6]}.csv", "text/csv", key="csv_claims", on_click="ignore",
             icon=":material/download:", help="Verdicts, effects, intervals and rules with all digits",
         )  # fmt: skip
+
+
+def plain(found: pd.DataFrame) -> None:
+    """A card a row of Claim, Source, Verdict, These runs, Rule, two side by side."""
+    rows = tables.records(found)
+    for pair in (rows[k : k + 2] for k in range(0, len(rows), 2)):
+        for column, row in zip(st.columns(2, gap="medium"), pair, strict=False):
+            icon, colour = LOOK[row["Verdict"]]
+            with column.container(border=True, height="stretch"):
+                st.markdown(f"**{row['Claim']}** ({row['Source']})")
+                st.badge(row["Verdict"], icon=icon, color=colour)
+                st.markdown(row["These runs"])
+                st.caption(f"Rule: {row['Rule']}")
 
 
 def cards(found: list[Verdict], study: Study, rho: float | None) -> None:

@@ -75,14 +75,22 @@ def test_curves_hold_every_measurement_and_every_step(store):
 
 def test_a_study_is_read_back_bit_for_bit_and_its_config_repeats_the_sweep(store, tmp_path):
     paths = export.write_study(store, SWEEP.key, tmp_path / "new" / "out")
-    assert [path.name for path in paths] == ["runs.csv", "curves.csv", "config.json", "environment.json"]
+    assert [path.name for path in paths] == [
+        "runs.csv", "curves.csv", "estimators.csv", "config.json", "environment.json"
+    ]  # fmt: skip
     assert sorted(paths[0].parent.iterdir()) == sorted(paths), "no temporary file is left"
     runs = pd.read_csv(paths[0])
     assert runs["test_acc"].tolist() == [value(key, 30) for key in runs["run"]]
     curves = pd.read_csv(paths[1])
     assert set(curves.loc[curves["quantity"] == "g_norm", "value"]) == {float(np.float32(0.1))}
-    assert from_dict(SweepSpec, json.loads(paths[2].read_text())) == SWEEP
-    assert json.loads(paths[3].read_text()) == [{"torch": "2"}]
+    how = pd.read_csv(paths[2], keep_default_na=False)
+    assert list(how.columns[:6]) == list(curves.columns)
+    assert len(how) == 6 * 4
+    rows = [[r["run"], r["step"], r["quantity"], r["method"], r["budget"]] for r in store.measurements(SWEEP.key)]
+    assert how[["run", "step", "quantity", "method", "budget"]].to_numpy().tolist() == rows
+    assert set(how["converged"].astype(str)) == {"True"}
+    assert from_dict(SweepSpec, json.loads(paths[3].read_text())) == SWEEP
+    assert json.loads(paths[4].read_text()) == [{"torch": "2"}]
 
 
 def test_a_second_export_replaces_the_first(store, tmp_path):

@@ -196,7 +196,8 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
         }
 
     monkeypatch.setattr(synthetic, "values", values)
-    at = visit("noise", study=fill(store, replace(SWEEP, seeds=(3, 4, 5))))
+    study = fill(store, replace(SWEEP, seeds=(3, 4, 5)))
+    at = visit("noise", study=study)
     drawn = next(c for c in at.get("plotly_chart") if c.proto.alt.startswith("Each layer's share"))
     assert "Most noise is in hidden1: 56% to 66% of tr(V), with 85% of the parameters (less than that in 3 of 3" in (
         drawn.proto.alt
@@ -207,6 +208,12 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
     bars = json.loads(drawn.proto.spec)["data"]
     assert [b["name"] for b in bars] == ["hidden1", "output"]
     assert "The noise of each layer is not in this study" not in words(at)
+    for page, key in (("sharpness", "panels"), ("rho_m", "quantity"), ("matched", "quantity")):
+        at = visit(page, study=study)
+        options = [w.options for kind in ("multiselect", "selectbox") for w in at.get(kind) if w.key == key]
+        assert len(options) == 1
+        assert "tr(V)" in options[0]
+        assert not [o for o in options[0] if "hidden1" in o or "output" in o]
 
 
 def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import streamlit as st
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import export, style, tables
+from sam_dash.results import export, quality, style, tables
 from sam_dash.results import study as studies
 from sam_dash.runs import presets
 from sam_dash.runs.leases import Leases
@@ -272,6 +272,9 @@ def test_the_example_is_read_back_as_it_was_in_its_store(example: studies.Study)
     ours, theirs = (s.finals[columns].sort_values(columns[:2]).reset_index(drop=True) for s in (read, example))
     assert list(ours["run"] + ours["quantity"]) == list(theirs["run"] + theirs["quantity"])
     assert list(ours["value"]) == pytest.approx(list(theirs["value"]), rel=1e-6)
+    how = ["quantity", "method", "budget_min", "runs", "error_worst", "not_converged"]
+    assert quality.by_quantity(read.finals)[how].equals(quality.by_quantity(example.finals)[how])
+    assert quality.UNKNOWN not in set(quality.by_quantity(read.finals)["method"])
 
 
 def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studies.Study, visit: Visit) -> None:
