@@ -28,7 +28,7 @@ def test_a_link_shows_claim_rule_limits_and_the_runs_that_ship(visit: Visit, nam
 
 
 def test_ones_own_runs_of_the_preset_take_the_place_of_those_that_ship(store: Store, visit: Visit) -> None:
-    own = fill(store, presets.get("digits").sweep)
+    own = fill(store, presets.get("which-sharpness").sweep)
     at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
     assert not at.exception
     assert f"Your study {own[:6]}" in words(at)
