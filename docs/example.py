@@ -1,6 +1,7 @@
-"""Make the studies that ship with the project, from scratch: `python -m docs.example`.
+"""Make the studies that ship with the project, from scratch: `python -m docs.example`, or some: `... which-sharpness`.
 
-Curves are thinned: of what is recorded at every step, the mean over each epoch is kept.
+Curves are thinned: of what is recorded at every step, the mean over each epoch is kept; of the experiments, which are
+judged on final values, the last step's measurements only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sam_dash.results.study import EXAMPLE
 from sam_dash.results.style import RECORDED
 
 DIGITS = "--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 --measure trace,lam_max,noise,m_sharpness"
-STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}", DATA / "long-tail": "run --preset long-tail"}
+PRESETS = ("long-tail", "which-sharpness", "overparameterisation")
+STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}"} | {DATA / name: f"run --preset {name}" for name in PRESETS}
 
 
 def thin(curves: pd.DataFrame) -> pd.DataFrame:
@@ -29,9 +31,17 @@ def thin(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([curves[~per_step], means.assign(stderr=float("nan"))[curves.columns]], ignore_index=True)
 
 
+def last(curves: pd.DataFrame) -> pd.DataFrame:
+    """What was measured at the last step of each run."""
+    measured = curves[~curves["quantity"].isin(RECORDED)]
+    return measured[measured["step"] == measured.groupby("run")["step"].transform("max")]
+
+
 def main() -> None:
     """Run them, thin them, put them in their places."""
     for folder, arguments in STUDIES.items():
+        if sys.argv[1:] and folder.name not in sys.argv[1:]:
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as out:
             where = ["--store", f"{out}/store.db", "--out", out]
@@ -40,7 +50,8 @@ def main() -> None:
                 (folder / name).write_bytes(Path(out, name).read_bytes())
             curves = pd.read_csv(Path(out, "curves.csv"), dtype={"run": str})
             stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
-            thin(curves).to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
+            kept = thin(curves) if folder == EXAMPLE else last(curves)
+            kept.to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
 
 
 if __name__ == "__main__":

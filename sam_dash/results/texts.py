@@ -23,8 +23,10 @@ SYMBOLS = {
 def results(study: Study, interval: str = "ci") -> pd.DataFrame:
     """One row a cell and network, as text: mean ± half of the interval; accuracies in per cent."""
     if study.spec.networks:
-        parts = [(part, results(part, interval)) for part in study.parts() if len(part.finals)]
-        return pd.concat([t.assign(Network=part.network)[["Network", *t]] for part, t in parts]).fillna("–")
+        parts = {part.network: results(part, interval) for part in study.parts() if len(part.finals)}
+        columns = dict.fromkeys(c for part in sorted(parts.values(), key=lambda t: -t.shape[1]) for c in part)
+        whole = pd.concat([part.assign(Network=name) for name, part in parts.items()], ignore_index=True)
+        return whole[["Network", *columns]].fillna("–")
     quantities = [q for q in USUAL if q in set(study.finals["quantity"])]
     frame = tables.summary(study.finals, study.runs, quantities, interval)
     means = frame[frame["kind"] == "mean"]

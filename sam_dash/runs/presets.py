@@ -92,7 +92,7 @@ PRESETS: dict[str, Preset] = {
     "overparameterisation": Preset(
         "Digits: hidden widths 4 to 512",
         "The digits preset's problem on eight networks, with fewer and with far more parameters than samples: SGD, "
-        "SAM and m-SAM at m = 1, each at five ρ, as the best ρ need not be the same for all widths.",
+        "SAM and m-SAM at m = 1, each at several ρ, as the best ρ need not be the same for all widths.",
         SweepSpec(
             preset="overparameterisation",
             variants=("sgd", "sam"),

@@ -49,7 +49,8 @@ def filters(frame: pd.DataFrame) -> pd.DataFrame:
         for column, label in (("status", "Status"), ("network", "Network"), ("variant", "Variant")):
             if column not in frame:
                 continue
-            options = sorted(frame[column].unique())
+            options = list(dict.fromkeys(frame[column]))
+            options = options if column == "network" else sorted(options)
             if len(options) > 1:
                 chosen = st.pills(
                     label, options, selection_mode="multi", key=f"runs_{column}", bind="query-params",

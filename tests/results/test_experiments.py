@@ -60,6 +60,32 @@ def test_which_sharpness_is_the_ratio_of_the_table_with_scipys_interval() -> Non
     assert (row["y"], row["low"], row["high"]) == pytest.approx(expected, rel=1e-6)
 
 
+def aligned(share: float) -> pd.DataFrame:
+    """n-SAM's curvature along its gradient at `share` of λ_max, SGD's at half, over four seeds."""
+    noise = {s: 1 + 0.01 * s for s in range(4)}
+    full, sgd, panel = which_sharpness.FULL, which_sharpness.SGD, which_sharpness.SHARE
+    points = [
+        frames.rows(panel, sgd, sgd, "sgd", dict.fromkeys(noise, 0.5), ratio=True),
+        frames.rows(panel, full, full, "nsam", {s: share * v for s, v in noise.items()}, ratio=True),
+    ]
+    return frames.frame(points)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.9, claims.SUPPORTED), (0.2, claims.REFUTED), (0.4925, claims.OPEN)])
+def test_alignment_is_judged_the_other_way_round(share: float, verdict: str) -> None:
+    found = which_sharpness.judge(aligned(share))
+    assert [f.verdict for f in found] == [verdict]
+    assert "0.5 for SGD" in found[0].why
+
+
+def test_the_share_of_the_sharpest_direction_is_at_most_one_and_every_sharpness_has_its_panel() -> None:
+    frame = which_sharpness.frame(bundled("which-sharpness"))
+    assert list(dict.fromkeys(frame["panel"])) == [*which_sharpness.PANELS, which_sharpness.SHARE]
+    share = frame[(frame["panel"] == which_sharpness.SHARE) & (frame["kind"] == "seed")]
+    assert len(share) == 4 * 10
+    assert share["y"].between(0, 1.001).all()
+
+
 def test_the_tail_is_the_mean_of_its_classes() -> None:
     study = bundled("long-tail")
     frame = long_tail.frame(study)

@@ -61,6 +61,13 @@ def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:
     table = texts.results(study)
     assert list(table["Network"]) == ["mlp:4"] * 3 + ["mlp:8"] * 3
     assert set(table["n"]) == {3}
+    alone = texts.results(study.at("mlp:8"))
+    assert list(table)[1:] == list(alone)
+    short = studies.Study(study.id, study.spec, study.runs, study.finals[study.finals["m"].isna()])
+    assert list(texts.results(short)) == ["Network", *(c for c in alone if c not in ("m", "ρ"))]
+    some = study.finals[study.finals["m"].isna() | (study.finals["network"] == "mlp:8")]
+    mixed = texts.results(studies.Study(study.id, study.spec, study.runs, some))
+    assert list(mixed) == list(table), "m keeps its place though the first network has none"
     pictures = gallery.pictures(study, tables.curves_frame([]))
     assert [p.name for p in pictures if "sharpness" in p.name] == ["sharpness-mlp-4", "sharpness-mlp-8"]
     assert "with this network" in pictures[0].caption

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.runs import presets
+from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
+from tests import synthetic
 from tests.synthetic import fill
 from tests.ui.test_pages import charts, words
 
@@ -27,8 +30,31 @@ def test_a_link_shows_claim_rule_limits_and_the_runs_that_ship(visit: Visit, nam
         assert part in text
 
 
+def test_ones_own_runs_of_several_networks_are_compared(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        found, width = plain(run, share), int(run.problem.network.removeprefix("mlp:"))
+        return found | {"test_acc": 0.4 + 0.01 * width * (run.variant == "sam")}
+
+    monkeypatch.setattr(synthetic, "values", values)
+    wide = presets.get("overparameterisation").sweep
+    fill(store, replace(wide, networks=wide.networks[:3], seeds=(0, 1), knobs={"rho": (0.1, 0.2)}))
+    at = visit("experiments", experiment=EXPERIMENTS["overparameterisation"].title)
+    assert not at.error
+    assert len(charts(at)) == 1
+    frame = next(d.value for d in at.dataframe if "panel" in d.value)
+    assert set(frame["x"]) == {310.0, 610.0, 1210.0}
+    text = words(at)
+    assert "m = 64: gain grows with the number of parameters" in text
+    assert "Spearman's correlation with d within a seed: +1.00 [+1.00, +1.00], n = 2. From " in text
+    assert "points at d = 310 to +" in text
+
+
 def test_ones_own_runs_of_the_preset_take_the_place_of_those_that_ship(store: Store, visit: Visit) -> None:
-    own = fill(store, presets.get("digits").sweep)
+    own = fill(store, presets.get("which-sharpness").sweep)
     at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
     assert not at.exception
     assert f"Your study {own[:6]}" in words(at)

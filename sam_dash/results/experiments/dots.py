@@ -12,7 +12,7 @@ from sam_dash.results import cells, style
 
 HEIGHT = 380
 DODGE = 0.14
-RATIOS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]  # ticks of a log axis
+RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]  # ticks of a log axis
 
 
 def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = False, log: bool = False) -> go.Figure:
@@ -20,7 +20,8 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
     panels = list(dict.fromkeys(frame["panel"]))
     lines = {line: i for i, line in enumerate(dict.fromkeys(frame["line"]))}
     first = frame.drop_duplicates("line").set_index("line")["panel"]  # there the line is in the legend
-    dodge = DODGE if len(frame[["line", "x"]].drop_duplicates()) > len(lines) else 0.0
+    alone = len(frame[["line", "x"]].drop_duplicates()) == len(lines)  # a place is a line: the legend names both
+    dodge = 0.0 if alone else DODGE
     fig = make_subplots(1, len(panels), subplot_titles=panels, horizontal_spacing=0.09)
     for column, panel in enumerate(panels, 1):
         of = frame[frame["panel"] == panel]
@@ -34,12 +35,12 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
         fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)
         if panel in zero:
             fig.add_hline(1 if log else 0, line={"color": style.GREY, "width": 1, "dash": "dot"}, row=1, col=column)
-    fig.update_xaxes(showgrid=False, zeroline=False)
+    fig.update_xaxes(showgrid=False, zeroline=False, showticklabels=not alone)
     kind: dict[str, Any] = {"type": "log", "tickvals": RATIOS, "matches": "y"} if log else {}
     fig.update_yaxes(tickformat=".0%" if percent else None, zeroline=False, **kind)
     fig.update_layout(
         height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40}, font={"family": style.FONT},
-        legend={"orientation": "h", "y": -0.16, "x": 0},
+        legend={"orientation": "h", "y": -0.04 if alone else -0.16, "x": 0},
     )  # fmt: skip
     return fig
 
