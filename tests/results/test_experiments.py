@@ -11,16 +11,16 @@ from scipy import stats
 
 from sam_dash.results import claims
 from sam_dash.results import study as studies
-from sam_dash.results.experiments import EXPERIMENTS, frames, long_tail, which_sharpness
+from sam_dash.results.experiments import EXPERIMENTS, frames, long_tail, parts, which_sharpness
 from sam_dash.results.statistics import Mean
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
 
 
 def bundled(name: str) -> Study:
-    found = studies.from_folder(EXPERIMENTS[name].data)
-    assert found is not None
-    return found
+    found = [studies.from_folder(folder) for folder in parts.folders(EXPERIMENTS[name].data)]
+    assert None not in found
+    return parts.together([study for study in found if study])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

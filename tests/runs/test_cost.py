@@ -60,9 +60,9 @@ def test_more_of_anything_takes_longer():
 def test_every_measure_says_what_it_costs_and_every_preset_has_a_preview():
     assert set(cost.MEASURES) == set(MEASURES)
     for preset in presets.PRESETS.values():
-        expected = cost.preview(preset.sweep, {})
+        expected = cost.preview(preset.sweeps, {})
         assert 0 < expected.seconds < 24 * 3600
-        assert expected.total == len(preset.sweep.runs())
+        assert expected.total == sum(len(sweep.runs()) for sweep in preset.sweeps)
 
 
 def test_calibration_finds_the_coefficients_that_made_the_times():
