@@ -26,12 +26,15 @@ from sam_dash.problems.problem import class_shares, source_classes, trained_on
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
-FEATURES = ("passes", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
-COEFFICIENTS = (3.7e-5, 4.2e-11, 1.8e-10, 1.1e-4, 3.2e-11, 0.095)
+FEATURES = ("passes", "passes one by one", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
+COEFFICIENTS = (3.7e-5, 3.7e-5, 4.2e-11, 1.8e-10, 1.1e-4, 3.2e-11, 0.095)
 """Seconds per unit of each feature: CPU time on one core of a 2-core EPYC, by `python -m benchmarks.calibrate`.
 
 Of its 31 stacks, predictions are .42 to 1.58 times the time taken, median .93.
 """
+
+CHAINED = frozenset({"sgd", "sam", "usam", "nsam", "nusam", "rwsam", "unified", "mongesam"})
+"""Variants whose runs on a perceptron train in one pass (`sam_dash.runs.steppers`); others one run after another."""
 
 POINTS = 2000  # samples measured on, at most
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
@@ -141,8 +144,12 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     every = spec.measures.every
     measured = 1 if not every else spec.training.epochs // every + 2
     each = sum(MEASURES[q].gradients for q in spec.measures.what) * min(n, POINTS)
+    own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
+    perceptron = parse(spec.problem.network).family == "mlp"
+    together = (own if perceptron and spec.variant in CHAINED else 0) + (3 * before if perceptron else 0)
     return (
-        T * (2 + per.gradients + per.forwards + per.backwards + per.products) + before * 3,
+        together,
+        S * (own + 3 * before) - S * together,
         S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
         S * d * (T * (groups_per_step * passes + 4) + before * 5),
         S * (looks + measured * len(spec.measures.what)),
