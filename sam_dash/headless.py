@@ -31,7 +31,8 @@ def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None
     submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
     _say(f"{expected.total} runs: {expected.cached} from the store, {expected.total - expected.cached} to do")
     if expected.total > expected.cached:
-        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {cost.duration(expected.seconds)}")
+        needed = cost.duration(cost.START + expected.seconds)
+        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {needed} with the start of an engine")
         ours = [key for key in keys if before.get(key) not in ACTIVE]
         _work(store, submitted, ours, workers)
     for i, sweep_id in enumerate(submitted, 1):
