@@ -56,10 +56,13 @@ def _stop(*sweep_ids: str) -> None:
 
 def result(experiment: Experiment) -> None:
     """What the runs show: the live view while they train; figure, verdicts, rule and limits."""
-    studies = own(experiment)
-    watch(studies)
+    mine = own(experiment)
+    watch(mine)
+    studies = [study for study in mine if len(study.finals)]
+    if mine and not studies:
+        st.info("Your study has no result yet; the runs below ship with sam-dash.", icon=":material/hourglass_empty:")
     found = parts.together(studies) if studies else backend.shipped(experiment.data)
-    if found is None or found.finals.empty:
+    if found is None:
         st.info("No result yet: press Start, and the figure appears here.", icon=":material/hourglass_empty:")
         return
     ids = captions.listed(s.id[:6] for s in studies)

@@ -45,6 +45,8 @@ def test_an_experiment_of_several_sweeps_is_started_watched_and_stopped_as_one(s
     assert not at.exception
     assert {row["id"] for row in store.sweeps()} == {s.key for s in sweeps}
     assert f"0 of {len(sweeps)} training settings finished" in words(at)
+    assert len(charts(at)) == 1, "what ships is shown until there is a result"
+    assert "ship with sam-dash" in words(at)
     at.button(key="stop_all").click().run()
     assert not at.exception
     assert {status for row in store.sweeps() for status in row["counts"]} == {"stopped"}
