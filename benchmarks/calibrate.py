@@ -1,4 +1,4 @@
-"""Fit `cost.COEFFICIENTS` to stacks trained here on one thread: `python -m benchmarks.calibrate`, about two minutes.
+"""Fit `cost.COEFFICIENTS` to stacks trained here on one thread: `python -m benchmarks.calibrate`, about three minutes.
 
 It counts the CPU time of this process, so that other work on the machine matters less than it does to wall time.
 """
@@ -20,10 +20,12 @@ from sam_dash.runs.train import train
 
 def stacks() -> Iterator[list[RunSpec]]:
     """Stacks of several presets: short and long, one seed and several, with all measures, some and none."""
-    for name, epochs in (("digits", 50), ("label-noise", 20), ("mnist-cnn", 4), ("escape", 16)):
+    lengths = {"digits": 50, "label-noise": 20, "mnist-cnn": 4, "escape": 16}
+    lengths |= {"long-tail": 50, "fine-tuning": 10, "heavy-tails": 30}
+    for name, epochs in lengths.items():
         sweep = PRESETS[name].sweep
         groups = list(cost.groups(sweep.runs()).values())
-        for i, group in enumerate(groups if name == "digits" else groups[::3]):
+        for i, group in enumerate(groups if name in ("digits", "heavy-tails") else groups[::3]):
             spec = group[0]
             what = [("trace", "lam_max", "noise"), (), ("lam_max",), ("trace", "noise"), ("density",)][i % 5]
             training = replace(spec.training, epochs=epochs)

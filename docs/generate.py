@@ -112,7 +112,7 @@ def reference() -> str:
          "yes" if d.offline else "needs openml.org once")
         for key, d in DATASETS.items()
     ]  # fmt: skip
-    presets = [(f"`{key}`", p.title, str(len(p.sweep.runs())), p.about) for key, p in PRESETS.items()]
+    presets = [(f"`{key}`", p.title, str(sum(len(s.runs()) for s in p.sweeps)), p.about) for key, p in PRESETS.items()]
     return "\n".join(
         [
             NOTE, "# Reference", "\n## Quantities\n", table(("key", "shown as", "what it is"), quantities),

@@ -20,7 +20,7 @@ with right:
     st.header("Run it", anchor=False)
     preset = presets.get(chosen.preset)
     st.caption(f"**{preset.title}.** {preset.about}")
-    start.button(preset.sweep)
+    start.button(*preset.sweeps)
 
 st.header("What the runs show", anchor=False)
 experiments.result(chosen)

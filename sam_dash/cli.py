@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from sam_dash.options import add_sweep_options, sweep_of
+from sam_dash.options import add_sweep_options, sweeps_of
 from sam_dash.runs import cost, presets
 from sam_dash.runs.environment import default_workers
 from sam_dash.runs.spec import SpecError
@@ -93,7 +93,7 @@ def _positive(text: str) -> int:
 def _presets(_args: argparse.Namespace) -> int:
     workers = default_workers()
     for name, preset in presets.PRESETS.items():
-        expected = cost.preview(preset.sweep, {}, workers)
+        expected = cost.preview(preset.sweeps, {}, workers)
         print(f"{name}: {preset.title} ({expected.total} runs, about {cost.duration(expected.seconds)})")
         print(f"    {preset.about}")
     return 0
@@ -102,9 +102,9 @@ def _presets(_args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from sam_dash.headless import run  # pandas takes half a second
 
-    sweep = sweep_of(args)
+    sweeps = sweeps_of(args)
     with closing(Store(args.store)) as store:
-        return run(sweep, store, args.workers or default_workers(), args.out)
+        return run(sweeps, store, args.workers or default_workers(), args.out)
 
 
 def _export(args: argparse.Namespace) -> int:

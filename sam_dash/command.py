@@ -24,11 +24,20 @@ def _from(name: str, sweep: SweepSpec) -> str | None:
     parser = argparse.ArgumentParser(exit_on_error=False)
     options.add_sweep_options(parser)
     try:
-        again = options.sweep_of(parser.parse_args(words))
+        again = options.sweeps_of(parser.parse_args(words))
     except (SpecError, argparse.ArgumentError, SystemExit):
         return None
-    if {r.key for r in again.runs()} != {r.key for r in sweep.runs()}:
+    if {r.key for s in again for r in s.runs()} != {r.key for r in sweep.runs()}:
         return None
+    return _command(words)
+
+
+def preset(name: str) -> str:
+    """The one that starts a preset as it is."""
+    return _command(["--preset", name])
+
+
+def _command(words: list[str]) -> str:
     return "python -m sam_dash run " + shlex.join(words) + " --out results"
 
 

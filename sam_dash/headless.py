@@ -1,10 +1,12 @@
-"""Run a sweep without a page: submit, start an engine, watch, print the table, export."""
+"""Run sweeps without a page: submit, start an engine, watch, print the table, export."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sam_dash.results.export import runs_frame, summary, write_study
@@ -18,33 +20,42 @@ GRACE = 5.0  # seconds that runs asked to stop may take, before the engine is cl
 WIDTH = 24
 
 
-def run(sweep: SweepSpec, store: Store, workers: int, out: str | None) -> int:
-    """Run what is missing of a sweep and print its table; the exit code (see `sam_dash.cli`)."""
-    keys = [spec.key for spec in sweep.runs()]
+def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None) -> int:
+    """Run what is missing of sweeps and print their tables; the exit code (see `sam_dash.cli`).
+
+    The results of one go to `out`, those of several to folders 1, 2, ... in it.
+    """
+    keys = list(dict.fromkeys(spec.key for sweep in sweeps for spec in sweep.runs()))
     before = store.statuses(keys)
-    expected = cost.preview(sweep, before, workers, store.speed())
-    submitted = store.submit(sweep)
-    _say(f"{expected.total} runs: {submitted.cached} from the store, {expected.total - submitted.cached} to do")
+    expected = cost.preview(sweeps, before, workers, store.speed())
+    submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
+    _say(f"{expected.total} runs: {expected.cached} from the store, {expected.total - expected.cached} to do")
     if expected.total > expected.cached:
-        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {cost.duration(expected.seconds)}")
+        needed = cost.duration(cost.START + expected.seconds)
+        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {needed} with the start of an engine")
         ours = [key for key in keys if before.get(key) not in ACTIVE]
-        _work(store, submitted.sweep_id, ours, workers)
-    table = summary(runs_frame(store, submitted.sweep_id))
-    print(table.to_string(index=False) if len(table) else "no run has finished")
-    if out is not None:
-        for path in write_study(store, submitted.sweep_id, out):
-            _say(f"wrote {path}")
-    bad = [row for row in store.runs(submitted.sweep_id) if row["status"] != "done"]
+        _work(store, submitted, ours, workers)
+    for i, sweep_id in enumerate(submitted, 1):
+        table = summary(runs_frame(store, sweep_id))
+        print(table.to_string(index=False) if len(table) else "no run has finished")
+        if out is not None:
+            for path in write_study(store, sweep_id, Path(out, str(i)) if len(submitted) > 1 else out):
+                _say(f"wrote {path}")
+    bad = [row for row in _rows(store, submitted) if row["status"] != "done"]
     for row in bad:
         _say(_complaint(row))
     return 1 if bad else 0
 
 
-def _work(store: Store, sweep_id: str, ours: list[str], workers: int) -> None:
-    """Keep an engine until no run of the sweep is active. On Ctrl-C stop our runs and pass it on."""
+def _rows(store: Store, sweep_ids: Sequence[str]) -> list[dict[str, Any]]:
+    return list({row["key"]: row for sweep_id in sweep_ids for row in store.runs(sweep_id)}.values())
+
+
+def _work(store: Store, sweep_ids: Sequence[str], ours: list[str], workers: int) -> None:
+    """Keep an engine until no run of the sweeps is active. On Ctrl-C stop our runs and pass it on."""
     engine = launch.start(store.url, workers)
     try:
-        _watch(store, sweep_id, engine)
+        _watch(store, sweep_ids, engine)
     except KeyboardInterrupt:
         store.stop(keys=ours)
         limit = time.monotonic() + GRACE
@@ -55,10 +66,10 @@ def _work(store: Store, sweep_id: str, ours: list[str], workers: int) -> None:
         engine.close()
 
 
-def _watch(store: Store, sweep_id: str, engine: launch.Engine) -> None:
+def _watch(store: Store, sweep_ids: Sequence[str], engine: launch.Engine) -> None:
     bar = _Bar()
     while True:
-        rows = store.runs(sweep_id)
+        rows = _rows(store, sweep_ids)
         bar.show(rows)
         if not any(row["status"] in ACTIVE for row in rows):
             break

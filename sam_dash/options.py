@@ -44,9 +44,13 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
     )
 
 
-def sweep_of(args: argparse.Namespace) -> SweepSpec:
-    """The sweep that the options describe; SpecError otherwise."""
-    sweep = _source(args)
+def sweeps_of(args: argparse.Namespace) -> list[SweepSpec]:
+    """The sweeps that the options describe, several where a preset has them; SpecError otherwise."""
+    found = [_changed(sweep, args) for sweep in _source(args)]
+    return list({sweep.key: sweep for sweep in found}.values())
+
+
+def _changed(sweep: SweepSpec, args: argparse.Namespace) -> SweepSpec:
     try:
         problem = replace(sweep.problem, **_problem(args))
         training = replace(sweep.training, **_given(args, epochs=_whole, batch=_whole))
@@ -64,11 +68,11 @@ def sweep_of(args: argparse.Namespace) -> SweepSpec:
         raise SpecError(str(error)) from None
 
 
-def _source(args: argparse.Namespace) -> SweepSpec:
+def _source(args: argparse.Namespace) -> tuple[SweepSpec, ...]:
     if (args.preset is None) == (args.spec is None):
         raise SpecError("run needs either --preset NAME or SPEC.json")
     if args.preset is not None:
-        return presets.get(args.preset).sweep
+        return presets.get(args.preset).sweeps
     path = Path(args.spec)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -76,8 +80,7 @@ def _source(args: argparse.Namespace) -> SweepSpec:
         raise SpecError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except ValueError as error:  # bad JSON, or not text
         raise SpecError(f"{str(path)!r} is not JSON: {error}") from None
-    sweep: SweepSpec = from_dict(SweepSpec, data)
-    return sweep
+    return (from_dict(SweepSpec, data),)
 
 
 def _problem(args: argparse.Namespace) -> dict[str, Any]:

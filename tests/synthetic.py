@@ -74,10 +74,16 @@ def per_step(run: RunSpec) -> dict[str, float]:
     return found | ({"ess": run.training.batch / (1 + 4 * run.knobs["lam"])} if run.variant == "rwsam" else {})
 
 
-def fill(store: Store, sweep: SweepSpec, fate: Mapping[str, str] | None = None) -> str:
+def fill(
+    store: Store,
+    sweep: SweepSpec,
+    fate: Mapping[str, str] | None = None,
+    quantities: Mapping[str, float] | None = None,
+) -> str:
     """Have a sweep run its course with invented numbers, as a worker would write them; its id.
 
-    `fate` maps the key of a run to the status it is to be in; without one it is done.
+    `fate` maps the key of a run to the status it is to be in; without one it is done. `quantities`: more that every run
+    is to have measured at its end.
     """
     fate = fate or {}
     submitted = store.submit(sweep)
@@ -85,7 +91,7 @@ def fill(store: Store, sweep: SweepSpec, fate: Mapping[str, str] | None = None) 
     while keys := leases.claim("invented"):
         owner, specs = leases.begin(keys, "invented")
         for key, run in zip(keys, specs, strict=True):
-            _course(leases, owner, key, run, fate.get(key, "done"))
+            _course(leases, owner, key, run, fate.get(key, "done"), quantities or {})
     with store.write() as c:
         for key, status in fate.items():
             if status in ("queued", "stopped", "interrupted"):
@@ -93,13 +99,14 @@ def fill(store: Store, sweep: SweepSpec, fate: Mapping[str, str] | None = None) 
     return submitted.sweep_id
 
 
-def _course(leases: Leases, owner: str, key: str, run: RunSpec, fate: str) -> None:
+def _course(leases: Leases, owner: str, key: str, run: RunSpec, fate: str, more: Mapping[str, float]) -> None:
     if fate == "queued":
         return
     done = 1.0 if fate == "done" else 0.5 if fate == "running" else 0.26
     T = cost.steps(run)
     series = {q: np.full((1, int(T * done)), value) for q, value in per_step(run).items()}
     rows = measurements(run, done, T)
+    rows += [Measurement(T, float(run.training.epochs), q, value, 0.0, "invented", 16) for q, value in more.items()]
     leases.flush(owner, [key], Report(int(T * done), T, "train", 0, series, [rows]))
     if fate in ("done", "diverged"):
         message = "" if fate == "done" else "diverged at step 12: the loss is nan"

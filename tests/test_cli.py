@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sam_dash import cli
-from sam_dash.options import sweep_of
+from sam_dash import cli, command
+from sam_dash.options import sweeps_of
 from sam_dash.runs import presets
 from sam_dash.runs.spec import SweepSpec, Training
 from sam_dash.runs.store import Store
@@ -21,7 +21,8 @@ QUICK = ["--variants", "sgd,sam", "--m", "64,8", "--seeds", "2", "--epochs", "1"
 
 
 def sweep(*args):
-    return sweep_of(cli._parser().parse_args(["run", *args]))
+    (only,) = sweeps_of(cli._parser().parse_args(["run", *args]))
+    return only
 
 
 BAD = {
@@ -89,7 +90,7 @@ def test_presets_are_listed_with_their_runs_and_predicted_time(capsys):
     assert cli.main(["presets"]) == 0
     out = capsys.readouterr().out
     for name, preset in presets.PRESETS.items():
-        assert f"{name}: {preset.title} ({len(preset.sweep.runs())} runs, about " in out
+        assert f"{name}: {preset.title} ({sum(len(s.runs()) for s in preset.sweeps)} runs, about " in out
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,18 @@ def test_networks_take_the_place_of_the_presets_and_one_network_that_of_several(
     assert len(several.runs()) == 2 * len(presets.get("digits").sweep.runs())
     one = sweep("--preset", "overparameterisation", "--network", "mlp:8")
     assert (one.networks, one.problem.network) == ((), "mlp:8")
+
+
+def test_options_change_every_sweep_of_a_preset_that_has_several_and_equal_ones_are_one():
+    def sweeps(*args):
+        return sweeps_of(cli._parser().parse_args(["run", "--preset", "heavy-tails", *args]))
+
+    preset = presets.get("heavy-tails")
+    assert sweeps() == list(preset.sweeps)
+    assert command.preset("heavy-tails") == "python -m sam_dash run --preset heavy-tails --out results"
+    assert command.line(preset.sweep) is None, "the command would start more"
+    assert {s.seeds for s in sweeps("--seeds", "2")} == {(0, 1)}
+    assert len(sweeps("--batch", "16", "--m", "16", "--epochs", "2")) == 4, "four learning rates"
 
 
 def test_a_file_gives_the_sweep_it_describes(tmp_path):

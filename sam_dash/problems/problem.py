@@ -11,7 +11,7 @@ from typing import Any
 from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DATASETS, NPZ, sha256
 
-STARTS = ("init", "memorised")
+STARTS = ("init", "memorised", "pretrained")
 
 
 class SpecError(ValueError):
@@ -45,6 +45,19 @@ def check_number(spec: Any, name: str, low: float, high: float, whole: bool = Fa
 def class_shares(imbalance: float, classes: int) -> list[float]:
     """imbalance^(-c/(C-1)): which share of class c a long-tailed version keeps (Cui et al., arXiv:1901.05555)."""
     return [imbalance ** (-c / max(1, classes - 1)) for c in range(classes)]
+
+
+def source_classes(classes: int) -> int:
+    """How many classes, the first ones, a network is pre-trained on before it is fine-tuned on the others."""
+    return classes // 2
+
+
+def trained_on(n: int, start: str, classes: int) -> int:
+    """How many of n samples the run proper has: half after a memorised start, those of the new classes after a
+    pre-trained one (exact where classes are equally many).
+    """
+    new = {"memorised": 0.5, "pretrained": 1 - source_classes(classes) / classes}
+    return int(n * new.get(start, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +102,10 @@ class Problem:
     def samples(self) -> int | None:
         """Training samples N of a run proper; None for the user's own file, unless n_train says.
 
-        Of a long-tailed problem nearly so: classes of unequal size are rounded one by one.
+        Of a long-tailed or fine-tuned problem nearly so: it depends on the sizes of the classes.
         """
         known = DATASETS.get(self.dataset)
         n = self.n_train or (known.n_train if known else None)
         if n and known and self.imbalance != 1:
             n = round(n * sum(class_shares(self.imbalance, known.classes)) / known.classes)
-        return n // 2 if n and self.start == "memorised" else n
+        return n and trained_on(n, self.start, known.classes if known else 2)

@@ -19,7 +19,7 @@ from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import build, initialise
 from sam_dash.problems.problem import Problem, class_shares
 
-STREAMS = ("init", "labels", "order", "noise", "probes", "memorise", "density")
+STREAMS = ("init", "labels", "order", "noise", "probes", "memorise", "density", "head")
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:

@@ -32,6 +32,8 @@ def setting(spec: SweepSpec) -> str:
         parts.append(f"long-tailed {p.imbalance:g} : 1")
     if p.start == "memorised":
         parts.append("started from a memorised minimum")
+    if p.start == "pretrained":
+        parts.append("pre-trained on the first half of the classes, fine-tuned and tested on the others")
     parts.append(f"B = {t.batch}")
     return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
 

@@ -22,20 +22,27 @@ import numpy as np
 
 from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DataError, Dataset, describe
-from sam_dash.problems.problem import class_shares
+from sam_dash.problems.problem import class_shares, source_classes, trained_on
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
-FEATURES = ("passes", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
-COEFFICIENTS = (3.7e-5, 4.2e-11, 1.8e-10, 1.1e-4, 3.2e-11, 0.095)
+FEATURES = ("passes", "passes one by one", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
+COEFFICIENTS = (8.4e-5, 1.5e-4, 3.7e-11, 1.2e-10, 0.0, 2.9e-11, 0.066)
 """Seconds per unit of each feature: CPU time on one core of a 2-core EPYC, by `python -m benchmarks.calibrate`.
 
-Of its 31 stacks, predictions are .42 to 1.58 times the time taken, median .93.
+Of its 45 stacks, predictions are .69 to 1.33 times the time taken, median .98. The machine was busy: all are scaled by
+0.44, at which the digits preset takes the 6.7 s of CPU time that it took when the machine was idle.
 """
+
+START = (
+    10.0  # seconds until a new engine trains: a cold start to the finished digits preset took 14.7 (docs/benchmarks.md)
+)
+CHAINED = frozenset({"sgd", "sam", "usam", "nsam", "nusam", "rwsam", "unified", "mongesam"})
+"""Variants whose runs on a perceptron train in one pass (`sam_dash.runs.steppers`); others one run after another."""
 
 POINTS = 2000  # samples measured on, at most
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
-MEMORISE_EPOCHS = 150  # of SGD, before an escape run proper
+EPOCHS_BEFORE = {"memorised": 150, "pretrained": 20}  # of SGD, before the run proper
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,12 @@ class Preview:
     seconds: float
 
 
-def preview(sweep: SweepSpec, statuses: Mapping[str, str], workers: int = 1, speed: float = 1.0) -> Preview:
-    """What is left of a sweep, given the statuses of its runs in the store; SpecError if it cannot train."""
-    specs = sweep.runs()
+def preview(
+    sweeps: SweepSpec | Iterable[SweepSpec], statuses: Mapping[str, str], workers: int = 1, speed: float = 1.0
+) -> Preview:
+    """What is left of one or several sweeps, given the statuses of runs in the store; SpecError if one cannot train."""
+    of = [sweeps] if isinstance(sweeps, SweepSpec) else sweeps
+    specs = list({spec.key: spec for sweep in of for spec in sweep.runs()}.values())
     left = [spec for spec in specs if statuses.get(spec.key) not in FINISHED]
     stacks = [seconds(group[0], len(group)) for group in groups(left).values()]
     wall = max(sum(stacks) / workers, max(stacks, default=0.0) / max(1, workers // max(1, len(stacks))))
@@ -104,7 +114,7 @@ def gradients(spec: RunSpec) -> float:
     """Mini-batch gradients that training takes, without measurements."""
     n, _ = samples(spec)
     per_step: float = spec.cost().in_gradients(n / spec.training.batch)
-    return steps(spec) * per_step + _memorise_steps(spec)
+    return steps(spec) * per_step + _steps_before(spec)
 
 
 def steps(spec: RunSpec) -> int:
@@ -121,7 +131,10 @@ def samples(spec: RunSpec) -> tuple[int, int]:
     n = min(spec.problem.n_train or data.n_train, data.n_train)
     if spec.problem.imbalance != 1:
         n = round(n * sum(class_shares(spec.problem.imbalance, data.classes)) / data.classes)
-    return (n // 2 if spec.problem.start == "memorised" else n), data.n_test
+    n_test = (
+        trained_on(data.n_test, spec.problem.start, data.classes) if spec.problem.start == "pretrained" else data.n_test
+    )
+    return trained_on(n, spec.problem.start, data.classes), n_test
 
 
 def features(spec: RunSpec, S: int) -> tuple[float, ...]:
@@ -131,13 +144,17 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     d, work = _size(spec.problem)
     passes = per.in_gradients(n / B)
     groups_per_step = B // spec.m if spec.m else 1
-    before = _memorise_steps(spec)
+    before = _steps_before(spec)
     looks = spec.training.epochs + 1
     every = spec.measures.every
     measured = 1 if not every else spec.training.epochs // every + 2
     each = sum(MEASURES[q].gradients for q in spec.measures.what) * min(n, POINTS)
+    own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
+    perceptron = parse(spec.problem.network).family == "mlp"
+    together = (own if perceptron and spec.variant in CHAINED else 0) + (3 * before if perceptron else 0)
     return (
-        T * (2 + per.gradients + per.forwards + per.backwards + per.products) + before * 3,
+        together,
+        S * (own + 3 * before) - S * together,
         S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
         S * d * (T * (groups_per_step * passes + 4) + before * 5),
         S * (looks + measured * len(spec.measures.what)),
@@ -151,10 +168,12 @@ def seconds(spec: RunSpec, S: int) -> float:
     return float(np.dot(COEFFICIENTS, features(spec, S)))
 
 
-def _memorise_steps(spec: RunSpec) -> int:
-    if spec.problem.start != "memorised":
+def _steps_before(spec: RunSpec) -> int:
+    start, data = spec.problem.start, _data(spec.problem.dataset, spec.problem.data_hash)
+    if start == "init":
         return 0
-    return MEMORISE_EPOCHS * (2 * samples(spec)[0] // spec.training.batch)
+    n = 2 * samples(spec)[0] if start == "memorised" else data.n_train * source_classes(data.classes) // data.classes
+    return EPOCHS_BEFORE[start] * (n // spec.training.batch)
 
 
 @lru_cache(maxsize=64)

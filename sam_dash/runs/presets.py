@@ -9,11 +9,35 @@ from sam_dash.runs.spec import Measures, Problem, SpecError, SweepSpec, Training
 
 @dataclass(frozen=True)
 class Preset:
-    """A sweep with a name and two sentences on what it is and what to expect."""
+    """A sweep with a name and two sentences on what it is and what to expect.
+
+    `more`: sweeps that belong to it but differ in training, as runs of one study must not.
+    """
 
     title: str
     about: str
     sweep: SweepSpec
+    more: tuple[SweepSpec, ...] = ()
+
+    @property
+    def sweeps(self) -> tuple[SweepSpec, ...]:
+        """All of them."""
+        return (self.sweep, *self.more)
+
+
+def _tails(lr: float, batch: int) -> SweepSpec:
+    """About 10000 steps at a constant rate; the weight decay is what makes the weights stationary."""
+    epochs = round(10_000 / (1000 // batch))
+    return SweepSpec(
+        preset="heavy-tails",
+        variants=("sgd", "sam"),
+        m=(batch, 1),
+        knobs={"rho": (0.1,)},
+        seeds=(0, 1, 2, 3, 4),
+        problem=Problem(dataset="digits", network="mlp:16"),
+        training=Training(lr=lr, momentum=0, weight_decay=0.03, schedule="constant", batch=batch, epochs=epochs),
+        measures=Measures(what=("weight_tail",)),
+    )
 
 
 PRESETS: dict[str, Preset] = {
@@ -103,6 +127,30 @@ PRESETS: dict[str, Preset] = {
             measures=Measures(what=("trace", "lam_max")),
             networks=tuple(f"mlp:{2**k}" for k in range(2, 10)),
         ),
+    ),
+    "fine-tuning": Preset(
+        "Fine-tuning on five new digits, with layers sampled",
+        "A perceptron of four layers learns the digits 0 to 4 of MNIST, then about 200 images of 5 to 9, by SGD, SAM "
+        "and SL-SAM with one or two of the four layers drawn at each step. Is SAM's accuracy kept?",
+        SweepSpec(
+            preset="fine-tuning",
+            variants=("sgd", "sam", "slsam"),
+            m=(20,),
+            knobs={"rho": (0.1,), "keep": (0.25, 0.5)},
+            seeds=tuple(range(10)),
+            problem=Problem(dataset="mnist-5k", n_train=400, network="mlp:64-64-64", start="pretrained"),
+            training=Training(lr=0.02, batch=20, epochs=40),
+            measures=Measures(what=()),
+        ),
+    ),
+    "heavy-tails": Preset(
+        "Digits at constant learning rates and batch sizes",
+        "A small MLP on clean labels, about 10 000 steps at a constant learning rate with weight decay and no "
+        "momentum: four learning rates at B = 16, four batch sizes at a small one and three at the largest. How heavy "
+        "are the tails of the weight norm?",
+        _tails(0.1, 16),
+        more=tuple(_tails(lr, 16) for lr in (0.05, 0.2, 0.4))
+        + tuple(_tails(lr, batch) for lr, batch in ((0.1, 4), (0.1, 8), (0.1, 32), (0.4, 32), (0.4, 64))),
     ),
 }
 

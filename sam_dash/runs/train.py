@@ -18,6 +18,7 @@ from sam_dash.maths.draws import draws
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack, torch_stream
 from sam_dash.runs.memorise import memorise
+from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import evaluate, measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
 from sam_dash.runs.spec import RunSpec, Training
@@ -38,6 +39,8 @@ def train(specs: Sequence[RunSpec], listener: Listener, device: str = "auto") ->
     problem = stack(spec.problem, [s.seed for s in specs], pick(device))
     if spec.problem.start == "memorised":
         problem = memorise(problem, spec.training.batch)
+    if spec.problem.start == "pretrained":
+        problem = pretrain(problem, spec.problem, spec.training.batch)
     if problem.n < spec.training.batch:
         raise DataError(f"{problem.n} training samples are fewer than one batch of B = {spec.training.batch}")
     return _Run(specs, problem, listener).go()

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from sam_dash.results import study
+from sam_dash.results.experiments import parts
 from sam_dash.results.study import Study
 from sam_dash.runs import launch, marks
 from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
@@ -60,6 +61,13 @@ def bundled(folder: Path) -> Study | None:
     """A study that ships with the project; None where it is missing."""
     path = folder / "runs.csv"
     return _bundled(str(folder), path.stat().st_mtime) if path.is_file() else None
+
+
+def shipped(folder: Path) -> Study | None:
+    """What ships of an experiment, its studies together; None where one is missing."""
+    found = [bundled(part) for part in parts.folders(folder)]
+    there = [study for study in found if study is not None]
+    return parts.together(there) if there and len(there) == len(found) else None
 
 
 def example() -> Study | None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import streamlit as st
 
-from sam_dash.results.experiments import EXPERIMENTS, Experiment
+from sam_dash.results import captions
+from sam_dash.results.experiments import EXPERIMENTS, Experiment, parts
 from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
+from sam_dash.runs import presets
 from sam_dash.ui import backend, figure, live, states
 from sam_dash.ui.scorecard import LOOK
+
+SHIPS = "These runs ship with sam-dash; yours take their place."
 
 
 def choose() -> Experiment:
@@ -20,23 +27,46 @@ def choose() -> Experiment:
     return titles[chosen or next(iter(titles))]
 
 
-def study(experiment: Experiment) -> tuple[Study | None, bool]:
-    """The newest study of the preset in the store, else the one that ships with the project; whether it is that one."""
-    for row in backend.store().sweeps():
-        if row["preset"] == experiment.preset:
-            return backend.load(row), False
-    return backend.bundled(experiment.data), True
+def own(experiment: Experiment) -> list[Study]:
+    """The newest study of the preset in the store; of a preset of several sweeps the newest of each setting."""
+    rows = [row for row in backend.store().sweeps() if row["preset"] == experiment.preset]
+    if len(presets.get(experiment.preset).sweeps) == 1:
+        rows = rows[:1]
+    newest: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        newest.setdefault(json.dumps([row["spec"]["problem"], row["spec"]["training"]]), row)
+    return [study for row in newest.values() if (study := backend.load(row)) is not None]
+
+
+def watch(studies: list[Study]) -> None:
+    """The live view of the first that is running; those after it wait in the queue."""
+    active = [s for s in studies if s.active]
+    if len(active) > 1:
+        st.caption(f"{len(studies) - len(active)} of {len(studies)} training settings finished; below is the next one.")
+        ids = [s.id for s in active]
+        st.button(f"Stop all {len(ids)}", key="stop_all", icon=":material/stop:", on_click=_stop, args=ids)
+    if active:
+        live.view(backend.store(), active[-1])
+
+
+def _stop(*sweep_ids: str) -> None:
+    for sweep_id in sweep_ids:
+        backend.store().stop(sweep_id)
 
 
 def result(experiment: Experiment) -> None:
     """What the runs show: the live view while they train; figure, verdicts, rule and limits."""
-    found, ships = study(experiment)
-    if found is not None and found.active:
-        live.view(backend.store(), found)
-    if found is None or found.finals.empty:
+    mine = own(experiment)
+    watch(mine)
+    studies = [study for study in mine if len(study.finals)]
+    if mine and not studies:
+        st.info("Your study has no result yet; the runs below ship with sam-dash.", icon=":material/hourglass_empty:")
+    found = parts.together(studies) if studies else backend.shipped(experiment.data)
+    if found is None:
         st.info("No result yet: press Start, and the figure appears here.", icon=":material/hourglass_empty:")
         return
-    st.caption("These runs ship with sam-dash; yours take their place." if ships else f"Your study {found.id[:6]}.")
+    ids = captions.listed(s.id[:6] for s in studies)
+    st.caption(f"Your stud{'ies' if len(studies) > 1 else 'y'} {ids}." if studies else SHIPS)
     states.partial(found)
     frame = experiment.frame(found)
     if frame.empty:

@@ -139,7 +139,8 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
         ),
         "start": c.selectbox(
             "Start", STARTS, STARTS.index(default["start"]), key="start", **BOUND,
-            help="init: from initialisation. memorised: SGD first fits data half of which is mislabelled.",
+            help="init: from initialisation. memorised: SGD first fits data half of which is mislabelled. "
+            "pretrained: SGD first learns the first half of the classes; the run is on the others.",
         ),
         "imbalance": d.number_input(
             "Imbalance", 1.0, 10_000.0, default["imbalance"], 1.0, "%g", key="imbalance", **BOUND,

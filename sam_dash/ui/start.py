@@ -36,25 +36,26 @@ def summary(preview: cost.Preview) -> str:
     )
 
 
-def _start(sweep: SweepSpec) -> None:
+def _start(*sweeps: SweepSpec) -> None:
     try:
-        submitted = backend.store().submit(sweep)
+        submitted = [backend.store().submit(sweep) for sweep in sweeps]
     except SQLAlchemyError as error:
         st.error(f"Nothing was queued: the store failed ({one_line(error)}). Free some disk space, then press Start.")
         return
-    pick.choose(submitted.sweep_id)
-    st.toast(f"{submitted.new} runs queued, {submitted.cached} already finished", icon=":material/play_circle:")
+    pick.choose(submitted[0].sweep_id)
+    new, cached = sum(s.new for s in submitted), sum(s.cached for s in submitted)
+    st.toast(f"{new} runs queued, {cached} already finished", icon=":material/play_circle:")
 
 
-def button(sweep: SweepSpec) -> None:
-    """Cost and Start; and the specification, for the command line."""
-    store = backend.store()
-    statuses = store.statuses([r.key for r in sweep.runs()])
-    preview = cost.preview(sweep, statuses, workers=default_workers(), speed=store.speed())
+def button(sweep: SweepSpec, *more: SweepSpec) -> None:
+    """Cost and Start, of several sweeps at once where a preset has them; and the same for the command line."""
+    store, sweeps = backend.store(), (sweep, *more)
+    statuses = store.statuses([r.key for s in sweeps for r in s.runs()])
+    preview = cost.preview(sweeps, statuses, workers=default_workers(), speed=store.speed())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Start", key="go", type="primary", icon=":material/play_arrow:", shortcut="Mod+Enter",
-            on_click=_start, args=(sweep,),
+            on_click=_start, args=sweeps,
         )  # fmt: skip
         st.markdown(summary(preview))
         if store.sweep(sweep.key) is not None:
@@ -63,7 +64,7 @@ def button(sweep: SweepSpec) -> None:
                 query_params={"study": sweep.key},
             )  # fmt: skip
     with st.expander("The same without a browser", icon=":material/terminal:"):
-        line = command.line(sweep)
+        line = command.preset(sweep.preset) if more else command.line(sweep)
         if line is not None:
             st.code(line, language="bash", wrap_lines=True)
         else:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from sam_dash.maths import tail
 from sam_dash.results import claims
 from sam_dash.results import study as studies
-from sam_dash.results.experiments import EXPERIMENTS, frames, long_tail, which_sharpness
+from sam_dash.results.experiments import (
+    EXPERIMENTS,
+    fine_tuning,
+    frames,
+    heavy_tails,
+    long_tail,
+    parts,
+    which_sharpness,
+)
 from sam_dash.results.statistics import Mean
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
 
 
 def bundled(name: str) -> Study:
-    found = studies.from_folder(EXPERIMENTS[name].data)
-    assert found is not None
-    return found
+    found = [studies.from_folder(folder) for folder in parts.folders(EXPERIMENTS[name].data)]
+    assert None not in found
+    return parts.together([study for study in found if study])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -118,3 +129,97 @@ def test_a_study_without_the_quantities_gives_an_empty_frame_and_no_verdict() ->
     assert long_tail.frame(study).empty
     assert long_tail.judge(long_tail.frame(study)) == []
     assert frames.points(Mean(0.01, math.nan, math.nan, 1)) == "+1.0 points, n = 1: no interval"
+
+
+def test_the_dotted_line_is_hills_index_of_many_gaussians() -> None:
+    z = np.sort(np.abs(np.random.default_rng(0).standard_normal(4_000_000)))[::-1]
+    k = round(heavy_tails.TOP * len(z))
+    assert heavy_tails.gaussian() == pytest.approx(1 / np.log(z[:k] / z[k]).mean(), rel=0.01)
+    assert heavy_tails.TOP == tail.TOP
+
+
+def test_heavy_tails_are_those_of_the_tables_of_all_parts() -> None:
+    experiment = EXPERIMENTS["heavy-tails"]
+    tables = []
+    for folder in parts.folders(experiment.data):
+        setting = json.loads((folder / "config.json").read_text())["training"]
+        runs = pd.read_csv(folder / "runs.csv", dtype={"run": str})[["run", "variant", "m", "seed"]]
+        curves = pd.read_csv(folder / "curves.csv.gz", dtype={"run": str})
+        found = curves[curves["quantity"] == "w_tail"].merge(runs, on="run")
+        tables.append(found.assign(lr=setting["lr"], batch=setting["batch"]))
+    table = pd.concat(tables)
+    frame = experiment.frame(bundled("heavy-tails"))
+    cell = table[(table["lr"] == 0.4) & (table["batch"] == 16) & (table["variant"] == "sam") & (table["m"] == 16)]
+    expected = dict(zip(cell["seed"], cell["value"], strict=True))
+    assert len(expected) == 5
+    for panel, x in (("Learning rate, at B = 16", "0.4"), ("Batch size, at lr = 0.4", "16")):
+        assert frames.seeds(frame, panel, x, "SAM") == pytest.approx(expected)
+    assert len(presets.get("heavy-tails").sweeps) == len(tables)
+
+
+def indices(slope: float, at: float = 4.0, panel: str = "Learning rate, at B = 16") -> pd.DataFrame:
+    """SGD with an index that changes by `slope` per doubling from `at`, over four seeds."""
+    rows = [
+        frames.rows(panel, f"{x:g}", "SGD", "sgd", {s: at + slope * np.log2(x / 0.1) + 0.01 * s for s in range(4)})
+        for x in (0.1, 0.2, 0.4)
+    ]
+    return frames.frame(rows)
+
+
+@pytest.mark.parametrize(
+    ("slope", "at", "panel", "verdict"),
+    [
+        (-0.5, 4.0, "Learning rate, at B = 16", claims.SUPPORTED),
+        (0.5, 4.0, "Learning rate, at B = 16", claims.REFUTED),
+        (0.5, 4.0, "Batch size, at lr = 0.4", claims.SUPPORTED),
+        (-0.5, 4.0, "Batch size, at lr = 0.4", claims.REFUTED),
+        (0.0, 4.0, "Batch size, at lr = 0.4", claims.OPEN),
+        (-0.5, 9.0, "Learning rate, at B = 16", claims.OPEN),  # all lighter than a Gaussian: nothing is seen
+    ],
+)
+def test_a_trend_of_the_index_is_judged_where_a_tail_is_seen(slope: float, at: float, panel: str, verdict: str) -> None:
+    (found,) = heavy_tails.judge(indices(slope, at, panel))
+    assert found.verdict == verdict
+    assert ("no tail is seen" in found.why) == (at == 9.0)
+
+
+def test_a_single_setting_has_no_trend() -> None:
+    study = bundled("heavy-tails")
+    one = study.finals[(study.finals["lr"] == 0.1) & (study.finals["batch"] == 16)]
+    assert heavy_tails.frame(replace(study, finals=one)).empty
+
+
+def test_fine_tuning_is_the_accuracy_of_the_table_at_twice_the_active_share() -> None:
+    experiment = EXPERIMENTS["fine-tuning"]
+    table = pd.read_csv(experiment.data / "runs.csv", dtype={"run": str})
+    curves = pd.read_csv(experiment.data / "curves.csv.gz", dtype={"run": str})
+    half = table[(table["variant"] == "slsam") & (table["keep"] == 0.5)]
+    frame = experiment.frame(bundled("fine-tuning"))
+    row = frame[(frame["line"] == "SL-SAM, K/P = 0.5") & (frame["kind"] == "mean")].iloc[0]
+    assert row["y"] == pytest.approx(half["test_acc"].mean())
+    active = curves[(curves["quantity"] == "active") & curves["run"].isin(half["run"])]
+    assert row["x"] == pytest.approx(2 * active.groupby("run")["value"].mean().mean())
+    assert set(frame.loc[frame["variant"].isin(["sgd", "sam"]), "x"]) == {1.0, 2.0}
+
+
+def tuned(less: float, spread: float) -> pd.DataFrame:
+    """SL-SAM that much less accurate than SAM, with differences that spread over four seeds."""
+    sam = {s: 0.9 + 0.01 * s for s in range(4)}
+    slsam = {s: y - less + spread * (s - 1.5) for s, y in sam.items()}
+    sgd = {s: y - 0.1 for s, y in sam.items()}
+    points = [(1.0, "SGD", "sgd", sgd), (2.0, "SAM", "sam", sam), (0.5, "SL-SAM", "slsam", slsam)]
+    return frames.frame(frames.rows(fine_tuning.PANEL, x, line, variant, y) for x, line, variant, y in points)
+
+
+@pytest.mark.parametrize(
+    ("less", "spread", "verdict"),
+    [
+        (0.0, 0.001, claims.SUPPORTED), (0.005, 0.001, claims.SUPPORTED), (-0.05, 0.001, claims.SUPPORTED),
+        (0.05, 0.001, claims.REFUTED), (0.0, 0.02, claims.OPEN), (0.008, 0.002, claims.REFUTED),
+    ],
+)  # fmt: skip
+def test_accuracy_is_kept_if_at_most_a_point_can_be_lost(less: float, spread: float, verdict: str) -> None:
+    better, kept, than_sgd = fine_tuning.judge(tuned(less, spread))
+    assert kept.verdict == verdict
+    assert "with 25% of its layer gradients" in kept.says
+    assert (better.verdict, than_sgd.verdict) == (claims.SUPPORTED, claims.SUPPORTED)

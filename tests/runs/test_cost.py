@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from sam_dash import variants
 from sam_dash.problems.datasets import Data
+from sam_dash.problems.stack import stack
 from sam_dash.runs import cost, presets
 from sam_dash.runs.spec import MEASURES, Measures, Problem, RunSpec, SpecError, SweepSpec, Training
+from sam_dash.runs.steppers import stepper
 
 SWEEP = SweepSpec(variants=("sgd", "nsam", "sam"), m=(64, 1), seeds=(0, 1, 2))
 
@@ -24,6 +28,24 @@ def test_an_escape_run_trains_on_half_the_data_after_150_epochs_on_all():
     spec = RunSpec(variant="sam", problem=Problem(start="memorised"), training=Training(epochs=57))
     assert cost.steps(spec) == 57 * (500 // 64)
     assert cost.gradients(spec) == 2 * 57 * 7 + 150 * 15
+
+
+def test_a_fine_tuned_run_trains_on_the_new_classes_after_20_epochs_on_the_old_ones():
+    problem = Problem(dataset="mnist-5k", n_train=400, network="mlp:16", start="pretrained")
+    spec = RunSpec(variant="sam", problem=problem, training=Training(batch=20, epochs=3))
+    assert cost.steps(spec) == 3 * (200 // 20)
+    assert cost.gradients(spec) == 2 * 30 + 20 * (2000 // 20)
+
+
+@pytest.mark.parametrize("key", variants.REGISTRY)
+def test_what_trains_in_one_pass_is_known_without_trying(key):
+    v, problem = variants.get(key), Problem(network="mlp:4", n_train=32)
+    spec = RunSpec(variant=key, problem=problem, training=Training(batch=16, epochs=1))
+    P = stack(problem, (0, 1), torch.device("cpu"))
+    assert (stepper(P, [spec, replace(spec, seed=1)]).path == "chain") == (key in cost.CHAINED)
+    one, two = (cost.features(spec, S)[:2] for S in (1, 2))
+    grows = 0 if key in cost.CHAINED else 1
+    assert (two[1] == 2 * one[1] > 0) if grows else (one == two and one[1] == 0), v.title
 
 
 def test_finished_runs_cost_nothing_and_failed_ones_do():
@@ -60,9 +82,9 @@ def test_more_of_anything_takes_longer():
 def test_every_measure_says_what_it_costs_and_every_preset_has_a_preview():
     assert set(cost.MEASURES) == set(MEASURES)
     for preset in presets.PRESETS.values():
-        expected = cost.preview(preset.sweep, {})
+        expected = cost.preview(preset.sweeps, {})
         assert 0 < expected.seconds < 24 * 3600
-        assert expected.total == len(preset.sweep.runs())
+        assert expected.total == sum(len(sweep.runs()) for sweep in preset.sweeps)
 
 
 def test_calibration_finds_the_coefficients_that_made_the_times():
@@ -70,10 +92,10 @@ def test_calibration_finds_the_coefficients_that_made_the_times():
     truth = rng.uniform(1, 2, len(cost.FEATURES)) * np.array(cost.COEFFICIENTS)
     rows = []
     for network in ("mlp:16", "mlp:256", "mlp:64-64"):
-        for m in (64, 8, 1):
+        for variant, m in (("sam", 64), ("sam", 8), ("sam", 1), ("slsam", 64)):
             for what, seeds, epochs in (((), 1, 2), (("trace",), 4, 50), (("lam_max", "noise"), 9, 7)):
                 spec = RunSpec(
-                    variant="sam", m=m, problem=Problem(network=network),
+                    variant=variant, m=m, problem=Problem(network=network),
                     training=Training(epochs=epochs), measures=Measures(what=what),
                 )  # fmt: skip
                 took = float(truth @ cost.features(spec, seeds))

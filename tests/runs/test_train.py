@@ -14,10 +14,12 @@ from torch import nn
 from sam_dash import variants
 from sam_dash.maths import curvature, tail
 from sam_dash.maths.draws import draws
-from sam_dash.maths.flat import Layout
+from sam_dash.maths.flat import Layout, flatten
 from sam_dash.maths.taps import NotFactoredError
+from sam_dash.problems.datasets import load
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import steppers
+from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import WIDTH, measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
@@ -390,6 +392,33 @@ def test_the_escape_starts_from_memorised_labels_and_trains_on_the_right_half() 
     fresh = Recorder()
     train([replace(spec, problem=replace(problem, start="init"), training=Training(epochs=30))], fresh)
     assert first["test_acc"].value < fresh.last("test_acc") - 0.1
+
+
+def test_fine_tuning_trains_and_tests_on_the_new_classes_and_starts_from_a_plain_loop_on_the_old_ones() -> None:
+    problem = Problem(network="mlp:16-16", n_train=300, start="pretrained")
+    data, P = load("digits"), stack(problem, [0, 1], torch.device("cpu"))
+    found = pretrain(P, problem, 32)
+    assert found.y.unique().tolist() == found.test[1].unique().tolist() == [5, 6, 7, 8, 9]
+    new = data.y_train[:300] >= 5
+    np.testing.assert_array_equal(found.x[found.rows[1]], data.x_train[:300][new])
+    np.testing.assert_array_equal(found.y[1], data.y_train[:300][new])
+    x, y = (torch.from_numpy(a[data.y_train < 5]) for a in (data.x_train, data.y_train))
+    nn.utils.vector_to_parameters(P.w0[1].clone(), P.module.parameters())
+    optimiser = torch.optim.SGD(P.module.parameters(), momentum=0.9)
+    every = replace(P, rows=torch.arange(len(y)).expand(2, -1))
+    batches = [batch for epoch in range(20) for batch in every.order(1, epoch, 32)]
+    for t, batch in enumerate(batches):
+        optimiser.param_groups[0]["lr"] = 0.01 * (1 + math.cos(math.pi * t / len(batches)))
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(P.module(x[batch]), y[batch]).backward()
+        optimiser.step()
+    body = sum(size for name, size in Layout.of(P.module).sizes().items() if name != "output")
+    loop = flatten(P.module)[:body]
+    np.testing.assert_allclose(found.w0[1, :body], loop, rtol=2e-3, atol=2e-4)
+    assert not torch.equal(found.w0[1, body:], P.w0[1, body:]), "the head is drawn anew"
+    record = Recorder()
+    train([replace(TINY, problem=problem, m=None, training=Training(batch=20, epochs=1))], record)
+    assert {m.budget for m in record.rows() if m.quantity == "test_acc"} == {int((data.y_test >= 5).sum())}
 
 
 def test_a_stack_refuses_runs_that_differ_by_more_than_seed_rho_and_lambda() -> None:

@@ -58,3 +58,31 @@ def test_ones_own_runs_of_the_preset_take_the_place_of_those_that_ship(store: St
     at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
     assert not at.exception
     assert f"Your study {own[:6]}" in words(at)
+
+
+def test_an_experiment_of_several_sweeps_is_started_watched_and_stopped_as_one(store: Store, visit: Visit) -> None:
+    experiment = EXPERIMENTS["heavy-tails"]
+    sweeps = presets.get("heavy-tails").sweeps
+    at = visit("experiments", experiment=experiment.title)
+    assert f"**{sum(len(s.runs()) for s in sweeps)} runs** to train" in words(at)
+    assert "run --preset heavy-tails" in at.code[0].value
+    at.button(key="go").click().run()
+    assert not at.exception
+    assert {row["id"] for row in store.sweeps()} == {s.key for s in sweeps}
+    assert f"0 of {len(sweeps)} training settings finished" in words(at)
+    assert len(charts(at)) == 1, "what ships is shown until there is a result"
+    assert "ship with sam-dash" in words(at)
+    at.button(key="stop_all").click().run()
+    assert not at.exception
+    assert {status for row in store.sweeps() for status in row["counts"]} == {"stopped"}
+
+
+def test_ones_own_settings_are_shown_as_far_as_they_have_got(store: Store, visit: Visit) -> None:
+    sweeps = presets.get("heavy-tails").sweeps
+    own = [fill(store, replace(sweep, seeds=(0, 1)), quantities={"w_tail": 4.0}) for sweep in sweeps[:4]]
+    at = visit("experiments", experiment=EXPERIMENTS["heavy-tails"].title)
+    assert not at.exception
+    text = words(at)
+    assert all(key[:6] in text for key in own)
+    assert "the tail index falls with the learning rate, at B = 16" in text
+    assert "Batch size, at lr" not in text
