@@ -7,8 +7,7 @@ from itertools import chain
 
 import torch
 
-from benchmarks import measures, pipeline, report, steps
-from benchmarks.profiles import text
+from benchmarks import measures, memory, pipeline, profile_measures, profiles, report, steps
 
 
 def main() -> None:
@@ -16,13 +15,15 @@ def main() -> None:
     torch.set_num_threads(1)
     started = time.perf_counter()
     rows = []
-    for row in chain(pipeline.rows(), steps.rows(), measures.rows()):
+    for row in chain(pipeline.rows(), steps.rows(), measures.rows(), memory.rows()):
         print(f"{time.perf_counter() - started:5.0f} s  {row.what}: {row.ratio} {row.target} {row.note}", flush=True)
         rows.append(row)
     curves = [*steps.growth(), measures.growth()]
     report.plot(curves, report.DOCS / "benchmarks.svg")
     missed = [row.what for row in rows if row.met is False]
-    page = report.page(rows, curves, time.perf_counter() - started, text(missed))
+    page = report.page(
+        rows, curves, time.perf_counter() - started, profiles.text(missed) + profile_measures.text(missed)
+    )
     (report.DOCS / "benchmarks.md").write_text(page, encoding="utf-8")
     print(f"wrote docs/benchmarks.md after {time.perf_counter() - started:.0f} s")
 

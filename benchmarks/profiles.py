@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -23,10 +23,11 @@ KINDS = {
     "convolutions backward": "convolution_backward",
     "matrix products": "mm|bmm|addmm|baddbmm|baddbmm_",
     "norm layers": "native_group_norm|native_group_norm_backward|native_layer_norm",
-    "pooling": "max_pool2d_with_indices|max_pool2d_with_indices_backward|mean",
+    "pooling": "max_pool2d_with_indices|max_pool2d_with_indices_backward|adaptive_avg_pool2d",
     "patches unfolded and folded": "im2col|col2im",
     "copies and fills": "copy_|fill_|zero_|cat|index|index_select",
-    "elementwise and sums": "add|add_|addcmul|addcmul_|mul|mul_|div|div_|pow|sum|clamp_min|threshold_backward",
+    "elementwise and sums": "add|add_|addcmul|addcmul_|mul|mul_|div|div_|pow|sum|clamp_min|clamp_min_|"
+    "threshold_backward|linalg_vector_norm|_softmax|_log_softmax|_log_softmax_backward_data|mean|std",
 }
 OTHER = "all else: views, allocation, autograd, small operators"
 
@@ -60,18 +61,24 @@ def section(name: str, labels: Sequence[str]) -> str:
     P = problem(make(), shape, BATCHES * B)
     sides = {"eager SAM": eager(P, B)} | {found: step(P, found, B) for found in labels}
     shares = {side: kinds(call) for side, call in sides.items()}
-    base = sum(shares["eager SAM"].values())
-    lines = [f"| kind of operator | {' | '.join(sides)} |", "| --- " * (len(sides) + 1) + "|"]
-    for of in (*KINDS, OTHER):
-        row = [100 * shares[side].get(of, 0.0) / base for side in sides]
-        if max(row) >= 1:
-            lines.append(f"| {of} | {' | '.join(f'{x:.0f}' for x in row)} |")
-    lines.append(f"| all | {' | '.join(f'{100 * sum(shares[side].values()) / base:.0f}' for side in sides)} |")
+    lines, base = table(shares, "eager SAM")
     bounds = [f"{found}: {bound(P, int(found[4:]), B)}" for found in labels if found.startswith("m = ")]
     said = f"\nArithmetic against SAM's, {'; '.join(bounds)}.\n" if bounds else ""
     return f"\nWhere the time goes, {name}, % of the time of an eager SAM step ({base:.3g} ms profiled):\n\n" + (
-        "\n".join(lines) + "\n" + said
+        lines + "\n" + said
     )
+
+
+def table(shares: Mapping[str, Mapping[str, float]], base: str) -> tuple[str, float]:
+    """Time by kind of every side, in % of all of `base`'s, as a Markdown table; and that in ms."""
+    whole = sum(shares[base].values())
+    lines = [f"| kind of operator | {' | '.join(shares)} |", "| --- " * (len(shares) + 1) + "|"]
+    for of in (*KINDS, OTHER):
+        row = [100 * found.get(of, 0.0) / whole for found in shares.values()]
+        if max(row) >= 1:
+            lines.append(f"| {of} | {' | '.join(f'{x:.0f}' for x in row)} |")
+    lines.append(f"| all | {' | '.join(f'{100 * sum(found.values()) / whole:.0f}' for found in shares.values())} |")
+    return "\n".join(lines), whole
 
 
 def step(P: Stack, found: str, B: int) -> Callable[[], object]:

@@ -68,7 +68,10 @@ def _averaged(piece: Callable[[Batch], HVP], batch: Batch, chunk: int) -> HVP:
         return piece(batch)
 
     def product(V: Tensor) -> Tensor:
-        return torch.stack([piece(part)(V) * (len(part[1]) / n) for part in chunks(batch, chunk)]).sum(0)
+        total = torch.zeros_like(V)
+        for part in chunks(batch, chunk):
+            total += piece(part)(V) * (len(part[1]) / n)
+        return total
 
     return product
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
@@ -23,7 +24,7 @@ from sam_dash.maths.oracle import Oracle
 def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = None) -> Callable[..., Step]:
     """The m-version of `step`; `.eps` becomes (B/m, d), all else is averaged over the micro-batches.
 
-    `chunk` bounds how many micro-batches are in memory at once; it does not change the result.
+    `chunk` bounds how many micro-batches are in memory at once; it does not change the result, to rounding.
     """
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
@@ -31,8 +32,13 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
             return step(replace(L, batch=(x, y)), w, s, **knobs)
 
         x, y = (a.unflatten(0, (-1, m)) for a in L.batch)  # (B/m, m, ...)
-        out = vmap(one, chunk_size=chunk)(x, y)
-        h, g, state, info = pytree.tree_map(lambda a: a.mean(0), (out.h, out.g, out.state, dict(out.info)))
-        return Step(h, out.eps, g, state, info)
+        eps, sums = [], None
+        for part in zip(*(a.split(chunk or len(a)) for a in (x, y)), strict=True):
+            out = vmap(one)(*part)
+            eps.append(out.eps)
+            more = pytree.tree_map(lambda a: a.sum(0), (out.h, out.g, out.state, dict(out.info)))
+            sums = more if sums is None else pytree.tree_map(torch.add, sums, more)
+        h, g, state, info = pytree.tree_map(lambda a: a / len(x), sums)
+        return Step(h, torch.cat(eps), g, state, info)
 
     return m_step

@@ -144,13 +144,13 @@ def _add(found: list[Found], quantity: str, estimates: list[Estimate]) -> None:
 def hessian(problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch) -> lanczos.Stacked:
     """The products of the Hessians at W (S, d), written out for perceptrons, else by autograd.
 
-    Where layer outputs hold more than `ELEMENTS` floats, linearised anew at each product, in pieces.
+    Where layer outputs hold more than `ELEMENTS` floats, linearised anew at each product, in pieces that do not.
     """
     n = batch[1].shape[1]
-    whole = net is not None and net.floats(W, batch[0]) * n <= curvature.ELEMENTS
-    if whole and isinstance(net, passes.Perceptron):
+    size = max(1, curvature.ELEMENTS // net.floats(W, batch[0])) if net else 1024
+    if size >= n and isinstance(net, passes.Perceptron):
         return Hessian.of(net.chain, W, batch)
-    return lanczos.One(curvature.hvp(problem.losses, W[0], (batch[0][0], batch[1][0]), chunk=n if whole else 1024))
+    return lanczos.One(curvature.hvp(problem.losses, W[0], (batch[0][0], batch[1][0]), chunk=size))
 
 
 def weight_tail(norms: Tensor) -> list[Measurement]:

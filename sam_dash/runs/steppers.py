@@ -172,11 +172,21 @@ def stacked_knobs(problem: Stack, specs: Sequence[RunSpec]) -> dict[str, Any]:
 
 def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
     """The variant's step at the run's m by its definition, in chunks that bound memory."""
-    v, B = variants.get(spec.variant), spec.training.batch
+    step, B = with_length(variants.get(spec.variant).step), spec.training.batch
     if spec.m in (None, B):
-        return v.step
+        return step
     chunk = max(1, STEP_FLOATS // problem.w0.numel())
-    return per_micro_batch(v.step, spec.m, chunk=chunk if chunk < B // spec.m else None)
+    return per_micro_batch(step, spec.m, chunk=chunk if chunk < B // spec.m else None)
+
+
+def with_length(step: Callable[..., Step]) -> Callable[..., Step]:
+    """The step with ||eps|| (1,) in place of eps, of which B/m would take as much memory as so many networks."""
+
+    def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        out = step(L, w, s, **knobs)
+        return out._replace(eps=out.eps.norm()[None])
+
+    return shorter
 
 
 def diagnostics(out: Step) -> Scalars:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, profiles, user
+from benchmarks import gpu, profile_measures, profiles, user
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
@@ -123,3 +123,22 @@ def test_a_profile_has_the_steps_that_miss_and_no_others() -> None:
     assert profiles.kind("aten::convolution_backward") == "convolutions backward"
     assert profiles.kind("aten::view") == profiles.OTHER
     assert profiles.text(["another: m = 8"]) == ""
+
+
+def test_a_profile_of_measurements_has_those_that_miss_and_no_others(monkeypatch) -> None:
+    monkeypatch.setattr(profile_measures, "section", lambda name, quantity: f"{name}/{quantity} ")
+    missed = ["CNN: tr(V), BackPACK's time against ours", "CNN: tr(V) with its error", "another: tr(H)", "CNN: m = 8"]
+    assert profile_measures.text(missed) == "CNN/tr(V) "
+
+
+def test_shares_are_of_the_base(P) -> None:
+    lines, base = profiles.table({"a": {"matrix products": 3.0, profiles.OTHER: 1.0}, "b": {"pooling": 2.0}}, "a")
+    assert base == 4
+    assert "| matrix products | 75 | 0 |" in lines
+    assert "| all | 100 | 50 |" in lines
+
+
+def test_the_error_of_the_noise_takes_a_third_more_multiplications_than_a_gradient() -> None:
+    """A perceptron i-o-C: a gradient takes 2 i o + 3 o C, the error i o + o C."""
+    P = problem(mlp(4, 5, 3), (4,), 8)
+    assert f"{1 + (20 + 15) / (40 + 45):.2f} times the multiplications" in profile_measures.arithmetic(P)
