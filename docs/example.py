@@ -1,7 +1,8 @@
 """Make the studies that ship with the project, from scratch: `python -m docs.example`, or some: `... long-tail`.
 
-Curves are thinned: of what is recorded at every step, the mean over each epoch is kept; of the experiments, which are
-judged on final values, the last step's measurements only.
+They are thinned. Of what is recorded at every step, the mean over each epoch is kept, to seven digits; of what is
+measured along the way, the three usual estimates; of the spectral density, that of the last step of one seed. Of the
+experiments, which are judged on final values, the last step's measurements only.
 """
 
 from __future__ import annotations
@@ -9,43 +10,60 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from sam_dash.results import density
 from sam_dash.results.experiments.experiment import DATA
+from sam_dash.results.export import ESTIMATES
 from sam_dash.results.study import EXAMPLE
 from sam_dash.results.style import RECORDED
 
-DIGITS = "--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 --measure trace,lam_max,noise,m_sharpness"
+MEASURE = "--measure trace,lam_max,noise,m_sharpness --measure-every 10"
+DIGITS = f"--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 {MEASURE}"
 PRESETS = ("long-tail", "which-sharpness", "overparameterisation", "heavy-tails", "fine-tuning")
 STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}"} | {DATA / name: f"run --preset {name}" for name in PRESETS}
 
 
-def thin(curves: pd.DataFrame) -> pd.DataFrame:
-    """Per-step series as their means over each epoch, at its last step; the rest as it is."""
+def thin(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Per-step series as their means over each epoch, at its last step; of measurements what the pages show."""
+    plain = curves["quantity"].str.endswith(("_acc", "_loss")) | curves["quantity"].isin([*RECORDED, *ESTIMATES])
+    spectra = curves["quantity"].str.startswith(density.PREFIX)
+    first = curves["run"].isin(runs.loc[runs["seed"] == runs["seed"].min(), "run"])
+    curves = curves[plain | (at_the_end(curves) & (~spectra | first))]
     per_step = curves["quantity"].isin(RECORDED)
     series = curves[per_step].assign(epoch=lambda f: f["epoch"] // 1 + 1)
     keys = ["run", "quantity", "epoch"]
     means = series.groupby(keys, sort=False).agg(step=("step", "max"), value=("value", "mean")).reset_index()
+    means["value"] = [float(f"{v:.7g}") for v in means["value"]]
     return pd.concat([curves[~per_step], means.assign(stderr=float("nan"))[curves.columns]], ignore_index=True)
 
 
 def last(curves: pd.DataFrame) -> pd.DataFrame:
     """What was measured at the last step of each run; nothing of what is recorded at every step."""
     measured = curves[~curves["quantity"].isin(RECORDED)]
-    return measured[measured["step"] == measured.groupby("run")["step"].transform("max")]
+    return measured[at_the_end(measured)]
 
 
-def put(out: Path, folder: Path, shorten: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+def at_the_end(curves: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows are of the last step of their run."""
+    return curves["step"] == curves.groupby("run")["step"].transform("max")
+
+
+def put(out: Path, folder: Path) -> None:
     """The files of one study into its place."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("runs.csv", "config.json", "environment.json"):
         (folder / name).write_bytes((out / name).read_bytes())
-    curves = pd.read_csv(out / "curves.csv", dtype={"run": str})
+    runs, curves, how = (
+        pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("runs", "curves", "estimators")
+    )
+    kept = thin(curves, runs) if folder == EXAMPLE else last(curves)
+    estimates = kept.loc[~kept["quantity"].str.endswith(("_acc", "_loss")), ["run", "step", "quantity"]]
     stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
-    shorten(curves).to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
+    kept.to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
+    how.merge(estimates).to_csv(folder / "estimators.csv.gz", index=False, compression=stamp)
 
 
 def main() -> None:
@@ -58,7 +76,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "sam_dash", *arguments.split(), *where], check=True)
             several = sorted(path for path in Path(out).iterdir() if path.is_dir())
             for part in several or [Path(out)]:
-                put(part, folder / part.name if several else folder, thin if folder == EXAMPLE else last)
+                put(part, folder / part.name if several else folder)
 
 
 if __name__ == "__main__":
