@@ -33,6 +33,9 @@ def result(experiment: Experiment) -> None:
     found, ships = study(experiment)
     if found is not None and found.active:
         live.view(backend.store(), found)
+    if found is not None and found.finals.empty and not ships:
+        st.caption(f"Your study {found.id[:6]} has no result yet.")
+        found, ships = backend.bundled(experiment.data), True
     if found is None or found.finals.empty:
         st.info("No result yet: press Start, and the figure appears here.", icon=":material/hourglass_empty:")
         return
