@@ -99,9 +99,9 @@ def view(store: Store, study: Study) -> None:
 
 def in_training(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs of one network, as means must not pool several: that of the running run that is furthest."""
-    running = frame[frame["status"] == "running"]
-    at = running["step"].idxmax() if len(running) else frame.index[0]
-    return frame[frame["network"] == frame.loc[at, "network"]]
+    running = frame[frame["status"] == "running"].sort_values("step", ascending=False)
+    first = running if len(running) else frame
+    return frame[frame["network"] == first["network"].iloc[0]]
 
 
 def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int, sizes: Iterable[float]) -> None:
