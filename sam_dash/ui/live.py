@@ -13,7 +13,7 @@ from sam_dash.results import curves, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.store import Store
-from sam_dash.ui import pick, states
+from sam_dash.ui import states
 
 SECONDS = 1.0
 CURVES = ("test_acc", "train_loss")
@@ -63,7 +63,6 @@ def view(store: Store, study: Study) -> None:
     A page with it must reach its end: `st.stop()` drops what the fragment was asked while the page was drawn, a click
     on Stop for one.
     """
-    network = pick.one_network(study).spec.problem.network
 
     @st.fragment(run_every=SECONDS)
     def monitor() -> None:
@@ -86,7 +85,9 @@ def view(store: Store, study: Study) -> None:
                 kwargs={"sweep_id": study.id}, help="The whole study: queued runs are dropped, running ones stop soon.",
             )  # fmt: skip
         frame = tables.runs_frame(runs)
-        drawn = frame[frame["network"] == network]
+        drawn = in_training(frame)
+        if study.spec.networks:
+            st.caption(f"Curves of {drawn['network'].iloc[0]}, which is furthest of those in training.")
         measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
         for column, quantity in zip(st.columns(2), CURVES, strict=True):
             with column:
@@ -94,6 +95,13 @@ def view(store: Store, study: Study) -> None:
         run_table(frame, study.spec.training.batch, store.queue())
 
     monitor()
+
+
+def in_training(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one network, as means must not pool several: that of the running run that is furthest."""
+    running = frame[frame["status"] == "running"].sort_values("step", ascending=False)
+    first = running if len(running) else frame
+    return frame[frame["network"] == first["network"].iloc[0]]
 
 
 def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int, sizes: Iterable[float]) -> None:

@@ -13,7 +13,7 @@ from sam_dash.runs import presets
 from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
 from tests import synthetic
-from tests.synthetic import fill
+from tests.synthetic import every, fill
 from tests.ui.test_pages import charts, words
 
 Visit = Callable[..., AppTest]
@@ -51,6 +51,16 @@ def test_ones_own_runs_of_several_networks_are_compared(
     assert "m = 64: gain grows with the number of parameters" in text
     assert "Spearman's correlation with d within a seed: +1.00 [+1.00, +1.00], n = 2. From " in text
     assert "points at d = 310 to +" in text
+
+
+def test_until_ones_own_runs_have_a_result_those_that_ship_are_shown(store: Store, visit: Visit) -> None:
+    sweep = presets.get("which-sharpness").sweep
+    fill(store, sweep, every(sweep, "stopped"))
+    at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
+    text = words(at)
+    assert "Your study has no result yet" in text
+    assert "These runs ship with sam-dash" in text
+    assert len(charts(at)) == 1
 
 
 def test_ones_own_runs_of_the_preset_take_the_place_of_those_that_ship(store: Store, visit: Visit) -> None:

@@ -85,8 +85,9 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     """Above at each network's own ρ, below at one ρ: accuracy, its gain over SGD, and tr(H) over SGD's."""
     names = list(dict.fromkeys(frame["line"]))
     sizes = sorted(_m(line) for line in names if line != SGD)
+    hues = {m: style.look("sam").colour if m == max(sizes) else cells.colour("sam", m, sizes) for m in sizes}
     look = {SGD: (style.look("sgd").colour, "dash", "circle")}
-    look |= {n: (cells.colour("sam", _m(n), sizes), "solid", cells.MARKERS[i]) for i, n in enumerate(names) if n != SGD}
+    look |= {name: (hues[_m(name)], "solid", cells.MARKERS[i]) for i, name in enumerate(names) if name != SGD}
     drawn = frame.assign(**{name: [look[x][i] for x in frame["line"]] for i, name in enumerate(lines.LOOK)})
     panels = [panel for panel in PANELS if panel in set(frame["panel"])]
     drawn = drawn.iloc[drawn["panel"].map(panels.index).argsort(kind="stable")]
