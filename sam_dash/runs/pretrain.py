@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.flat import Layout, flatten
-from sam_dash.problems.datasets import load
+from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import initialise
 from sam_dash.problems.problem import Problem, source_classes
 from sam_dash.problems.stack import Stack, torch_stream
@@ -25,13 +25,21 @@ EPOCHS, RATE = 20, 0.02
 
 
 def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
-    """The stack that starts at the pre-trained weights and has the samples of the target task only."""
+    """The stack that starts at the pre-trained weights and has the samples of the target task only.
+
+    DataError where the source task has less than one batch.
+    """
     from sam_dash.runs.steppers import stepper
     from sam_dash.runs.train import steps
 
     S, half = len(problem.seeds), source_classes(problem.classes)
     data = load(spec.dataset, spec.data_hash)
     known = data.y_train < half
+    if known.sum() < batch:
+        raise DataError(
+            f"the source task, classes 0 to {half - 1}, has {known.sum()} training samples, fewer than one batch of "
+            f"B = {batch}; choose a smaller batch, or start = init"
+        )
     x, y = (torch.from_numpy(a[known]).to(problem.x.device) for a in (data.x_train, data.y_train))
     every = torch.arange(len(y), device=x.device).expand(S, -1)
     source = replace(problem, x=x, rows=every, y=y.expand(S, -1), y_clean=y.expand(S, -1))

@@ -28,14 +28,19 @@ def choose() -> Experiment:
 
 
 def own(experiment: Experiment) -> list[Study]:
-    """The newest study of the preset in the store; of a preset of several sweeps the newest of each setting."""
+    """The newest study of the preset in the store; of a preset of several sweeps the newest with each one's setting."""
     rows = [row for row in backend.store().sweeps() if row["preset"] == experiment.preset]
-    if len(presets.get(experiment.preset).sweeps) == 1:
+    sweeps = presets.get(experiment.preset).sweeps
+    if len(sweeps) > 1:
+        first = {_setting(row["spec"]): row for row in reversed(rows)}
+        rows = [row for sweep in sweeps if (row := first.get(_setting(sweep.to_dict()))) is not None]
+    else:
         rows = rows[:1]
-    newest: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        newest.setdefault(json.dumps([row["spec"]["problem"], row["spec"]["training"]]), row)
-    return [study for row in newest.values() if (study := backend.load(row)) is not None]
+    return [study for row in rows if (study := backend.load(row)) is not None]
+
+
+def _setting(spec: dict[str, Any]) -> str:
+    return json.dumps([spec["problem"], spec["training"]], sort_keys=True)
 
 
 def watch(studies: list[Study]) -> None:
@@ -46,7 +51,7 @@ def watch(studies: list[Study]) -> None:
         ids = [s.id for s in active]
         st.button(f"Stop all {len(ids)}", key="stop_all", icon=":material/stop:", on_click=_stop, args=ids)
     if active:
-        live.view(backend.store(), active[-1])
+        live.view(backend.store(), active[0])
 
 
 def _stop(*sweep_ids: str) -> None:

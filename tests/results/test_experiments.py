@@ -183,6 +183,15 @@ def test_a_trend_of_the_index_is_judged_where_a_tail_is_seen(slope: float, at: f
     assert ("no tail is seen" in found.why) == (at == 9.0)
 
 
+def test_the_caption_counts_runs_that_drift_where_that_is_known() -> None:
+    study = bundled("heavy-tails")
+    experiment, frame = EXPERIMENTS["heavy-tails"], heavy_tails.frame(study)
+    assert "drifted" not in experiment.caption(study, frame), "an exported study does not say"
+    tails = study.finals["quantity"] == "w_tail"
+    known = study.finals.assign(converged=np.where(study.finals["run"] == study.finals["run"].iloc[0], 0, 1))
+    assert f"In 1 of {tails.sum()} runs" in experiment.caption(replace(study, finals=known), frame)
+
+
 def test_a_single_setting_has_no_trend() -> None:
     study = bundled("heavy-tails")
     one = study.finals[(study.finals["lr"] == 0.1) & (study.finals["batch"] == 16)]

@@ -16,9 +16,9 @@ from sam_dash.maths import curvature, tail
 from sam_dash.maths.draws import draws
 from sam_dash.maths.flat import Layout, flatten
 from sam_dash.maths.taps import NotFactoredError
-from sam_dash.problems.datasets import load
+from sam_dash.problems.datasets import Data, DataError, load
 from sam_dash.problems.stack import stack, torch_stream
-from sam_dash.runs import steppers
+from sam_dash.runs import presets, steppers
 from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import WIDTH, measure
 from sam_dash.runs.report import Report
@@ -419,6 +419,27 @@ def test_fine_tuning_trains_and_tests_on_the_new_classes_and_starts_from_a_plain
     record = Recorder()
     train([replace(TINY, problem=problem, m=None, training=Training(batch=20, epochs=1))], record)
     assert {m.budget for m in record.rows() if m.quantity == "test_acc"} == {int((data.y_test >= 5).sum())}
+
+
+def test_pre_training_without_a_batch_of_old_classes_is_refused(tmp_path) -> None:
+    y = np.where(np.arange(300) < 290, 3, np.arange(300) % 3)
+    data = Data(np.zeros((300, 4), np.float32), y, np.zeros((8, 4), np.float32), np.arange(8) % 4)
+    np.savez(tmp_path / "few.npz", **data._asdict())
+    problem = Problem(dataset=f"npz:{tmp_path / 'few.npz'}", network="mlp:4", start="pretrained")
+    with pytest.raises(DataError, match="classes 0 to 1, has 6 training samples, fewer than one batch of B = 64"):
+        train([replace(TINY, problem=problem)], Recorder())
+
+
+@pytest.mark.parametrize(("name", "epochs", "needs"), [("heavy-tails", 26, "w_tail"), ("fine-tuning", 1, "test_acc")])
+def test_presets_of_experiments_measure_what_is_compared(name, epochs, needs) -> None:
+    sweep = presets.get(name).sweep
+    for spec in {(r.variant, r.m, r.knobs.get("keep")): r for r in sweep.runs()}.values():
+        record = Recorder()
+        short = replace(spec, training=replace(spec.training, epochs=epochs))
+        assert train([short], record)[0].status == "done"
+        assert np.isfinite(record.last(needs))
+        if spec.variant == "slsam":
+            assert 0 < record.series("active").mean() < 1
 
 
 def test_a_stack_refuses_runs_that_differ_by_more_than_seed_rho_and_lambda() -> None:

@@ -65,16 +65,23 @@ def figure(frame: pd.DataFrame) -> go.Figure:
 def caption(study: Study, frame: pd.DataFrame) -> str:
     """What is drawn."""
     t, p, steps = study.spec.training, study.spec.problem, cost.steps(study.spec.runs()[0])
-    measured = study.finals[study.finals["quantity"] == "w_tail"]
-    drifting = int((~measured["converged"].astype(bool)).sum())
     rho = captions.listed(style.number(r) for r in study.values("rho"))
     return (
         f"Hill's index of the largest 5 % of | ‖w‖ − mean | over the second half of {steps} steps; the lower, the "
         f"heavier. Dotted: Gaussian fluctuations, {gaussian():.1f}; a true index near or above it cannot be told from "
         f"them. {frames.means_over(frame)} {describe(p.dataset).title}, network {p.network}, ρ = {rho}, {t.schedule} "
-        f"learning rate, momentum {t.momentum:g}, weight decay {t.weight_decay:g}. In {drifting} of {len(measured)} "
-        f"runs the norm still drifted by more than one standard deviation. {captions.excluded(study)}"
+        f"learning rate, momentum {t.momentum:g}, weight decay {t.weight_decay:g}. "
+        f"{_drift(study)}{captions.excluded(study)}"
     )
+
+
+def _drift(study: Study) -> str:
+    """In how many runs the norm was not steady; nothing where that was not kept, as in an exported study."""
+    steady = study.finals.loc[study.finals["quantity"] == "w_tail", "converged"]
+    if steady.isna().any():
+        return ""
+    moved = int((~steady.astype(bool)).sum())
+    return f"In {moved} of {len(steady)} runs the norm still drifted by more than one standard deviation. "
 
 
 def judge(frame: pd.DataFrame) -> list[Finding]:
