@@ -23,7 +23,8 @@ from sam_dash.maths.passes import net
 from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.stack import Stack
 from sam_dash.runs import steppers
-from sam_dash.runs.train import pick, steps
+from sam_dash.runs.loop import steps
+from sam_dash.runs.train import pick
 
 CASES = (("sgd", None, {}), ("sam", 1, {}), ("sam", 8, {}), ("sam", None, {}), ("nsam", None, {}),
          ("rwsam", None, {"norms": "one-probe"}), ("rwsam", None, {"norms": "exact"}))  # fmt: skip

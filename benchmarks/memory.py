@@ -14,8 +14,8 @@ from benchmarks.problems import BATCHES, NETWORKS, problem, spec
 from benchmarks.report import Row, at_most
 from benchmarks.timing import Ratio
 from sam_dash.problems.stack import Stack
+from sam_dash.runs.loop import steps
 from sam_dash.runs.steppers import stepper
-from sam_dash.runs.train import steps
 
 LIMIT = 3  # of an SGD step's peak
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from sam_dash.maths.flat import cross_entropies, flatten, logits
 from sam_dash.problems.networks import ResNet18, initialise
 from sam_dash.problems.stack import Stack
+from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import Measures, RunSpec, Training
 from sam_dash.runs.steppers import stepper
-from sam_dash.runs.train import steps
 
 
 def mlp(*widths: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Training steps: ours, as `runs.train` takes them, against what a user would write; see `user`."""
+"""Training steps: ours, as `runs.loop` takes them, against what a user would write; see `user`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from benchmarks.problems import BATCHES, NETWORKS, mlp, module_at, problem, spec
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import Times, side_by_side
 from sam_dash.problems.stack import Stack
+from sam_dash.runs.loop import steps
+from sam_dash.runs.steppers import vmapped
 
 BUDGET = {"MLP 40-128-128-10": 5.0, "CNN": 12.0, "ResNet-18 width 16": 28.0}
 LOOP = {"MLP 40-128-128-10": 50, "CNN": 3.5, "ResNet-18 width 16": 3}
@@ -78,6 +80,7 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
         loop = side_by_side({"user": eager(P, B, 1), "us": ours(P, "sam", 1, B)}, budget * BUDGET[name] / 2, rounds=9)
         yield at_least(f"{name}: m = 1, the user's loop against us", loop.ratio("user", "us"), LOOP[name])
     yield stacked(budget)
+    yield from stacked_cnn(budget)
 
 
 def probes(name: str, P: Stack, B: int, budget: float) -> Row:
@@ -105,6 +108,17 @@ def stacked(budget: float) -> Row:
     times = side_by_side(sides, 5 * budget)
     note = f"against 8 eager runs of plain SAM: {times.ratio('eager SAM', 'us').times(8)}"
     return at_least("MLP: 8 stacked seeds at m = 8 against 8 eager runs", times.ratio("loop", "us").times(8), 6, note)
+
+
+def stacked_cnn(budget: float) -> Iterator[Row]:
+    """Eight seeds of a convolutional network: a stack trains them one after another, as fast as alone, not at once."""
+    make, shape, B = NETWORKS["CNN"]
+    P, one = problem(make(), shape, 4 * B, seeds=8), problem(make(), shape, 4 * B)
+    loop = steps(P, specs := [spec("sam", None, B)] * 8, vmapped(P, specs))
+    sides = {"stack": ours(P, "sam", None, B), "run": ours(one, "sam", None, B), "at once": lambda: next(loop)}
+    times = side_by_side(sides, 10 * budget, rounds=5)
+    yield Row("CNN: 8 seeds in a stack against 8 runs, SAM", times.ratio("stack", "run").times(1 / 8))
+    yield Row("CNN: 8 seeds at once (vmapped) against one after another, SAM", times.ratio("at once", "stack"))
 
 
 def growth(budget: float = 1.0) -> Iterator[Curve]:

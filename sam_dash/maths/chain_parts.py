@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.factored import Shifted, refuse
+from sam_dash.maths.factors import lengths
 from sam_dash.maths.taps import NotFactoredError
 
 
@@ -23,12 +24,6 @@ class Layer(NamedTuple):
 def affine(layer: Layer, h: Tensor) -> Tensor:
     """h W^T + b.  (S, B, i) -> (S, B, o)."""
     return h @ layer.weight.mT if layer.bias is None else torch.baddbmm(layer.bias, h, layer.weight.mT)
-
-
-def lengths(a: Tensor) -> Tensor:
-    """||a_i||^2, (..., n, i) -> (..., n); a norm is one kernel, without a copy."""
-    out: Tensor = torch.linalg.vector_norm(a, dim=-1)
-    return out.square_()
 
 
 @dataclass(frozen=True)

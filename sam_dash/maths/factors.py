@@ -18,6 +18,12 @@ def plain(layer: nn.Module, h: Tensor) -> Tensor:
     return type(layer).forward(layer, h)
 
 
+def lengths(a: Tensor) -> Tensor:
+    """||a_i||^2, (..., n, i) -> (..., n); a norm is one kernel, without a copy."""
+    out: Tensor = torch.linalg.vector_norm(a, dim=-1)
+    return out.square_()
+
+
 class Factor(Protocol):
     """The gradients g_j (G of them) of one layer's d_l parameters."""
 
@@ -48,7 +54,7 @@ class LowRank:
     def squares(self) -> Tensor:
         """The ghost norm (Goodfellow, arXiv:1510.01799)."""
         if self.X.shape[1] == 1:
-            return ((self.X * self.X).sum((1, 2)) + self.bias) * (self.D * self.D).sum((1, 2))
+            return (lengths(self.X) + self.bias).mul_(lengths(self.D)).squeeze(1)
         return ((self.X @ self.X.mT + self.bias) * (self.D @ self.D.mT)).sum((1, 2))
 
     def dense(self) -> Tensor:
@@ -80,7 +86,7 @@ class Dense:
     bias: Tensor | None
 
     def squares(self) -> Tensor:
-        squares = self.weight.square().sum((1, 2))
+        squares = lengths(self.weight.flatten(1))
         return squares if self.bias is None else squares + self.bias.square().sum(1)
 
     def dense(self) -> Tensor:

@@ -14,11 +14,11 @@ from sam_dash.maths.factors import Dense, Factor, LowRank, plain
 
 
 @dataclass(frozen=True)
-class Patches:
-    """A convolution as a linear layer on unfolded patches, of low rank; for many channels at few positions."""
+class Convolved:
+    """A convolution's gradients as a linear layer's on unfolded patches, and the way the layer is perturbed by them."""
 
     inner: LowRank | Dense
-    unfold: Callable[[Tensor], Tensor]
+    way: Callable[[LowRank | Dense, Any, Tensor, Tensor], Tensor]
 
     def squares(self) -> Tensor:
         return self.inner.squares()
@@ -29,57 +29,47 @@ class Patches:
     def total(self, scale: Tensor) -> Tensor:
         return self.inner.total(scale)
 
-    def weighted(self, p: Tensor) -> Patches:
+    def weighted(self, p: Tensor) -> Convolved:
         return replace(self, inner=self.inner.weighted(p))
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out = plain(layer, h)
-        patches = self.unfold(h)  # (n, positions, i)
-        extra = self.inner.extra(patches.reshape(len(scale), -1, patches.shape[-1]), scale)
-        return out + extra.reshape(len(h), -1, out.shape[1]).mT.reshape(out.shape)
+        return self.way(self.inner, layer, h, scale)
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """A convolution's gradients formed: weight (G, o, c, kh, kw), bias (G, o) or None; one grouped convolution each."""
+def unfold(layer: Any, h: Tensor) -> Tensor:
+    """The patches that a convolution multiplies, (n, positions, i)."""
+    return F.unfold(h, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
 
-    weight: Tensor
-    bias: Tensor | None
 
-    def squares(self) -> Tensor:
-        squares = self.weight.flatten(1).square().sum(1)
-        return squares if self.bias is None else squares + self.bias.square().sum(1)
+def by_patches(inner: LowRank | Dense, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
+    """The plain convolution, and products with patches: for many channels at few positions."""
+    out = plain(layer, h)
+    patches = unfold(layer, h)
+    extra = inner.extra(patches.reshape(len(scale), -1, patches.shape[-1]), scale)
+    return out + extra.reshape(len(h), -1, out.shape[1]).mT.reshape(out.shape)
 
-    def dense(self) -> Tensor:
-        weight = self.weight.flatten(1)
-        return weight if self.bias is None else torch.cat([weight, self.bias], 1)
 
-    def total(self, scale: Tensor) -> Tensor:
-        weight = scale @ self.weight.flatten(1)
-        return weight if self.bias is None else torch.cat([weight, scale @ self.bias])
-
-    def weighted(self, p: Tensor) -> Kernels:
-        weight = torch.tensordot(p, self.weight, 1)[None]
-        return Kernels(weight, None if self.bias is None else (p @ self.bias)[None])
-
-    def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out: Tensor = Grouped.apply(h, layer.weight, scale.view(-1, 1, 1, 1, 1) * self.weight, layer)
-        if self.bias is None:
-            return out
-        bias = layer.bias + scale[:, None] * self.bias
-        return (out.unflatten(0, (len(scale), -1)) + bias[:, None, :, None, None]).flatten(0, 1)
+def by_groups(inner: LowRank | Dense, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
+    """One grouped convolution with the kernels of all micro-batches, for gradients that are formed."""
+    assert isinstance(inner, Dense)
+    kernels = inner.weight.view(-1, *layer.weight.shape)
+    out: Tensor = Grouped.apply(h, layer.weight, kernels, scale, layer)
+    if inner.bias is None:
+        return out
+    bias = layer.bias + scale[:, None] * inner.bias
+    return (out.unflatten(0, (len(scale), -1)) + bias[:, None, :, None, None]).flatten(0, 1)
 
 
 class Grouped(torch.autograd.Function):
-    """Convolution of micro-batch j by W + E_j, E (G, o, c, kh, kw): one grouped convolution.
+    """Convolution of micro-batch j by W + s_j E_j, E (G, o, c, kh, kw): one grouped convolution.
 
-    The gradient for W does not depend on E, so it is that of a plain convolution.
+    The gradient for W depends on neither s nor E, so it is that of a plain convolution.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, W: Tensor, E: Tensor, layer: Any) -> Tensor:
+    def forward(ctx: Any, h: Tensor, W: Tensor, E: Tensor, s: Tensor, layer: Any) -> Tensor:
         G = len(E)
-        weight = (W + E).flatten(0, 1)
+        weight = torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E).flatten(0, 1)
         ctx.save_for_backward(h, W, weight)
         ctx.G, ctx.how = G, (layer.stride, layer.padding, layer.dilation)
         return from_groups(
@@ -96,7 +86,7 @@ class Grouped(torch.autograd.Function):
             m = len(h) // ctx.G
             groups = back(to_groups(d, m), to_groups(h, m), weight, *rest, ctx.G, [True, False, False])[0]
             d_in = from_groups(groups, ctx.G)
-        return d_in, back(d, h, W, *rest, 1, [False, True, False])[1], None, None
+        return d_in, back(d, h, W, *rest, 1, [False, True, False])[1], None, None, None
 
 
 def to_groups(a: Tensor, m: int) -> Tensor:
@@ -114,15 +104,11 @@ def conv(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
     G, r = len(X) // m, m * D.shape[2] * D.shape[3]
     o, i = D.shape[1], layer.weight[0].numel()
     if r * (i + o) < i * o:
-
-        def unfold(h: Tensor) -> Tensor:
-            return F.unfold(h, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
-
-        patches, deltas = unfold(X).reshape(G, r, i), D.flatten(2).mT.reshape(G, r, o)
-        return Patches(LowRank(patches, deltas, layer.bias is not None), unfold)
+        patches, deltas = unfold(layer, X).reshape(G, r, i), D.flatten(2).mT.reshape(G, r, o)
+        return Convolved(LowRank(patches, deltas, layer.bias is not None), by_patches)
     weight = torch.ops.aten.convolution_backward(
-        to_groups(D, m), to_groups(X, m), X.new_zeros(G * o, *layer.weight.shape[1:]), None,
+        to_groups(D, m), to_groups(X, m), X.new_empty(G * o, *layer.weight.shape[1:]), None,
         layer.stride, layer.padding, layer.dilation, False, [0, 0], G, [False, True, False],
     )[1]  # fmt: skip
     bias = None if layer.bias is None else D.unflatten(0, (G, m)).sum((1, 3, 4))
-    return Kernels(weight.unflatten(0, (G, o)), bias)
+    return Convolved(Dense(weight.view(G, o, i), bias), by_groups)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths.chain import Chain, backward, chain_or_none, weight_gradients
-from sam_dash.maths.chain_parts import Part, affine, lengths
+from sam_dash.maths.chain_parts import Part, affine
+from sam_dash.maths.factors import lengths
 from sam_dash.maths.taps import NotFactoredError, Pair, Taps
 
 

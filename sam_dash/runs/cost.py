@@ -56,7 +56,7 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "trace": Measure("tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN", 12),
     "lam_max": Measure("largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products", 60),
-    "noise": Measure("tr(V) at m = 1 ... B, norm of the mean gradient, tail index: per-sample norms twice", 7),
+    "noise": Measure("tr(V) at m = 1 ... B, norm of the mean gradient, tail index: per-sample norms in one pass", 4),
     "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
     "m_sharpness": Measure("m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch", 20),
     "density": Measure("spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products", 640),

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 
 from sam_dash.problems.stack import Stack, corrupt, stream
+from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
+from sam_dash.runs.steppers import stepper
 
 EPOCHS = 150
 
 
 def memorise(problem: Stack, batch: int) -> Stack:
     """The stack that starts at the memorised minimum and trains on the right half of the samples."""
-    from sam_dash.runs.steppers import stepper
-    from sam_dash.runs.train import steps
-
     half = problem.n // 2
     rows, labels = [], []
     for s, seed in enumerate(problem.seeds):

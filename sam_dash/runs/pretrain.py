@@ -19,7 +19,9 @@ from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import initialise
 from sam_dash.problems.problem import Problem, source_classes
 from sam_dash.problems.stack import Stack, torch_stream
+from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
+from sam_dash.runs.steppers import stepper
 
 EPOCHS, RATE = 20, 0.02
 
@@ -29,9 +31,6 @@ def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
 
     DataError where the source task has less than one batch.
     """
-    from sam_dash.runs.steppers import stepper
-    from sam_dash.runs.train import steps
-
     S, half = len(problem.seeds), source_classes(problem.classes)
     data = load(spec.dataset, spec.data_hash)
     known = data.y_train < half

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import vmap
 
-from sam_dash import variants
-from sam_dash.maths import base, shares
-from sam_dash.maths.contract import Variant
-from sam_dash.maths.draws import draws
+from sam_dash.maths import shares
 from sam_dash.problems.datasets import DataError
-from sam_dash.problems.stack import Stack, stack, torch_stream
+from sam_dash.problems.stack import Stack, stack
+from sam_dash.runs.loop import steps
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import evaluate, measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
-from sam_dash.runs.spec import RunSpec, Training
-from sam_dash.runs.steppers import Moment, Scalars, Take, stepper, vmapped
+from sam_dash.runs.spec import RunSpec
+from sam_dash.runs.steppers import Scalars, stepper
 
 FLUSH_SECONDS = 0.5
 
@@ -52,39 +49,6 @@ def pick(device: str) -> torch.device:
         False  # float32 must mean float32, for the measurements above all
     )
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
-
-
-def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) -> Iterator[tuple[Tensor, Scalars]]:
-    """The weights (S, d) after every training step and its scalars (S,), by the definition unless `take` is given."""
-    spec, training = specs[0], specs[0].training
-    v = variants.get(spec.variant).at(spec.knobs)
-    S = len(problem.seeds)
-    take = take or vmapped(problem, specs)
-    full = problem.full() if v.cost(**spec.knobs).full else None
-    optimiser = base_of(training, v)
-    probes = [torch_stream(seed, "noise") for seed in problem.seeds]
-    per_epoch = problem.n // training.batch
-    rate = base.SCHEDULES[training.schedule](training.lr, per_epoch * training.epochs)
-    W, state = problem.w0, vmap(v.init)(problem.w0)
-    memory = optimiser.init(W)
-    counts = problem.counts
-    for epoch in range(training.epochs):
-        order = torch.stack([problem.order(s, epoch, training.batch) for s in range(S)], 1).to(W.device)
-        for i, batch in enumerate(problem.batches(order)):
-            t = epoch * per_epoch + i
-            at = Moment(batch, draws(v, W, probes), full, counts, t, rate(t) / training.lr)
-            h, state, scalars = take(W, state, at)
-            W, memory = optimiser.update(W, h, memory, rate(t))
-            yield W, scalars
-
-
-def base_of(training: Training, v: Variant) -> base.Base:
-    """The base optimiser; plain gradient descent for a variant that brings its own descent."""
-    if v.descends:
-        return base.sgd(weight_decay=training.weight_decay)
-    if training.optimiser == "sgd":
-        return base.sgd(training.momentum, training.nesterov, training.weight_decay)
-    return base.adamw(weight_decay=training.weight_decay)
 
 
 class _Run:

@@ -11,8 +11,8 @@ from benchmarks.problems import spec as run_of
 from sam_dash.maths import curvature, ghost
 from sam_dash.maths.passes import net
 from sam_dash.runs import steppers
+from sam_dash.runs.loop import steps
 from sam_dash.runs.probes import hessian
-from sam_dash.runs.train import steps
 
 
 def test_the_peak_is_what_lives_at_once() -> None:

@@ -19,12 +19,13 @@ from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.datasets import Data, DataError, load
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import presets, steppers
+from sam_dash.runs.loop import steps
 from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import WIDTH, measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
-from sam_dash.runs.train import steps, train
+from sam_dash.runs.train import train
 from tests.maths.test_shares import lorenz
 
 TINY = RunSpec(
