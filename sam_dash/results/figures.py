@@ -95,7 +95,7 @@ def multiples(
         fig.add_trace(_cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True), row=1, col=1)
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     fig.update_xaxes(title_text=AXES[x], row=below // columns + 1, col=below % columns + 1)
-    _layout(fig, rows, legend_rows=math.ceil(len(drawn) / (columns + 1)))
+    _layout(fig, rows, legend_rows=math.ceil((len(drawn) + any(crosses)) / (columns + 1)))
     return fig
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from sam_dash.results import claims
 from sam_dash.results import study as studies
-from sam_dash.results.experiments import EXPERIMENTS, frames, long_tail, which_sharpness
+from sam_dash.results.experiments import EXPERIMENTS, dots, frames, long_tail, which_sharpness
 from sam_dash.results.statistics import Mean
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
@@ -92,3 +92,11 @@ def test_a_study_without_the_quantities_gives_an_empty_frame_and_no_verdict() ->
     assert long_tail.frame(study).empty
     assert long_tail.judge(long_tail.frame(study)) == []
     assert frames.points(Mean(0.01, math.nan, math.nan, 1)) == "+1.0 points, n = 1: no interval"
+
+
+def test_on_a_telephone_the_panels_are_stacked_without_overlap() -> None:
+    experiment = EXPERIMENTS["which-sharpness"]
+    fig = dots.stacked(experiment.figure(experiment.frame(bundled("which-sharpness"))))
+    a, b = fig.layout.yaxis.domain, fig.layout.yaxis2.domain
+    assert a[1] > a[0] > b[1] > b[0] >= 0
+    assert fig.layout.xaxis.domain == fig.layout.xaxis2.domain == (0, 1)
