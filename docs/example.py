@@ -2,7 +2,7 @@
 
 They are thinned. Of what is recorded at every step, the mean over each epoch is kept, to seven digits; of what is
 measured along the way, the three usual estimates; of the spectral density, that of the last step of one seed. Of the
-experiments, which are judged on final values, the last step's measurements only.
+experiments that are judged on final values, the last step's measurements only.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def put(out: Path, folder: Path) -> None:
     runs, curves, how = (
         pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("runs", "curves", "estimators")
     )
-    kept = thin(curves, runs) if folder == EXAMPLE else last(curves)
+    kept = thin(curves, runs) if folder in (EXAMPLE, DATA / "fine-tuning") else last(curves)
     estimates = kept.loc[~kept["quantity"].str.endswith(("_acc", "_loss")), ["run", "step", "quantity"]]
     stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
     kept.to_csv(folder / "curves.csv.gz", index=False, compression=stamp)

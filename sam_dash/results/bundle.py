@@ -144,7 +144,7 @@ def _runs(sweeps: Sequence[SweepSpec], files: dict[str, bytes]) -> list[Foreign]
     numbers = curves[~every_step].merge(quality, on=["run", "step", "quantity"], how="left")
     per_step = curves[every_step]
     measured: dict[str, list[Measurement]] = {}
-    for r in numbers.fillna({"method": "imported", "budget": 0, "converged": True}).itertuples():
+    for r in numbers.fillna({"method": "imported", "budget": 0, "converged": "True"}).itertuples():
         row: Any = r
         measured.setdefault(row.run, []).append(
             Measurement(

@@ -48,32 +48,46 @@ def frame(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure(cells: pd.DataFrame, answer: Mapping[str, Any]) -> go.Figure:
-    """A column a batch size and momentum; above the share that escapes, below the median steps of it."""
+def figure(cells: pd.DataFrame, answer: Mapping[str, Any], narrow: bool = False) -> go.Figure:
+    """A column a batch size and momentum; above the share that escapes, below the median steps of it.
+
+    `narrow`: for a telephone, a row each instead.
+    """
     at = list(dict.fromkeys(zip(cells["batch"], cells["momentum"], strict=True)))
     titles = [f"<i>B</i> = {b}, momentum {mu:g}" for b, mu in at]
-    fig = make_subplots(2, len(at), shared_xaxes=True, shared_yaxes="rows", column_titles=titles,
-                        horizontal_spacing=0.03, vertical_spacing=0.08)  # fmt: skip
+    if narrow:
+        fig = make_subplots(len(at), 2, subplot_titles=[t for title in titles for t in (title, "")],
+                            horizontal_spacing=0.3, vertical_spacing=0.3 / len(at))  # fmt: skip
+    else:
+        fig = make_subplots(2, len(at), shared_xaxes=True, shared_yaxes="rows", column_titles=titles,
+                            horizontal_spacing=0.03, vertical_spacing=0.08)  # fmt: skip
     span = cells["share"].dropna()
     ends = [float(span.min()), float(span.max())] if len(span) else [0.5, 2]
     for column, (batch, momentum) in enumerate(at, 1):
         here = cells[(cells["batch"] == batch) & (cells["momentum"] == momentum)]
         for row, quantity in enumerate(("escaped", "steps"), 1):
+            where = {"row": column, "col": row} if narrow else {"row": row, "col": column}
             for key, of in here[here["quantity"] == quantity].groupby("variant", sort=False):
-                fig.add_trace(_line(str(key), of, ends, legend=row == column == 1), row, column)
+                fig.add_trace(_line(str(key), of, ends, legend=row == column == 1), **where)
             marks = {1.0: "solid", answer["mean_critical"][str(batch)] / answer["critical"]: "dot"}
             for x, dash in marks.items():
-                fig.add_vline(x, line={"color": style.GREY, "width": 1.5, "dash": dash}, row=row, col=column)
-    fig.update_xaxes(type="log", showgrid=False, tickvals=[0.05, 0.1, 0.2, 0.5, 1, 2, 5])
-    fig.update_xaxes(title="<i>ρ</i> / <i>ρ</i><sub>c</sub>", row=2)
-    fig.update_yaxes(title="seeds that escape", tickformat=".0%", range=[-0.05, 1.05], row=1, col=1)
-    fig.update_yaxes(title="median steps", type="log", row=2, col=1)
+                fig.add_vline(x, line={"color": style.GREY, "width": 1.5, "dash": dash}, **where)
+    ticks = [0.05, 0.2, 1, 5] if narrow else [0.05, 0.1, 0.2, 0.5, 1, 2, 5]
+    shares, steps = ({"col": 1}, {"col": 2}) if narrow else ({"row": 1}, {"row": 2})
+    first: dict[str, int] = {} if narrow else {"col": 1}
+    fig.update_xaxes(type="log", showgrid=False, tickvals=ticks, tickangle=0)
+    fig.update_xaxes(title="<i>ρ</i> / <i>ρ</i><sub>c</sub>", row=len(at) if narrow else 2)
+    fig.update_yaxes(title="seeds that escape", tickformat=".0%", range=[-0.05, 1.05], **{**shares, **first})
+    fig.update_yaxes(title="median steps", type="log", **{**steps, **first})
     longest = cells.loc[(cells["quantity"] == "steps") & (cells["y"] != math.inf), "y"].max()
     top = math.log10(longest) + 0.4 if longest > 0 else 3
-    fig.update_yaxes(type="log", range=[0.7, top], row=2)
+    fig.update_yaxes(type="log", range=[0.7, top], **steps)
+    if narrow:
+        fig.update_annotations(x=0, xanchor="left", font={"size": 12}, yshift=4)
     return fig.update_layout(
-        height=520, margin={"t": 70, "b": 50, "l": 60, "r": 20}, font_family=style.FONT, template="none",
-        legend={"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0},
+        height=130 + 190 * len(at) if narrow else 520, margin={"t": 70, "b": 50, "l": 60, "r": 20},
+        font_family=style.FONT, template="none",
+        legend={"orientation": "h", "y": 1.04 if narrow else 1.08, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
 
 

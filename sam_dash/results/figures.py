@@ -48,7 +48,7 @@ def multiples(
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
-    frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
+    frame = tables.slim(frame, x).assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     fig = make_subplots(
@@ -62,6 +62,7 @@ def multiples(
     left, right = _span(ticks, x)
     dodge = {name: k for k, name in enumerate(n for v, n, _ in drawn if is_curve(v, x))}
     seen: dict[str, int] = {}
+    todo: list[tuple[go.Scatter, dict[str, int]]] = []
     crosses: list[list[tuple[_Pen, list[float]]]] = [[] for _ in quantities]
     for variant, name, part in drawn:
         order = seen[variant] = seen.get(variant, -1) + 1
@@ -72,15 +73,14 @@ def multiples(
             pen = _Pen(variant, name, order, legend=i == 0)
             shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
             if is_curve(variant, x):
-                for trace in pen.curve(of, x, shift, right - left, q):
-                    fig.add_trace(trace, **at)
+                todo += [(trace, at) for trace in pen.curve(of, x, shift, right - left, q)]
             else:
-                for trace in pen.reference(of, [left, *ticks, right], q):
-                    fig.add_trace(trace, **at)
+                todo += [(trace, at) for trace in pen.reference(of, [left, *ticks, right], q)]
             if len(lost):
                 means = lost.loc[lost["kind"] == "mean", x]
                 places = place(means, shift, x, right - left) if is_curve(variant, x) else [right]
                 crosses[i].append((pen, list(places)))
+    fig.add_traces([t for t, _ in todo], rows=[at["row"] for _, at in todo], cols=[at["col"] for _, at in todo])
     for i, q in enumerate(quantities):
         at = {"row": i // columns + 1, "col": i % columns + 1}
         alive = frame[(frame["quantity"] == q) & ~frame["collapsed"]]
@@ -95,7 +95,7 @@ def multiples(
         fig.add_trace(_cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True), row=1, col=1)
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     fig.update_xaxes(title_text=AXES[x], row=below // columns + 1, col=below % columns + 1)
-    _layout(fig, rows, legend_rows=math.ceil(len(drawn) / (columns + 1)))
+    _layout(fig, rows, legend_rows=math.ceil((len(drawn) + any(crosses)) / (columns + 1)))
     return fig
 
 
@@ -117,12 +117,13 @@ def _axes(
     )  # fmt: skip
     values = pd.concat([of["y"], of["low"], of["high"]]).dropna()
     tickformat = ".0%" if style.is_fraction(q) else "~s" if values.abs().max() >= 1e4 else None
-    fig.update_yaxes(zeroline=difference, nticks=6, tickformat=tickformat, **at)
+    axis: dict[str, Any] = {"zeroline": difference, "nticks": 6, "tickformat": tickformat}
     if not difference and len(values) and values.min() > 0 and of["y"].max() > 10 * of["y"].min():
         decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
         steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
-        fig.update_yaxes(type="log", tickvals=steps, ticktext=[f"{s:g}" for s in steps], title_text="log", **at)
-        fig.update_yaxes(title_font_size=11, title_standoff=2, **at)
+        axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps], "title_text": "log"}
+        axis |= {"title_font_size": 11, "title_standoff": 2}
+    fig.update_yaxes(axis, **at)
 
 
 def _floor(fig: go.Figure, alive: pd.DataFrame, at: dict[str, int]) -> float:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from sam_dash.results import cells, matched, style, tables
 
 
-def figure(table: pd.DataFrame, x: str, y: str) -> go.Figure:
+def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figure:
     """Means with both intervals, seeds, a line through the values of m, SGD's trajectory, the Pareto front."""
     fig = go.Figure()
     title = matched.TITLES.get(x, style.quantity(x).html)
@@ -54,11 +54,11 @@ def figure(table: pd.DataFrame, x: str, y: str) -> go.Figure:
             hovertemplate=f"<b>{r['line']}</b><br>{title} = %{{x:.4~g}}<br>{style.quantity(y).html} = %{{y:{unit}}}"
             f"<br>n = {r['n']:g}<extra></extra>",
         ))  # fmt: skip
-    _layout(fig, table, x, y)
+    _layout(fig, table, x, y, narrow)
     return fig
 
 
-def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str) -> None:
+def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str, narrow: bool) -> None:
     common = {"zeroline": False, "ticks": "outside", "ticklen": 4}
     values = table.loc[table["x"] > 0, "x"]
     log = x != "train_loss" and len(values) and values.max() > 10 * values.min()
@@ -84,3 +84,8 @@ def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str) -> None:
         height=max(470, 100 + 29 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
         legend=legend, hovermode="closest",
     )  # fmt: skip
+    if narrow:  # on top, two entries a row
+        rows = -(-entries // 2)
+        above = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "entrywidth": 82}
+        above["font"] = {"size": 10}
+        fig.update_layout(legend=above, height=400 + 22 * rows, margin={"t": 24 + 22 * rows, "l": 50})

@@ -45,15 +45,15 @@ def frame(
     return table.assign(best=table.index.isin(best))
 
 
-def figure(table: pd.DataFrame) -> go.Figure:
-    """The heat map: m left to right, rho upwards, both as equal steps."""
+def figure(table: pd.DataFrame, narrow: bool = False) -> go.Figure:
+    """The heat map: m left to right, rho upwards, both as equal steps. `narrow`: for a telephone."""
     xs, ys = ([f"{v:g}" for v in sorted(set(table[c]))] for c in ("m", "rho"))
     fig = go.Figure()
     dead = [r["collapsed"] for r in tables.records(table)]
     if any(dead):
-        fig.add_trace(_heat(table[dead], xs, ys, flat=True))
+        fig.add_trace(_heat(table[dead], xs, ys, flat=True, narrow=narrow))
     if not all(dead):
-        fig.add_trace(_heat(table[[not d for d in dead]], xs, ys))
+        fig.add_trace(_heat(table[[not d for d in dead]], xs, ys, narrow=narrow))
     for r in tables.records(table[table["best"]]):
         x, y = xs.index(f"{r['m']:g}"), ys.index(f"{r['rho']:g}")
         box = {"x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.44, "y1": y + 0.44}
@@ -67,13 +67,14 @@ def figure(table: pd.DataFrame) -> go.Figure:
         title_text="perturbation radius <i>ρ</i>",
     )  # fmt: skip
     fig.update_layout(
-        height=130 + 58 * max(2, len(ys)), margin={"l": 60, "r": 10, "t": 16, "b": 52}, font={"size": 13},
+        height=130 + 58 * max(2, len(ys)) + 60 * narrow, font={"size": 13},
+        margin={"l": 60, "r": 10, "t": 76 if narrow else 16, "b": 52},
         plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
     return fig
 
 
-def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False) -> go.Heatmap:
+def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False, narrow: bool = False) -> go.Heatmap:
     """One trace on the whole grid, empty where `table` has no row; grey and without a scale if `flat`."""
     q = str(table["quantity"].iloc[0])
     unit = ".1%" if style.is_fraction(q) else ".4~g"
@@ -83,15 +84,17 @@ def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False)
     for r in tables.records(table):
         i, j = ys.index(f"{r['rho']:g}"), xs.index(f"{r['m']:g}")
         z[i][j] = 0.0 if flat else r["y"] if r["n"] else None
-        shown = "collapsed" if flat else style.show(q, r["y"]) if r["n"] else "no result"
-        text[i][j] = ("★ " if r["best"] else "") + shown
+        shown = ("✕" if narrow else "collapsed") if flat else style.show(q, r["y"]) if r["n"] else "no result"
+        text[i][j] = ("★ " if r["best"] and not narrow else "") + (shown.removesuffix(" %") if narrow else shown)
         hover[i][j] = [r[k] for k in ("y", "low", "high", "n", "missing", "test_acc")]
     look: dict[str, Any] = {"colorscale": [[0, "#767676"], [1, "#767676"]], "showscale": False}
     if not flat:
         bar = {"title": {"text": style.quantity(q).html}, "thickness": 14}
+        bar |= {"orientation": "h", "y": 1, "yanchor": "bottom", "nticks": 5} if narrow else {}
         look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".0%" if style.is_fraction(q) else None}}
     return go.Heatmap(
         x=xs, y=ys, z=z, text=text, texttemplate="%{text}", xgap=2, ygap=2, customdata=hover, hoverongaps=False,
+        textfont={"size": 11 if narrow else 13},
         hovertemplate=f"<i>m</i> = %{{x}}, <i>ρ</i> = %{{y}}{'<br>collapsed' if flat else ''}<br>"
         f"{style.quantity(q).html} = %{{customdata[0]:{unit}}} [%{{customdata[1]:{unit}}}, %{{customdata[2]:{unit}}}], "
         "n = %{customdata[3]}<br>test accuracy %{customdata[5]:.1%}; runs without a result: %{customdata[4]}"

@@ -35,6 +35,12 @@ def cell(frame: pd.DataFrame) -> list[str]:
     return [*CELL, *(k for k in knob_names() if k in frame and frame[k].notna().any())]
 
 
+def slim(frame: pd.DataFrame, *keep: str) -> pd.DataFrame:
+    """Without the knobs that are empty in it, but those of `keep`: a selection of rows copies every column."""
+    empty = {*knob_names()} - {*cell(frame), *keep}
+    return frame[[c for c in frame if c not in empty]]
+
+
 def runs_frame(runs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a run: key, network, variant, m, every knob, seed, status and how far it is."""
     rows = []
@@ -104,6 +110,8 @@ def summary(
     """
     one_network(finals)
     told = cell(runs)
+    used = dict.fromkeys([*told, *(against or ()), "seed", "run", "quantity", "value", "stderr", "converged"])
+    finals = finals[list(used)]
     planned = {_exact(key): n for key, n in runs.groupby(told, dropna=False)["seed"].nunique().items()}
     rows: list[dict[str, Any]] = []
     for quantity in quantities:

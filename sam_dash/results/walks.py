@@ -56,7 +56,7 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
     fig.update_xaxes(title="<i>w</i><sub>1</sub>", range=[left, right], showgrid=False, zeroline=False)
     fig.update_yaxes(title="<i>w</i><sub>2</sub>", range=[low, high], showgrid=False, zeroline=False)
     return fig.update_layout(
-        height=560, margin={"t": 40, "b": 110, "l": 50, "r": 20}, font_family=style.FONT, template="none",
+        height=600, margin={"t": 40, "b": 150, "l": 50, "r": 20}, font_family=style.FONT, template="none",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
     )  # fmt: skip
 
@@ -133,11 +133,11 @@ def _player(moments: np.ndarray) -> dict[str, Any]:
     steps = [{"label": str(t), "method": "animate", "args": [[str(t)], now]} for t in moments]
     return {
         "updatemenus": [{
-            "type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "xanchor": "left", "y": -0.16,
+            "type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "xanchor": "left", "y": -0.13,
             "yanchor": "top", "showactive": False, **common,
         }],
         "sliders": [{
-            "steps": steps, "active": len(steps) - 1, "x": 0.28, "len": 0.72, "y": -0.13, "pad": {"t": 0},
+            "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": -0.27, "pad": {"t": 0},
             "currentvalue": {"prefix": "step ", "font": {"color": style.GREY}}, "ticklen": 0, "minorticklen": 0,
             **common, "font": {"color": "rgba(0,0,0,0)"},
         }],

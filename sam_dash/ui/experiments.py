@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from sam_dash.results import captions
-from sam_dash.results.experiments import EXPERIMENTS, Experiment, parts
+from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots, parts
 from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
-from sam_dash.ui import backend, figure, live, states
+from sam_dash.ui import backend, choices, figure, live, states
 from sam_dash.ui.scorecard import LOOK
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
@@ -79,7 +79,8 @@ def result(experiment: Experiment) -> None:
         return
     judged = experiment.judge(frame)
     name = f"experiment-{experiment.name}"
-    figure.show(experiment.figure(frame), frame, experiment.caption(found, frame), alt(judged), name, "result")
+    fig = dots.stacked(experiment.figure(frame)) if choices.narrow() else experiment.figure(frame)
+    figure.show(fig, frame, experiment.caption(found, frame), alt(judged), name, "result")
     findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")
     st.markdown(f"**What it does not show.** {experiment.limits}")

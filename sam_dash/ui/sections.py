@@ -94,7 +94,7 @@ def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
         training = replace(study.spec.training, epochs=few)
         seeds = tuple(sorted({int(s) for s in table["seed"]}))
         links.run(
-            f"Set up SGD of {few} epochs, annealed",
+            f"Set up SGD of {few} epoch{'s' * (few != 1)}, annealed",
             replace(study.spec, variants=("sgd",), m=(), knobs={}, training=training, seeds=seeds, preset=""),
         )
         return
@@ -118,7 +118,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure.show(
-            matched_figure.figure(frame, x, "test_acc"), frame.drop(columns=["colour", "marker"]),
+            matched_figure.figure(frame, x, "test_acc", choices.narrow()), frame.drop(columns=["colour", "marker"]),
             f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
             f"{captions.setting(study.spec)}.",
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",

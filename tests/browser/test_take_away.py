@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 from sam_dash.results import paper
 from sam_dash.results import study as studies
+from sam_dash.ui import router
 from tests.browser.driver import settle
 from tests.browser.test_journey import text
 
@@ -78,19 +79,22 @@ def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates
     expect(page.get_by_role("link", name="Set up a study with PyHessian")).to_be_visible(timeout=30_000)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_on_a_telephone_every_page_fits_its_width(address: str, browser: Any) -> None:
     agent = "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36"
     context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=agent)
     page = context.new_page()
     wide = []
-    for name in ("sharpness", "claims", "estimators", "runs", "export"):
-        page.goto(f"{address}/{name}?{EXAMPLE}")
+    pages = [*(name for name in router.PAGES if name != "overview"), "", "saddles?saddle_of=In+a+network"]
+    for name in pages:
+        page.goto(f"{address}/{name}{'&' if '?' in name else '?'}{EXAMPLE}")
         settle(page)
         over = page.evaluate("() => { const m = document.querySelector('[data-testid=stMain]'); "
                              "return m.scrollWidth - m.clientWidth }")  # fmt: skip
-        if over > 1:
-            wide.append((name, over))
+        charts = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')]"
+                               ".map(p => p.getBoundingClientRect().right)")  # fmt: skip
+        if over > 1 or any(right > 391 for right in charts):
+            wide.append((name, over, charts))
     context.close()
     assert wide == []
 

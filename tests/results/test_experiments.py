@@ -16,6 +16,7 @@ from sam_dash.results import claims
 from sam_dash.results import study as studies
 from sam_dash.results.experiments import (
     EXPERIMENTS,
+    dots,
     fine_tuning,
     frames,
     heavy_tails,
@@ -232,3 +233,11 @@ def test_accuracy_is_kept_if_at_most_a_point_can_be_lost(less: float, spread: fl
     assert kept.verdict == verdict
     assert "with 25% of its layer gradients" in kept.says
     assert (better.verdict, than_sgd.verdict) == (claims.SUPPORTED, claims.SUPPORTED)
+
+
+def test_on_a_telephone_the_panels_are_stacked_without_overlap() -> None:
+    experiment = EXPERIMENTS["which-sharpness"]
+    fig = dots.stacked(experiment.figure(experiment.frame(bundled("which-sharpness"))))
+    a, b = fig.layout.yaxis.domain, fig.layout.yaxis2.domain
+    assert a[1] > a[0] > b[1] > b[0] >= 0
+    assert fig.layout.xaxis.domain == fig.layout.xaxis2.domain == (0, 1)

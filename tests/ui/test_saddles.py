@@ -155,3 +155,15 @@ def test_on_paper_there_is_nothing_to_play() -> None:
     assert not printed.layout.sliders
     assert not printed.layout.updatemenus
     assert drawn.frames
+
+
+def test_on_a_telephone_the_network_has_a_row_a_setting_and_the_same_numbers() -> None:
+    answer = escapes.bundled()
+    cells = escapes.frame(escapes.runs(answer))
+    wide, narrow = (escapes.figure(cells, answer, small) for small in (False, True))
+    assert [list(map(str, t.y)) for t in wide.data] == [list(map(str, t.y)) for t in narrow.data]
+    tops = [narrow.layout[f"yaxis{k or ''}"].domain[1] for k in (0, 3, 5, 7)]
+    assert tops == sorted(tops, reverse=True)
+    assert len(set(tops)) == 4
+    shares = [narrow.layout[f"yaxis{k or ''}"].tickformat for k in (0, 2, 3, 4)]
+    assert shares == [".0%", None, ".0%", None]
