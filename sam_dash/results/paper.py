@@ -90,6 +90,14 @@ def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     return fig
 
 
+def stacked(figure: go.Figure) -> go.Figure:
+    """A copy with one panel below the other, the legend on top: for a telephone."""
+    fig = go.Figure(figure)
+    rows = _wrap(fig, Width(0, 1))
+    legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}
+    return fig.update_layout(height=270 * rows + 110, margin_t=110, legend=legend)
+
+
 def _thin(fig: go.Figure) -> None:
     """Lines of 1 pt, markers in proportion."""
     for trace in fig.data:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from sam_dash.results import paper
 from sam_dash.results.experiments import EXPERIMENTS, Experiment
 from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
-from sam_dash.ui import backend, figure, live, states
+from sam_dash.ui import backend, choices, figure, live, states
 from sam_dash.ui.scorecard import LOOK
 
 
@@ -47,7 +48,8 @@ def result(experiment: Experiment) -> None:
         return
     judged = experiment.judge(frame)
     name = f"experiment-{experiment.name}"
-    figure.show(experiment.figure(frame), frame, experiment.caption(found, frame), alt(judged), name)
+    drawn = paper.stacked(experiment.figure(frame)) if choices.narrow() else experiment.figure(frame)
+    figure.show(drawn, frame, experiment.caption(found, frame), alt(judged), name)
     findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")
     st.markdown(f"**What it does not show.** {experiment.limits}")

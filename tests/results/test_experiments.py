@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import claims
+from sam_dash.results import claims, paper
 from sam_dash.results import study as studies
 from sam_dash.results.experiments import EXPERIMENTS, frames, long_tail, which_sharpness
 from sam_dash.results.statistics import Mean
@@ -45,6 +45,19 @@ def test_the_figure_draws_every_mean_with_its_interval(name: str) -> None:
     means = frame[frame["kind"] == "mean"]
     assert sorted(y for t in drawn for y in t.y) == sorted(means["y"])
     assert sum(up for t in drawn for up in t.error_y.array) == pytest.approx((means["high"] - means["y"]).sum())
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_on_a_telephone_its_panels_stand_one_below_the_other_and_hold_the_same(name: str) -> None:
+    wide = EXPERIMENTS[name].figure(EXPERIMENTS[name].frame(bundled(name)))
+    narrow = paper.stacked(wide)
+    axes = [k for k in narrow.layout if k.startswith("yaxis")]
+    bottoms = sorted(narrow.layout[k].domain[0] for k in axes)
+    tops = sorted(narrow.layout[k].domain[1] for k in axes)
+    assert all(top < bottom for top, bottom in zip(tops, bottoms[1:], strict=False))
+    assert all(narrow.layout[k.replace("y", "x", 1)].domain == (0, 1) for k in axes)
+    assert [list(t.y) for t in narrow.data] == [list(t.y) for t in wide.data]
+    assert narrow.layout.height > wide.layout.height
 
 
 def test_which_sharpness_is_the_ratio_of_the_table_with_scipys_interval() -> None:
