@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_dash.results import cells, claims, gallery, style, tables, texts
+from sam_dash.results import bundle, cells, claims, gallery, style, tables, texts
 from sam_dash.results import study as studies
 from sam_dash.results.study import Study
 from sam_dash.runs.spec import Problem, SweepSpec, Training
@@ -73,6 +73,12 @@ def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:
     assert "with this network" in pictures[0].caption
     assert "2 networks from mlp:4 to mlp:8" in texts.caption(study)
     assert study.name == "digits · mlp:4 … mlp:8"
+
+
+def test_a_bundle_of_several_networks_is_taken_in_whole(store: Store, study: Study) -> None:
+    (sweep,), runs = bundle.read("study.zip", bundle.write(study, store, None))
+    assert sweep == SWEEP
+    assert {r.key for r in runs} == {r.key for r in SWEEP.runs()}
 
 
 def test_a_study_of_one_network_is_its_own_part(store: Store) -> None:

@@ -171,7 +171,7 @@ def _no_stop() -> None:
 def test_a_page_with_a_live_view_reaches_its_end(
     store: Store, visit: Visit, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = presets.get("digits").sweep
+    sweep = presets.get("which-sharpness").sweep
     study = fill(store, sweep, every(sweep, "running"))
     monkeypatch.setattr(st, "stop", _no_stop)
     assert visit(page, study=study).button(key="stop").label == "Stop study"
