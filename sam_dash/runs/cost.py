@@ -27,16 +27,14 @@ from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
 FEATURES = ("passes", "passes one by one", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
-COEFFICIENTS = (8.4e-5, 1.5e-4, 3.7e-11, 1.2e-10, 0.0, 2.9e-11, 0.066)
-"""Seconds per unit of each feature: CPU time on one core of a 2-core EPYC, by `python -m benchmarks.calibrate`.
-
-Of its 45 stacks, predictions are .69 to 1.33 times the time taken, median .98. The machine was busy: all are scaled by
-0.44, at which the digits preset takes the 6.7 s of CPU time that it took when the machine was idle.
+COEFFICIENTS = (1.7e-4, 3.2e-4, 5.1e-11, 2.7e-10, 2e-4, 5.5e-11, 0.1)
+"""Seconds per unit of each feature: CPU time on one core of a 2-core EPYC with other work on the other core, by
+`python -m benchmarks.calibrate`. Of its 45 stacks, predictions are .65 to 1.42 times the time taken, median .97.
 """
 
-START = (
-    10.0  # seconds until a new engine trains: a cold start to the finished digits preset took 14.7 (docs/benchmarks.md)
-)
+START = 8.0
+"""Seconds until a new engine trains. A cold start to the finished digits preset took 14.7 (docs/benchmarks.md)."""
+
 CHAINED = frozenset({"sgd", "sam", "usam", "nsam", "nusam", "rwsam", "unified", "mongesam"})
 """Variants whose runs on a perceptron train in one pass (`sam_dash.runs.steppers`); others one run after another."""
 
