@@ -36,6 +36,9 @@ class Factor(Protocol):
     def total(self, scale: Tensor) -> Tensor:
         """sum_j scale_j g_j (d_l,)."""
 
+    def along(self, v: Tensor) -> Tensor:
+        """g_j . v, (d_l,) -> (G,)."""
+
     def weighted(self, p: Tensor) -> Factor:
         """sum_j p_j g_j, as the gradient of a single micro-batch; the g_j are those of single samples."""
 
@@ -64,6 +67,13 @@ class LowRank:
         D = (scale[:, None, None] * self.D).flatten(0, 1)
         weight = (D.mT @ self.X.flatten(0, 1)).flatten()
         return torch.cat([weight, D.sum(0)]) if self.bias else weight
+
+    def along(self, v: Tensor) -> Tensor:
+        o, i = self.D.shape[2], self.X.shape[2]
+        out = self.X @ v[: o * i].view(o, i).mT
+        if self.bias:
+            out += v[o * i :]
+        return out.mul_(self.D).sum((1, 2))
 
     def weighted(self, p: Tensor) -> LowRank | Dense:
         D = p[:, None, None] * self.D
@@ -96,6 +106,11 @@ class Dense:
     def total(self, scale: Tensor) -> Tensor:
         weight = scale @ self.weight.flatten(1)
         return weight if self.bias is None else torch.cat([weight, scale @ self.bias])
+
+    def along(self, v: Tensor) -> Tensor:
+        weight = self.weight.flatten(1)
+        out = weight @ v[: weight.shape[1]]
+        return out if self.bias is None else out + self.bias @ v[weight.shape[1] :]
 
     def weighted(self, p: Tensor) -> Dense:
         weight = torch.tensordot(p, self.weight, 1)[None]

@@ -29,6 +29,9 @@ class Convolved:
     def total(self, scale: Tensor) -> Tensor:
         return self.inner.total(scale)
 
+    def along(self, v: Tensor) -> Tensor:
+        return self.inner.along(v)
+
     def weighted(self, p: Tensor) -> Convolved:
         return replace(self, inner=self.inner.weighted(p))
 

@@ -30,6 +30,9 @@ class Affine:
     def total(self, scale: Tensor) -> Tensor:
         return scale @ self.dense()
 
+    def along(self, v: Tensor) -> Tensor:
+        return self.dense() @ v
+
     def weighted(self, p: Tensor) -> Affine:
         weight, bias = (torch.tensordot(p, a, 1)[None] for a in (self.weight, self.bias))
         return replace(self, weight=weight, bias=bias)
@@ -66,6 +69,9 @@ class GroupAffine:
 
     def total(self, scale: Tensor) -> Tensor:
         return scale @ self.dense()
+
+    def along(self, v: Tensor) -> Tensor:
+        return self.dense() @ v
 
     def weighted(self, p: Tensor) -> GroupAffine:
         return GroupAffine(torch.tensordot(p, self.both, 1)[None])
