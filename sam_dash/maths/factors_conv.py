@@ -32,6 +32,9 @@ class Convolved:
     def along(self, v: Tensor) -> Tensor:
         return self.inner.along(v)
 
+    def grouped(self, m: int) -> Convolved:
+        return replace(self, inner=self.inner.grouped(m))
+
     def weighted(self, p: Tensor) -> Convolved:
         return replace(self, inner=self.inner.weighted(p))
 

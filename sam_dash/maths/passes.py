@@ -122,8 +122,7 @@ class _TapsPass:
         return self.taps.factors(self.pairs, 1)
 
     def squares(self, m: int) -> Tensor:
-        whole = len(self.pairs[0][0]) // m * m
-        factors = self.each if m == 1 else self.taps.factors([(X[:whole], D[:whole]) for X, D in self.pairs], m)
+        factors = self.each if m == 1 else [f.grouped(m) for f in self.each]
         return torch.stack([f.squares() for f in factors])[None].clamp_min(0) / m**2
 
     def total(self, first: int = 0) -> Tensor:
