@@ -18,6 +18,11 @@ def plain(layer: nn.Module, h: Tensor) -> Tensor:
     return type(layer).forward(layer, h)
 
 
+def whole(a: Tensor, m: int) -> Tensor:
+    """a (G, ...) in groups of m, (G // m, m, ...); what is left over is left out."""
+    return a[: len(a) // m * m].unflatten(0, (-1, m))
+
+
 def lengths(a: Tensor) -> Tensor:
     """||a_i||^2, (..., n, i) -> (..., n); a norm is one kernel, without a copy."""
     out: Tensor = torch.linalg.vector_norm(a, dim=-1)
@@ -35,6 +40,12 @@ class Factor(Protocol):
 
     def total(self, scale: Tensor) -> Tensor:
         """sum_j scale_j g_j (d_l,)."""
+
+    def along(self, v: Tensor) -> Tensor:
+        """g_j . v, (d_l,) -> (G,)."""
+
+    def grouped(self, m: int) -> Factor:
+        """The sums of m consecutive g_j (G // m of them); those left over are left out."""
 
     def weighted(self, p: Tensor) -> Factor:
         """sum_j p_j g_j, as the gradient of a single micro-batch; the g_j are those of single samples."""
@@ -64,6 +75,17 @@ class LowRank:
         D = (scale[:, None, None] * self.D).flatten(0, 1)
         weight = (D.mT @ self.X.flatten(0, 1)).flatten()
         return torch.cat([weight, D.sum(0)]) if self.bias else weight
+
+    def along(self, v: Tensor) -> Tensor:
+        o, i = self.D.shape[2], self.X.shape[2]
+        out = self.X @ v[: o * i].view(o, i).mT
+        if self.bias:
+            out += v[o * i :]
+        return out.mul_(self.D).sum((1, 2))
+
+    def grouped(self, m: int) -> LowRank | Dense:
+        X, D = (whole(a, m).flatten(1, 2) for a in (self.X, self.D))
+        return cheaper(LowRank(X, D, self.bias))
 
     def weighted(self, p: Tensor) -> LowRank | Dense:
         D = p[:, None, None] * self.D
@@ -96,6 +118,14 @@ class Dense:
     def total(self, scale: Tensor) -> Tensor:
         weight = scale @ self.weight.flatten(1)
         return weight if self.bias is None else torch.cat([weight, scale @ self.bias])
+
+    def along(self, v: Tensor) -> Tensor:
+        weight = self.weight.flatten(1)
+        out = weight @ v[: weight.shape[1]]
+        return out if self.bias is None else out + self.bias @ v[weight.shape[1] :]
+
+    def grouped(self, m: int) -> Dense:
+        return Dense(whole(self.weight, m).sum(1), None if self.bias is None else whole(self.bias, m).sum(1))
 
     def weighted(self, p: Tensor) -> Dense:
         weight = torch.tensordot(p, self.weight, 1)[None]

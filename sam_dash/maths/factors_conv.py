@@ -29,6 +29,12 @@ class Convolved:
     def total(self, scale: Tensor) -> Tensor:
         return self.inner.total(scale)
 
+    def along(self, v: Tensor) -> Tensor:
+        return self.inner.along(v)
+
+    def grouped(self, m: int) -> Convolved:
+        return replace(self, inner=self.inner.grouped(m))
+
     def weighted(self, p: Tensor) -> Convolved:
         return replace(self, inner=self.inner.weighted(p))
 
@@ -111,4 +117,4 @@ def conv(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
         layer.stride, layer.padding, layer.dilation, False, [0, 0], G, [False, True, False],
     )[1]  # fmt: skip
     bias = None if layer.bias is None else D.unflatten(0, (G, m)).sum((1, 3, 4))
-    return Convolved(Dense(weight.view(G, o, i), bias), by_groups)
+    return Convolved(Dense(weight.reshape(G, o, i), bias), by_groups)

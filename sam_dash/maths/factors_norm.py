@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_dash.maths.factors import Factor
+from sam_dash.maths.factors import Factor, whole
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Affine:
 
     def total(self, scale: Tensor) -> Tensor:
         return scale @ self.dense()
+
+    def along(self, v: Tensor) -> Tensor:
+        return self.dense() @ v
+
+    def grouped(self, m: int) -> Affine:
+        return replace(self, weight=whole(self.weight, m).sum(1), bias=whole(self.bias, m).sum(1))
 
     def weighted(self, p: Tensor) -> Affine:
         weight, bias = (torch.tensordot(p, a, 1)[None] for a in (self.weight, self.bias))
@@ -66,6 +72,12 @@ class GroupAffine:
 
     def total(self, scale: Tensor) -> Tensor:
         return scale @ self.dense()
+
+    def along(self, v: Tensor) -> Tensor:
+        return self.dense() @ v
+
+    def grouped(self, m: int) -> GroupAffine:
+        return GroupAffine(whole(self.both, m).sum(1))
 
     def weighted(self, p: Tensor) -> GroupAffine:
         return GroupAffine(torch.tensordot(p, self.both, 1)[None])

@@ -6,6 +6,7 @@ Two kinds of networks answer: a perceptron, all runs at once (`chain`), and any 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from sam_dash.maths.chain import Chain, backward, chain_or_none, weight_gradients
 from sam_dash.maths.chain_parts import Part, affine
-from sam_dash.maths.factors import lengths
+from sam_dash.maths.factors import Factor, lengths
 from sam_dash.maths.taps import NotFactoredError, Pair, Taps
 
 
@@ -115,18 +116,23 @@ class _TapsPass:
     taps: Taps
     pairs: Sequence[Pair]
 
+    @functools.cached_property
+    def each(self) -> list[Factor]:
+        """The gradients of single samples."""
+        return self.taps.factors(self.pairs, 1)
+
     def squares(self, m: int) -> Tensor:
-        whole = len(self.pairs[0][0]) // m * m
-        factors = self.taps.factors([(X[:whole], D[:whole]) for X, D in self.pairs], m)
+        factors = self.each if m == 1 else [f.grouped(m) for f in self.each]
         return torch.stack([f.squares() for f in factors])[None].clamp_min(0) / m**2
 
     def total(self, first: int = 0) -> Tensor:
-        n = len(self.pairs[0][0]) - first
-        factors = self.taps.factors([(X[first:], D[first:]) for X, D in self.pairs], n)
-        return torch.cat([f.dense() for f in factors], 1)
+        n = len(self.pairs[0][0])
+        scale = (torch.arange(n, device=self.pairs[0][0].device) >= first).to(self.pairs[0][1])
+        return torch.cat([f.total(scale) for f in self.each])[None]
 
     def along(self, v: Tensor) -> Tensor:
-        return self.taps.along(v[0], self.pairs)[None]
+        parts = v[0].split(list(self.taps.layout.sizes().values()))
+        return torch.stack([f.along(part) for f, part in zip(self.each, parts, strict=True)])[None]
 
 
 def net_or_none(module: nn.Module, w: Tensor, x: Tensor) -> Net | None:

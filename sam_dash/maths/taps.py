@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from sam_dash.maths.factors import Factor, linear, plain
 from sam_dash.maths.factors_conv import conv
@@ -105,27 +103,6 @@ class Taps:
         """The gradients of every layer in micro-batches of m, from its inputs and deltas."""
         known = zip(self.makers, self.layers, pairs, strict=True)
         return [make(layer, X, D, m) for make, layer, (X, D) in known if make is not None]
-
-    def along(self, v: Tensor, pairs: Sequence[Pair]) -> Tensor:
-        """g_i . v of all samples, layer by layer: they are linear in their parameters, so it is <layer(X; v), D>.
-
-        (d,) -> (layers, n).
-        """
-        found = []
-        parts = iter(self.layout.unflatten(v).values())
-        for layer, (X, D) in zip(self.layers, pairs, strict=True):
-            own = {name: next(parts) for name, _ in layer.named_parameters(recurse=False)}
-            if isinstance(layer, nn.GroupNorm):
-                out = torch.stack([own["weight"], own["bias"]])
-            elif isinstance(layer, nn.LayerNorm):
-                out = F.layer_norm(X, layer.normalized_shape, own["weight"], own["bias"], layer.eps)
-            elif isinstance(layer, nn.Conv2d):
-                how: Any = (layer.stride, layer.padding, layer.dilation)
-                out = F.conv2d(X, own["weight"], own.get("bias"), *how)
-            else:
-                out = F.linear(X, own["weight"], own.get("bias"))
-            found.append((out * D).flatten(1).sum(1))
-        return torch.stack(found)
 
     def output_shapes(self, w: Tensor, x: Tensor) -> list[tuple[int, ...]]:
         """The output shape of each layer for inputs like x; one forward per shape of x."""
