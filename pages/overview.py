@@ -41,6 +41,7 @@ st.header("The idea in equations", anchor=False)
 left, right = st.columns(2, gap="large")
 with left:
     st.markdown(words.SAM)
+    st.latex(words.ASCENT_TEX)
     st.latex(words.SAM_TEX)
     st.markdown(words.M_SAM)
     st.latex(words.M_SAM_TEX)

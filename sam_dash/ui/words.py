@@ -8,10 +8,8 @@ LEAD = (
 )
 
 SAM = "**SAM** on a batch $B$ with loss $L_B$: find the nearby point where the loss is worst, descend its gradient."
-SAM_TEX = (
-    r"\begin{gathered} \varepsilon(w) = \rho\,\frac{\nabla L_B(w)}{\lVert\nabla L_B(w)\rVert} "
-    r"\\ h(w) = \nabla L_B(w + \varepsilon(w)) \end{gathered}"
-)
+ASCENT_TEX = r"\varepsilon(w) = \rho\,\frac{\nabla L_B(w)}{\lVert\nabla L_B(w)\rVert}"
+SAM_TEX = r"h(w) = \nabla L_B(w + \varepsilon(w))"
 M_SAM = "**m-SAM**: split the batch into $B/m$ micro-batches, perturb on each by itself, average the gradients."
 M_SAM_TEX = r"h_m(w) = \frac{m}{B}\sum_{j=1}^{B/m} \nabla L_{B_j}\bigl(w + \varepsilon_{B_j}(w)\bigr)"
 

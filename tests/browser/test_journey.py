@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.browser.driver import settle
 
-TINY = "run?network=mlp:8&epochs=2&m=64&m=16&m=4&seeds=2&variants=SGD&variants=n-SAM&variants=SAM"
+TINY = "run?network=mlp:32&epochs=4&m=64&m=16&m=4&seeds=2&variants=SGD&variants=n-SAM&variants=SAM"
 LONG = "run?network=mlp:64&epochs=10000&m=4&m=1&seeds=2&variants=SAM"
 # _fullData and not data: there the numbers are decoded from the base64 in which they travel
 FIGURE = """() => [...document.querySelectorAll('.js-plotly-plot')].map(p => p._fullData.map(t => ({

@@ -46,3 +46,8 @@ def family(pid):
 
 def workers(engine):
     return [p for p in family(engine.process.pid)[1:] if "--multiprocessing-fork" in p.cmdline()]
+
+
+def gone(processes):
+    """Whether all have ended; a zombie that its parent has yet to collect has."""
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)

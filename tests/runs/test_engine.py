@@ -14,7 +14,7 @@ from sam_dash.runs import launch
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Report
 from sam_dash.runs.store import Store
-from tests.runs.serving import LONG, PATIENCE, SHORT, family, key_of, running, sweep, until, workers
+from tests.runs.serving import LONG, PATIENCE, SHORT, family, gone, key_of, running, sweep, until, workers
 
 
 @pytest.fixture
@@ -32,11 +32,6 @@ def served(tmp_path_factory):
     yield store, engine
     engine.close()
     store.close()
-
-
-def gone(processes):
-    """Whether all have ended; a zombie that its parent has yet to collect has."""
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
 def all_gone(processes):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sam_dash.runs import engine, launch
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.store import Store
-from tests.runs.serving import LONG, PATIENCE, SHORT, key_of, running, until, workers
+from tests.runs.serving import LONG, PATIENCE, SHORT, gone, key_of, running, until, workers
 
 
 @pytest.fixture
@@ -79,5 +79,5 @@ def test_a_run_that_does_not_stop_when_asked_is_ended_with_its_worker_and_the_ne
     assert row["error"] == f"stopped at step {row['step']}: its worker had to be ended"
     assert len(store.series([deaf])[deaf]["g_norm"]) > 0
     until(lambda: store.statuses([after])[after] == "done")
-    assert not worker.is_running()
+    assert gone([worker])
     served.close()

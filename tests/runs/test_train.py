@@ -303,8 +303,8 @@ def test_the_curvature_along_the_gradient_is_that_of_each_seed_alone_however_man
     """And that of all samples is the second difference of the loss along its gradient (float64, a smooth piece)."""
     spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("ascent",)))
     P, alone = (stack(spec.problem, which, torch.device("cpu")) for which in ([3, 5], [5]))
-    found = {m.quantity: m.value for m in measure(P, 1, P.w0[1], spec)}
-    assert found == {m.quantity: pytest.approx(m.value, rel=1e-5) for m in measure(alone, 0, alone.w0[0], spec)}
+    found = {m.quantity: m.value for m in next(measure(P, [1], P.w0[1:], spec))}
+    assert found == {m.quantity: pytest.approx(m.value, rel=1e-5) for m in next(measure(alone, [0], alone.w0, spec))}
     x, y = P.train(1, 2000)
     w, batch = P.w0[1].double(), (x.double(), y)
     g = torch.func.grad(lambda v: P.losses(v, batch).mean())(w)
