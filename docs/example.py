@@ -1,8 +1,8 @@
 """Make the studies that ship with the project, from scratch: `python -m docs.example`, or some: `... long-tail`.
 
 They are thinned. Of what is recorded at every step, the mean over each epoch is kept, to seven digits; of what is
-measured along the way, the three usual estimates; of the spectral density, that of the last step of one seed. Of the
-experiments that are judged on final values, the last step's measurements only.
+measured along the way, the three usual estimates. Of the experiments that are judged on final values, the last step's
+measurements only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from sam_dash.results import density
 from sam_dash.results.experiments.experiment import DATA
 from sam_dash.results.export import ESTIMATES
 from sam_dash.results.study import EXAMPLE
@@ -26,12 +25,10 @@ PRESETS = ("long-tail", "which-sharpness", "overparameterisation", "heavy-tails"
 STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}"} | {DATA / name: f"run --preset {name}" for name in PRESETS}
 
 
-def thin(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def thin(curves: pd.DataFrame) -> pd.DataFrame:
     """Per-step series as their means over each epoch, at its last step; of measurements what the pages show."""
     plain = curves["quantity"].str.endswith(("_acc", "_loss")) | curves["quantity"].isin([*RECORDED, *ESTIMATES])
-    spectra = curves["quantity"].str.startswith(density.PREFIX)
-    first = curves["run"].isin(runs.loc[runs["seed"] == runs["seed"].min(), "run"])
-    curves = curves[plain | (at_the_end(curves) & (~spectra | first))]
+    curves = curves[plain | at_the_end(curves)]
     per_step = curves["quantity"].isin(RECORDED)
     series = curves[per_step].assign(epoch=lambda f: f["epoch"] // 1 + 1)
     keys = ["run", "quantity", "epoch"]
@@ -56,10 +53,8 @@ def put(out: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("runs.csv", "config.json", "environment.json"):
         (folder / name).write_bytes((out / name).read_bytes())
-    runs, curves, how = (
-        pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("runs", "curves", "estimators")
-    )
-    kept = thin(curves, runs) if folder in (EXAMPLE, DATA / "fine-tuning") else last(curves)
+    curves, how = (pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("curves", "estimators"))
+    kept = thin(curves) if folder in (EXAMPLE, DATA / "fine-tuning") else last(curves)
     estimates = kept.loc[~kept["quantity"].str.endswith(("_acc", "_loss")), ["run", "step", "quantity"]]
     stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time
     kept.to_csv(folder / "curves.csv.gz", index=False, compression=stamp)
