@@ -68,7 +68,7 @@ def to_paper(figure: go.Figure, width: Width) -> go.Figure:
     """A copy for print: white, black text of 7 pt, thin lines, ticks outside, no grid; panels wrapped to the width."""
     fig = copy.deepcopy(figure)
     fig.frames, fig.layout.updatemenus, fig.layout.sliders = (), (), ()  # nothing plays on paper
-    rows = _wrap(fig, width)
+    rows = wrap(fig, width.panels)
     font = {"family": style.FONT, "size": pt(7), "color": INK}
     top = pt(16) + _legend(fig, width.px - pt(26) - pt(6))
     fig.update_layout(
@@ -131,8 +131,8 @@ def _thin(fig: go.Figure) -> None:
             trace.error_y.thickness, trace.error_y.width = pt(0.75), pt(1.5)
 
 
-def _wrap(fig: go.Figure, width: Width) -> int:
-    """Lay panels that stand in a grid out anew, as many side by side as the width allows; the number of rows."""
+def wrap(fig: go.Figure, panels: int) -> int:
+    """Lay panels that stand in a grid out anew, at most so many side by side; the number of rows."""
     layout = fig.layout
     xaxes = sorted((k for k in layout if k.startswith("xaxis")), key=lambda k: int(k[5:] or 1))
     yaxes = [k.replace("x", "y", 1) for k in xaxes]
@@ -141,7 +141,7 @@ def _wrap(fig: go.Figure, width: Width) -> int:
     heights = {tuple(layout[y].domain or (0, 1)) for y in yaxes if y in layout}
     if n < 2 or not all(y in layout for y in yaxes) or len(titles) < n or any(_bar(t) for t in fig.data):
         return max(1, len(heights))
-    columns = min(n, width.panels if n % width.panels == 0 or width.panels < 4 else 3)
+    columns = min(n, panels if n % panels == 0 or panels < 4 else 3)
     rows = math.ceil(n / columns)
     gap_x, gap_y = {1: 0.0, 2: 0.17, 3: 0.1}.get(columns, 0.085), 0.34 / rows if rows > 1 else 0.0
     w, h = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows

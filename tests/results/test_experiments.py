@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from scipy import stats
 
@@ -241,3 +243,15 @@ def test_on_a_telephone_the_panels_are_stacked_without_overlap() -> None:
     a, b = fig.layout.yaxis.domain, fig.layout.yaxis2.domain
     assert a[1] > a[0] > b[1] > b[0] >= 0
     assert fig.layout.xaxis.domain == fig.layout.xaxis2.domain == (0, 1)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_on_a_telephone_every_experiment_is_drawn_with_all_its_traces(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    wide = experiment.figure(experiment.frame(bundled(name)))
+    panels = len(list(wide.select_yaxes()))
+    fig = dots.stacked(go.Figure(wide))
+    domains = [axis.domain or (0, 1) for axis in fig.select_yaxes()]
+    assert all(upper[0] > lower[1] for upper, lower in itertools.pairwise(domains))
+    assert len(fig.data) == len(wide.data)
+    assert fig.layout.height >= 260 * panels

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sam_dash.results import cells, style
+from sam_dash.results import cells, paper, style
 
 HEIGHT = 380
 DODGE = 0.14
@@ -48,19 +48,13 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
 
 def stacked(fig: go.Figure) -> go.Figure:
     """For a telephone: panels that stand side by side one below the other, the legend on top."""
-    axes = sorted((k for k in fig.layout if k.startswith("xaxis")), key=lambda k: int(k[5:] or 1))
-    titles = fig.layout.annotations[: len(axes)]
-    n, gap = len(axes), 0.35 / len(axes) if len(axes) > 1 else 0.0
-    height = (1 - gap * (n - 1)) / n
-    for i, (x, title) in enumerate(zip(axes, titles, strict=True)):
-        top = 1 - i * (height + gap)
-        fig.layout[x].update(domain=[0, 1], tickangle=0)
-        fig.layout[x.replace("x", "y", 1)].domain = [max(0.0, top - height), top]
-        title.update(x=0.5, y=top, yanchor="bottom", text="<br>".join(textwrap.wrap(title.text, 40)), font={"size": 13})
+    rows = paper.wrap(fig, 1)
+    for title in fig.layout.annotations:
+        title.update(text="<br>".join(textwrap.wrap(title.text, 40)), font={"size": 13})
     entries = sum(bool(t.showlegend is not False and t.name) for t in fig.data)
     above = 40 + 22 * entries
     legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}
-    return fig.update_layout(height=260 * n + above, margin={"t": above}, legend=legend)
+    return fig.update_xaxes(tickangle=0).update_layout(height=260 * rows + above, margin={"t": above}, legend=legend)
 
 
 def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
