@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sam_dash.results.experiments import parts
 from sam_dash.results.experiments.experiment import DATA
 from sam_dash.results.export import ESTIMATES
 from sam_dash.results.study import EXAMPLE
@@ -69,9 +70,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as out:
             where = ["--store", f"{out}/store.db", "--out", out]
             subprocess.run([sys.executable, "-m", "sam_dash", *arguments.split(), *where], check=True)
-            several = sorted(path for path in Path(out).iterdir() if path.is_dir())
-            for part in several or [Path(out)]:
-                put(part, folder / part.name if several else folder)
+            for part in parts.folders(Path(out)):
+                put(part, folder / part.relative_to(out))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ best = matched.best_stop(table, curves, y, batch)
 on_front = [f"On the Pareto front of {style.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
     matched_figure.figure(frame, x, y, choices.narrow()),
-    frame.drop(columns=["colour", "marker"]),
+    frame.drop(columns=matched.LOOK),
     matched.caption(study, frame, x),
     f"{style.quantity(y).name} against {matched.TITLES[x].lower()}. "
     + " ".join(found if x == "train_loss" else on_front),

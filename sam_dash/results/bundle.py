@@ -170,7 +170,7 @@ def _runs(sweeps: Sequence[SweepSpec], files: dict[str, bytes]) -> list[Foreign]
 
 
 def _quality(content: bytes | None) -> pd.DataFrame:
-    columns = ("run", "step", "quantity", *export.QUALITY)
+    columns = ("run", "step", "quantity", *tables.QUALITY)
     if content is None:
         return pd.DataFrame(columns=list(columns)).astype({"run": str, "step": float, "quantity": str})
     return _csv(content, "estimators.csv", columns).drop_duplicates(["run", "step", "quantity"])

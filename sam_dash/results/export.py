@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sam_dash import variants
+from sam_dash.results import tables
 from sam_dash.runs import cost
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
@@ -25,8 +26,6 @@ COLUMNS = (
     "run", "preset", "variant", "m", "rho", "lam", "seed", "status", *QUANTITIES,
     *(column for q in ESTIMATES for column in (q, f"{q}_se")), "grad_evals", "seconds",
 )  # fmt: skip
-CURVES = ("run", "step", "epoch", "quantity", "value", "stderr")
-QUALITY = ("method", "budget", "residual", "converged")
 
 
 def runs_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
@@ -83,7 +82,7 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
     """
     runs = [run for run in store.runs(sweep_id) if keys is None or run["key"] in set(keys)]
     names = [run["key"] for run in runs]
-    frames = [pd.DataFrame(store.measurements(keys=names), columns=list(CURVES))]
+    frames = [pd.DataFrame(store.measurements(keys=names), columns=tables.NUMBERS)]
     per_epoch = {run["key"]: run["steps"] / run["spec"]["training"]["epochs"] for run in runs}
     for run, by_quantity in store.series(names).items():
         for quantity, values in by_quantity.items():
@@ -98,11 +97,11 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
 
 
 def estimators_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
-    """How each number was measured, one row a measurement: the columns `CURVES` and `QUALITY`.
+    """How each number was measured, one row a measurement: the columns `tables.CURVES`.
 
     `budget`: probes, iterations or samples; `residual` of an iterative method, relative; missing where there is none.
     """
-    return pd.DataFrame(store.measurements(sweep_id), columns=[*CURVES, *QUALITY])
+    return pd.DataFrame(store.measurements(sweep_id), columns=tables.CURVES)
 
 
 def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list[Path]:

@@ -32,7 +32,6 @@ from sam_dash.results.study import Study
 
 CURVES = ("test_acc", "train_loss", "tr_H", "tr_V")
 COSTS = {"train-loss": "train_loss", "gradients": "gradients"}
-LOOK = ["colour", "marker"]
 
 
 class Picture(NamedTuple):
@@ -101,7 +100,7 @@ def _matched(study: Study, part: Part) -> Iterator[Picture]:
         if {x, "test_acc"} <= set(table) and table[x].notna().any():
             frame = matched.frame(study, table, x, "test_acc", part.curves)
             fig = matched_figure.figure(frame, x, "test_acc")
-            yield Picture(f"matched-{name}", fig, matched.caption(study, frame, x), frame.drop(columns=LOOK))
+            yield Picture(f"matched-{name}", fig, matched.caption(study, frame, x), frame.drop(columns=matched.LOOK))
 
 
 def _plain(study: Study, finals: pd.DataFrame) -> pd.DataFrame:

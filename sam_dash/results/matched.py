@@ -18,6 +18,7 @@ from sam_dash.results.study import Study
 X = {"Train loss": "train_loss", "Gradient evaluations": "gradients", "Seconds": "seconds"}
 TITLES = {"train_loss": "Train loss", "gradients": "mini-batch gradient evaluations", "seconds": "seconds of training"}
 """Axis titles; any other quantity has its own name."""
+LOOK = ["colour", "marker"]  # columns of a frame that are drawn with and not taken away
 LESS = ("tr_H", "lam_max", "tr_V", "train_loss", "test_loss", "gap_acc", "gap_loss")
 """Quantities of which less is better; of the others more."""
 
@@ -56,7 +57,7 @@ def frame(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFram
         ]
     rows += _trajectory(study, table, x, y, curves)
     columns = ["line", "variant", "m", "kind", "seed", "epoch", "x", "x_low", "x_high", "y", "low", "high", "n"]
-    out = pd.DataFrame(rows, columns=[*columns, "front", "run", "colour", "marker"])
+    out = pd.DataFrame(rows, columns=[*columns, "front", "run", *LOOK])
     return out.assign(front=pareto(out, y) if x != "train_loss" else False)
 
 

@@ -13,7 +13,9 @@ from sam_dash.results import statistics
 from sam_dash.results.derived import with_gaps
 
 CELL = ["variant", "m"]  # and the knobs; one network at a time
-CURVES = ["run", "step", "epoch", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]
+NUMBERS = ["run", "step", "epoch", "quantity", "value", "stderr"]
+QUALITY = ["method", "budget", "residual", "converged"]
+CURVES = [*NUMBERS, *QUALITY]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

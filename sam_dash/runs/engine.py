@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.runs import worker
 from sam_dash.runs.environment import cores, default_workers
-from sam_dash.runs.leases import Leases
+from sam_dash.runs.leases import FORCED, Leases
 from sam_dash.runs.report import one_line
 from sam_dash.runs.store import Store
 
@@ -137,8 +137,8 @@ class _Engine:
             self.pulse = time.monotonic()
             if self.flights:
                 self.leases.beat(list(self.flights))
+                self._end_the_deaf()
             self._watch_others()
-            self._end_the_deaf()
             self._replace_the_lost()
 
     def _fill(self) -> None:
@@ -194,7 +194,7 @@ class _Engine:
             if ended:  # a worker of a cluster that is not ours is left as it is
                 future.cancel()
                 os.kill(ended[0], signal.SIGKILL)
-                self.leases.force(claim)
+                self.leases.release([claim], FORCED)
                 del self.flights[claim]
 
     def _watch_others(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import String, case, cast, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, String, case, cast, func, insert, literal, or_, select, update
 
 from sam_dash.runs.cost import largest_stack
 from sam_dash.runs.queue import clear
@@ -28,6 +28,7 @@ from sam_dash.runs.tables import artifacts, measurements, now, runs, series
 MAX_ARTIFACT = 10_000_000  # bytes
 
 QUEUED, RUNNING = runs.c.status == "queued", runs.c.status == "running"
+FORCED = literal("stopped at step ") + cast(runs.c.step, String) + ": its worker had to be ended"
 
 
 class Leases:
@@ -122,24 +123,17 @@ class Leases:
         with self.store.read() as c:
             return list(c.scalars(mine.having(func.min(case((runs.c.cancel, 1), else_=0)) == 1)))
 
-    def force(self, claim: str) -> None:
-        """Stop the runs of a claim whose worker has been ended because it did not stop by itself."""
-        why = literal("stopped at step ") + cast(runs.c.step, String) + ": its worker had to be ended"
-        mine = update(runs).where(RUNNING, runs.c.claim == claim)
-        with self.store.write() as c:
-            c.execute(mine.values(status="stopped", error=why, ended=now(), claim=None, owner=None, phase=""))
-
     def beat(self, claims: Sequence[str]) -> None:
         """Show that the runs of these claims are looked after."""
         with self.store.write() as c:
             mine = update(runs).where(RUNNING, runs.c.claim.in_(claims))
             c.execute(mine.values(heartbeat=runs.c.heartbeat + 1))
 
-    def release(self, claims: Sequence[str]) -> None:
-        """Let go of all runs of these claims, when the engine is closed."""
+    def release(self, claims: Sequence[str], why: str | ColumnElement[str] = "the engine was closed") -> None:
+        """Let go of all runs of these claims, as when the engine is closed."""
         with self.store.write() as c:
             mine = update(runs).where(RUNNING, runs.c.claim.in_(claims))
-            c.execute(mine.values(_let_go("the engine was closed")))
+            c.execute(mine.values(_let_go(why)))
 
     def heartbeats(self, claims: Sequence[str]) -> dict[tuple[str, int], int]:
         """Of the running runs that are not under these claims: heartbeat by key and attempt."""
@@ -154,7 +148,7 @@ class Leases:
             return c.execute(dead.values(_let_go("its engine is gone"))).rowcount > 0
 
 
-def _let_go(why: str) -> dict[str, Any]:
+def _let_go(why: str | ColumnElement[str]) -> dict[str, Any]:
     """Back to the queue if not begun, else interrupted, or stopped where that was asked for."""
     waiting, asked = runs.c.owner.is_(None), runs.c.cancel
     return {

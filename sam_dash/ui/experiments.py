@@ -12,8 +12,7 @@ from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots, parts
 from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
-from sam_dash.ui import backend, choices, figure, live, states
-from sam_dash.ui.scorecard import LOOK
+from sam_dash.ui import backend, choices, figure, live, scorecard, states
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
 
@@ -89,7 +88,6 @@ def result(experiment: Experiment) -> None:
 def findings(found: list[Finding]) -> None:
     """Each statement with its verdict and its numbers."""
     for f in found:
-        icon, colour = LOOK[f.verdict]
         with st.container(border=True):
-            st.badge(f.verdict, icon=icon, color=colour)
+            scorecard.badge(f.verdict)
             st.markdown(f"**{f.says}.** {f.why}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from sam_dash.results import claims, style, tables
 from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED, Verdict
@@ -49,29 +51,38 @@ def table(found: list[Verdict], caption: str, study: Study) -> None:
 def plain(found: pd.DataFrame) -> None:
     """A card a row of Claim, Source, Verdict, These runs, Rule, two side by side."""
     rows = tables.records(found)
-    for pair in (rows[k : k + 2] for k in range(0, len(rows), 2)):
-        for column, row in zip(st.columns(2, gap="medium"), pair, strict=False):
-            icon, colour = LOOK[row["Verdict"]]
-            with column.container(border=True, height="stretch"):
-                st.markdown(f"**{row['Claim']}** ({row['Source']})")
-                st.badge(row["Verdict"], icon=icon, color=colour)
-                st.markdown(row["These runs"])
-                st.caption(f"Rule: {row['Rule']}")
+    for row, card in zip(rows, _in_pairs(len(rows)), strict=True):
+        with card:
+            st.markdown(f"**{row['Claim']}** ({row['Source']})")
+            badge(row["Verdict"])
+            st.markdown(row["These runs"])
+            st.caption(f"Rule: {row['Rule']}")
 
 
 def cards(found: list[Verdict], study: Study, rho: float | None) -> None:
     """One card a claim: verdict, effect, rule, link."""
-    for left, right in zip(found[::2], [*found[1::2], None], strict=False):
-        for column, verdict in zip(st.columns(2, gap="medium"), (left, right), strict=True):
-            if verdict is not None:
-                with column.container(border=True, height="stretch"):
-                    _card(verdict, study, rho)
+    for verdict, card in zip(found, _in_pairs(len(found)), strict=True):
+        with card:
+            _card(verdict, study, rho)
+
+
+def badge(verdict: str) -> None:
+    """A verdict, by colour and symbol."""
+    icon, colour = LOOK[verdict]
+    st.badge(verdict, icon=icon, color=colour)
+
+
+def _in_pairs(n: int) -> Iterator[DeltaGenerator]:
+    """So many cards, two side by side, equally high."""
+    for k in range(n):
+        if k % 2 == 0:
+            columns = st.columns(2, gap="medium")
+        yield columns[k % 2].container(border=True, height="stretch")
 
 
 def _card(v: Verdict, study: Study, rho: float | None) -> None:
-    icon, colour = LOOK[v.verdict]
     st.markdown(f"**{v.claim.says}**")
-    st.badge(v.verdict, icon=icon, color=colour)
+    badge(v.verdict)
     if v.n > 1:
         p = f", p = {claims.p_text(v.p)} (Holm: {claims.p_text(v.holm)})" if v.p == v.p else ""
         st.markdown(

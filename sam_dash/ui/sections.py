@@ -118,7 +118,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure.show(
-            matched_figure.figure(frame, x, "test_acc", choices.narrow()), frame.drop(columns=["colour", "marker"]),
+            matched_figure.figure(frame, x, "test_acc", choices.narrow()), frame.drop(columns=matched.LOOK),
             f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
             f"{captions.setting(study.spec)}.",
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",

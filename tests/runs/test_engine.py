@@ -17,13 +17,6 @@ from sam_dash.runs.store import Store
 from tests.runs.serving import LONG, PATIENCE, SHORT, family, gone, key_of, running, sweep, until, workers
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.db")
-    yield store
-    store.close()
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A store and an engine with one worker: what the tests that do not end it share."""

@@ -10,15 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from sam_dash.runs import engine, launch
 from sam_dash.runs.leases import Leases
-from sam_dash.runs.store import Store
 from tests.runs.serving import LONG, PATIENCE, SHORT, gone, key_of, running, until, workers
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture

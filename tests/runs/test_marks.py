@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from sam_dash.runs.store import Store
 from tests.synthetic import SWEEP, fill
 
 KEYS = [r.key for r in SWEEP.runs()]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store(tmp_path / "store.db")
-    yield found
-    found.close()
 
 
 def test_a_note_is_kept_changed_and_taken_away(store: Store) -> None:

@@ -27,13 +27,6 @@ from sam_dash.runs.worker import run_group
 TINY = SweepSpec(variants=("sgd", "sam"), m=(64, 8), seeds=(0, 1), training=Training(epochs=2))
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.db")
-    yield store
-    store.close()
-
-
 def keys_of(sweep):
     return [spec.key for spec in sweep.runs()]
 

@@ -57,6 +57,12 @@ def stacked(fig: go.Figure) -> go.Figure:
     return fig.update_xaxes(tickangle=0).update_layout(height=260 * rows + above, margin={"t": above}, legend=legend)
 
 
+def bars(mean: pd.DataFrame, width: int) -> dict[str, Any]:
+    """The intervals of means, as error bars with caps of that width; of a single seed there is only the cap."""
+    up, down = ((mean[a] - mean[b]).fillna(0) for a, b in (("high", "y"), ("y", "low")))
+    return {"type": "data", "array": up, "arrayminus": down, "symmetric": False, "thickness": 1.5, "width": width}
+
+
 def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
     if rows.empty:
         return []
@@ -70,12 +76,8 @@ def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[st
         x=[x + 0.03 for x in at(seed)], y=seed["y"], mode="markers", showlegend=False, hoverinfo="skip",
         legendgroup=line, marker={"color": colour, "size": 4, "opacity": 0.45},
     )  # fmt: skip
-    error = {
-        "type": "data", "array": (mean["high"] - mean["y"]).fillna(0), "thickness": 1.5, "width": 3,
-        "arrayminus": (mean["y"] - mean["low"]).fillna(0), "symmetric": False,
-    }  # fmt: skip
     points = go.Scatter(
-        x=at(mean), y=mean["y"], error_y=error, mode="markers", name=line, legendgroup=line, showlegend=legend,
+        x=at(mean), y=mean["y"], error_y=bars(mean, 3), mode="markers", name=line, legendgroup=line, showlegend=legend,
         marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 9}, customdata=mean["n"],
         hovertemplate=f"{line}<br>%{{y:.4~g}}, n = %{{customdata}}<extra></extra>",
     )  # fmt: skip

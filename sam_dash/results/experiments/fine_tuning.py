@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from sam_dash.results import captions, cells, statistics, style, tables
 from sam_dash.results.claims import OPEN, POINTS, REFUTED, SUPPORTED
-from sam_dash.results.experiments import frames
+from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
 from sam_dash.results.statistics import Mean
 from sam_dash.results.study import Study
@@ -39,12 +39,8 @@ def figure(frame: pd.DataFrame) -> go.Figure:
             x=seeds["x"] + 0.015, y=seeds["y"], mode="markers", showlegend=False, hoverinfo="skip",
             legendgroup=str(line), marker={"color": colour, "size": 4, "opacity": 0.45},
         )  # fmt: skip
-        error = {
-            "type": "data", "array": (mean["high"] - mean["y"]).fillna(0), "thickness": 1.5, "width": 4,
-            "arrayminus": (mean["y"] - mean["low"]).fillna(0), "symmetric": False,
-        }  # fmt: skip
         fig.add_scatter(
-            x=mean["x"], y=mean["y"], error_y=error, mode="markers", name=str(line), legendgroup=str(line),
+            x=mean["x"], y=mean["y"], error_y=dots.bars(mean, 4), mode="markers", name=str(line), legendgroup=str(line),
             marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 10}, customdata=mean["n"],
             hovertemplate=f"{line}<br>%{{y:.1%}} at %{{x:.2f}}, n = %{{customdata}}<extra></extra>",
         )  # fmt: skip
