@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from sam_dash.maths.oracle import LossesFn
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -96,7 +94,7 @@ def logits(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda w, x: functional_call(module, layout.unflatten(w), (x,))
 
 
-def cross_entropies(module: nn.Module) -> LossesFn:
+def cross_entropies(module: nn.Module) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
     """`losses(w, (x, y)) -> (n,)`: the cross-entropy of each sample under the parameters w (d,)."""
     outputs = logits(module)
     return lambda w, batch: F.cross_entropy(outputs(w, batch[0]), batch[1], reduction="none")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.func import grad, jvp, vjp, vmap
 
-if TYPE_CHECKING:
-    from sam_dash.maths.flat import Layout
+from sam_dash.maths.flat import Layout
 
 Batch = tuple[Tensor, Tensor]
 LossesFn = Callable[[Tensor, Batch], Tensor]
