@@ -39,30 +39,36 @@ class Times:
         return Ratio(median(pairs), pairs[0], pairs[-1])
 
 
-def side_by_side(sides: Mapping[str, Callable[[], object]], budget: float = 6.0, rounds: int = 25) -> Times:
+def side_by_side(
+    sides: Mapping[str, Callable[[], object]],
+    budget: float = 6.0,
+    rounds: int = 25,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Times:
     """Time each side once a round, after one call to warm up, until the budget (s) is spent or the rounds are done.
 
-    A round repeats the quick sides until each has taken a few milliseconds. At least three rounds.
+    A round repeats the quick sides until each has taken a few milliseconds. At least three rounds. `clock`:
+    that of a thread, where others use the machine too.
     """
     repeat = {}
     for side, call in sides.items():
         call()
-        repeat[side] = max(1, min(50, int(0.004 / max(1e-6, _time(call, 1)))))
+        repeat[side] = max(1, min(50, int(0.004 / max(1e-6, _time(call, 1, clock)))))
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     started = time.perf_counter()
     for i in range(rounds):
         if i >= 3 and time.perf_counter() - started > budget:
             break
         for side, call in sides.items():
-            seconds[side].append(_time(call, repeat[side]))
+            seconds[side].append(_time(call, repeat[side], clock))
     return Times(seconds)
 
 
-def _time(call: Callable[[], object], repeat: int) -> float:
-    started = time.perf_counter()
+def _time(call: Callable[[], object], repeat: int, clock: Callable[[], float]) -> float:
+    started = clock()
     for _ in range(repeat):
         call()
-    return (time.perf_counter() - started) / repeat
+    return (clock() - started) / repeat
 
 
 def _digits(x: float) -> str:

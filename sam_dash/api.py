@@ -23,6 +23,7 @@ from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import Layout, cross_entropies, flatten, logits, piecewise_linear
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.precision import float32
 
 QUANTITIES = ("tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian")
 
@@ -79,7 +80,8 @@ def measure(
     tr_H, lam_max: trace and top eigenvalue of the Hessian; tr_V: trace of the covariance of per-sample gradients;
     tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion. tr_H is exact for a chain of linear, convolution,
     ReLU and pooling layers, else Hutchinson's estimate from `probes` probes. `iterations` bounds Lanczos and power
-    iteration. ValueError for an unknown quantity or a model with BatchNorm or dropout.
+    iteration. On a GPU float32 is float32, not TensorFloat-32. ValueError for an unknown quantity or a model with
+    BatchNorm or dropout.
     """
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
@@ -103,7 +105,8 @@ def measure(
         "tr_H_pyhessian": lambda: second_opinion.trace(model, w, batch, probes=probes, seed=seed),
         "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(model, w, batch, iterations=iterations, seed=seed),
     }
-    return {q: ways[q]() for q in quantities}
+    with float32():
+        return {q: ways[q]() for q in quantities}
 
 
 def _start(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import StoreError
 
+WORKERS = "worker processes (default: one a core, at most 8; on GPUs SAM_DASH_GPU_SLOTS for each, or at most 4)"
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
@@ -57,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     command("presets", _presets, "list the presets")
     run = command("run", _run, "run a sweep: what is in the store already is not run again")
     add_sweep_options(run)
-    run.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: one a core, at most 8)")
+    run.add_argument("--workers", type=_positive, metavar="N", help=WORKERS)
     _add_store(run)
     run.add_argument("--out", metavar="DIR", help="write the study there, as CSV and JSON")
 
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     engine = command("engine", _engine, "train what is queued in a store, until told to leave")
     _add_store(engine)
-    engine.add_argument("--workers", type=_positive, metavar="N")
+    engine.add_argument("--workers", type=_positive, metavar="N", help=WORKERS)
     engine.add_argument(
         "--scheduler", default=os.environ.get("SAM_DASH_SCHEDULER"), metavar="tcp://HOST:PORT",
         help="an existing dask cluster, instead of workers on this machine",

@@ -125,3 +125,23 @@ def test_bad_data_is_refused_with_what_was_expected(problem) -> None:
     model[0].weight.requires_grad_(False)
     with pytest.raises(ValueError, match=r"'0\.weight' does not require a gradient"):
         api.gradient("sam", model, x, y)
+
+
+def test_measurements_of_float32_use_float32_and_leave_the_users_setting(problem, monkeypatch) -> None:
+    seen = []
+
+    def tr_V(*_):
+        seen.extend((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        raise RuntimeError
+
+    monkeypatch.setattr(api.noise, "tr_V", tr_V)
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    for setting in (True, False):
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = setting
+        try:
+            with pytest.raises(RuntimeError):
+                api.measure(*problem, ["tr_V"])
+            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == setting
+        finally:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    assert seen == [False] * 4

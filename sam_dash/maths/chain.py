@@ -204,7 +204,7 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
         if not isinstance(out.g, Gradient):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
         g = out.g.mean()
-        if out.h is out.g and isinstance(out.eps, Tensor) and not out.eps.any():  # no perturbation: SGD
+        if out.h is out.g and isinstance(out.eps, Tensor):  # a descent at w itself: SGD
             return Step(g, out.eps, g, (), dict(out.info))
         if not isinstance(out.eps, Gradient) or not oracle.descents or out.h is not oracle.descents[0]:
             raise NotFactoredError("a descent that is not the gradient at w + eps")

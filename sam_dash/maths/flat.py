@@ -60,8 +60,7 @@ class Layout:
 
     def weights(self, x: Tensor) -> Tensor:
         """Whether a coordinate is of a tensor named "weight", as 0 or 1.  (d,) -> (d,)"""
-        named = x.new_tensor([float("weight" in name) for name in self.names])
-        return self.spread(named, "tensor")
+        return self.spread(_named(self, x.dtype, x.device), "tensor")
 
     def unflatten(self, w: Tensor) -> dict[str, Tensor]:
         """w (d,) as named parameters."""
@@ -80,6 +79,12 @@ def _places(layout: Layout, part: str, device: torch.device) -> tuple[Tensor, Te
         starts.setdefault(name, len(owner))
         owner += [numbers[name]] * math.prod(shape)
     return torch.tensor(owner, device=device), torch.tensor(list(starts.values()), device=device)
+
+
+@functools.lru_cache(maxsize=64)
+def _named(layout: Layout, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1 for each tensor named "weight", else 0 (P,)."""
+    return torch.tensor([float("weight" in name) for name in layout.names], dtype=dtype, device=device)
 
 
 def flatten(module: nn.Module) -> Tensor:

@@ -15,16 +15,18 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, Status
+from distributed import Client, Future, KilledWorker, LocalCluster, Nanny, Status
 from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.runs import worker
 from sam_dash.runs.environment import cores, default_workers
+from sam_dash.runs.gpus import gpus
 from sam_dash.runs.leases import FORCED, Leases
 from sam_dash.runs.report import one_line
 from sam_dash.runs.store import Store
@@ -48,7 +50,7 @@ def serve(store: Store, workers: int | None = None, scheduler: str | None = None
     _listen_for_the_end(leave)
     workers = workers or default_workers()
     with dask.config.set(CONFIG):
-        cluster = None if scheduler else _local_cluster(workers)
+        cluster = None if scheduler else _local_cluster(workers, gpus())
         client = Client(scheduler or cluster, set_as_default=False)
         address = client.scheduler_info(n_workers=0)["address"]
         engine = _Engine(store, client, cluster, stale)
@@ -76,7 +78,8 @@ def _survive(action: Callable[[], object]) -> None:
         print(f"engine: the store failed: {one_line(error)}", file=sys.stderr, flush=True)
 
 
-def _local_cluster(workers: int) -> LocalCluster:
+def _local_cluster(workers: int, devices: Sequence[str] = ()) -> LocalCluster:
+    """Worker processes, dealt out to the devices in turn; without devices they share the cores only."""
     threads = str(max(1, cores() // workers))
     settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     settings["OMP_WAIT_POLICY"] = "PASSIVE"  # spinning threads cost a factor of 50 on a busy machine
@@ -84,7 +87,14 @@ def _local_cluster(workers: int) -> LocalCluster:
         n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
         dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
         env=settings,  # set before torch is imported, or they do not count
+        worker_class=partial(_pinned, devices) if devices else Nanny,
     )  # fmt: skip
+
+
+def _pinned(devices: Sequence[str], address: str, *, name: int, env: dict[str, str], **options: Any) -> Nanny:
+    """A worker that sees one device only, the same one whenever it is started again."""
+    mine = {"CUDA_VISIBLE_DEVICES": devices[name % len(devices)]}
+    return Nanny(address, name=name, env={**env, **mine}, **options)
 
 
 def _listen_for_the_end(leave: threading.Event) -> None:

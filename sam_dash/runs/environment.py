@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import sam_dash
+from sam_dash.runs.gpus import gpus, slots
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d", "PyHessian", "distributed", "SQLAlchemy")
 
@@ -32,8 +33,12 @@ def cores() -> int:
 
 
 def default_workers() -> int:
-    """Worker processes of an engine, unless told otherwise: one a core, at most 8."""
-    return min(cores(), 8)
+    """Worker processes of an engine, unless told otherwise: `slots` for each GPU, else one a core, at most 8.
+
+    SpecError for a SAM_DASH_GPU_SLOTS that is no number.
+    """
+    devices = len(gpus())
+    return devices * slots(devices, cores()) if devices else min(cores(), 8)
 
 
 def _version(package: str) -> str | None:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from sam_dash.problems.stack import Stack, corrupt, stream
+from sam_dash.runs.graphs import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
-from sam_dash.runs.steppers import stepper
 
 EPOCHS = 150
 
@@ -34,7 +34,7 @@ def memorise(problem: Stack, batch: int) -> Stack:
     mixed = replace(problem, rows=index, y=y)
     specs = [RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))] * len(problem.seeds)
     W = problem.w0
-    for W, _ in steps(mixed, specs, stepper(mixed, specs).take):  # noqa: B007
+    for W, _ in steps(mixed, specs, fastest(mixed, specs).take):  # noqa: B007
         pass
     right = y[:, :half]
     return replace(problem, w0=W, rows=index[:, :half], y=right, y_clean=right)

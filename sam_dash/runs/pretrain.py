@@ -19,9 +19,9 @@ from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import initialise
 from sam_dash.problems.problem import Problem, source_classes
 from sam_dash.problems.stack import Stack, torch_stream
+from sam_dash.runs.graphs import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
-from sam_dash.runs.steppers import stepper
 
 EPOCHS, RATE = 20, 0.02
 
@@ -44,7 +44,7 @@ def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
     source = replace(problem, x=x, rows=every, y=y.expand(S, -1), y_clean=y.expand(S, -1))
     specs = [RunSpec(variant="sgd", training=Training(lr=RATE, batch=batch, epochs=EPOCHS))] * S
     W = problem.w0
-    for W, _ in steps(source, specs, stepper(source, specs).take):  # noqa: B007
+    for W, _ in steps(source, specs, fastest(source, specs).take):  # noqa: B007
         pass
     module, heads = copy.deepcopy(problem.module).cpu(), []
     size = list(Layout.of(module).sizes().values())[-1]

@@ -65,7 +65,7 @@ def stepper(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
     for path, make in (("chain", chain), ("eager", eager), ("factored", factored)):
         try:
             take = make(problem, specs)
-            _try(problem, specs[0], take)
+            take(*start(problem, specs[0]))
         except NotFactoredError:
             continue
         return Stepper(path, take)
@@ -196,11 +196,11 @@ def diagnostics(out: Step) -> Scalars:
     return {"eps_norm": out.eps.norm(dim=-1).mean(), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
 
 
-def _try(problem: Stack, spec: RunSpec, take: Take) -> None:
-    """Take one step from the start, for the errors."""
+def start(problem: Stack, spec: RunSpec) -> tuple[Tensor, Any, Moment]:
+    """What a step is given at the start, with ones for noise and the first samples for a batch."""
     v = variants.get(spec.variant).at(spec.knobs)
     S, B = len(problem.seeds), spec.training.batch
     batch = problem.batch(torch.arange(B, device=problem.x.device).expand(S, B))
     noise = problem.w0.new_ones(S, v.noise, problem.w0.shape[1])
     full = problem.full() if v.cost(**spec.knobs).full else None
-    take(problem.w0, vmap(v.init)(problem.w0), Moment(batch, noise, full, problem.counts, 0, 1.0))
+    return problem.w0, vmap(v.init)(problem.w0), Moment(batch, noise, full, problem.counts, 0, 1.0)

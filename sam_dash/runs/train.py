@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths import shares
+from sam_dash.maths.precision import refuse_tf32
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack
+from sam_dash.runs.graphs import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import evaluate, measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
 from sam_dash.runs.spec import RunSpec
-from sam_dash.runs.steppers import Scalars, stepper
+from sam_dash.runs.steppers import Scalars
 
 FLUSH_SECONDS = 0.5
 
@@ -45,9 +47,7 @@ def train(specs: Sequence[RunSpec], listener: Listener, device: str = "auto") ->
 
 def pick(device: str) -> torch.device:
     """The device: "auto" is CUDA where there is one."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
-        False  # float32 must mean float32, for the measurements above all
-    )
+    refuse_tf32()  # for the measurements above all
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
@@ -69,7 +69,7 @@ class _Run:
 
     def go(self) -> list[Outcome]:
         W, every = self.problem.w0, self.spec.measures.every
-        path, take = stepper(self.problem, self.specs)
+        path, take = fastest(self.problem, self.specs)
         self.look(0, W, measured=every > 0)
         for t, (stepped, scalars) in enumerate(steps(self.problem, self.specs, take), 1):
             self.scalars.append(scalars | {"w_norm": W.norm(dim=1)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
 
 LOG_LINES = 30
+NO_ROOM = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # what the libraries under torch say
 
 Train = Callable[[Sequence[RunSpec], Listener], list[Outcome]]
 
@@ -21,7 +23,7 @@ def run_group(url: str, keys: Sequence[str], claim: str, train: Train | None = N
     """Train the runs that are still under `claim`; all they have to say goes to the store at `url`.
 
     An exception fails the runs, with its last line and its traceback; only the death of the process leaves them
-    running, for the next attempt.
+    running, for the next attempt. Several runs that the GPU has no memory for start again, half of them at a time.
     """
     store = Store(url)
     leases = Leases(store)
@@ -31,7 +33,7 @@ def run_group(url: str, keys: Sequence[str], claim: str, train: Train | None = N
     def listener(report: Report) -> set[int]:
         return leases.flush(owner, live, report)
 
-    started = time.monotonic()
+    started, again = time.monotonic(), False
     try:
         if live:
             outcomes = (train or trainer())(specs, listener)
@@ -40,10 +42,39 @@ def run_group(url: str, keys: Sequence[str], claim: str, train: Train | None = N
             for key, outcome in zip(live, outcomes, strict=True):
                 leases.finish(owner, key, outcome, seconds, {**made_with, "steps": outcome.path})
     except Exception as error:  # whatever it is, the user wants to see it at the run
-        lines = traceback.format_exc().splitlines()[-LOG_LINES:]
-        leases.fail(owner, live, one_line(error), "\n".join(lines))
+        again = len(live) > 1 and is_out_of_gpu_memory(error)
+        if not again:
+            lines = traceback.format_exc().splitlines()[-LOG_LINES:]
+            leases.fail(owner, live, in_words(error), "\n".join(lines))
     finally:
         store.close()
+    if again:  # here, where the traceback and all the tensors in it are gone
+        free_gpu_memory()
+        half = math.ceil(len(live) / 2)
+        for keys in (live[:half], live[half:]):
+            run_group(url, keys, claim, train)
+
+
+def is_out_of_gpu_memory(error: BaseException) -> bool:
+    """Whether a GPU had no room for what was asked of it."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_ROOM)
+
+
+def in_words(error: BaseException) -> str:
+    """An exception as one line, and what to do about it where that is known."""
+    if not is_out_of_gpu_memory(error):
+        return one_line(error)
+    return f"out of GPU memory; resume it with fewer workers (SAM_DASH_GPU_SLOTS=1): {one_line(error)}"
+
+
+def free_gpu_memory() -> None:
+    """Give back what torch keeps for later, so that the other workers of the GPU can have it too."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def trainer() -> Train:

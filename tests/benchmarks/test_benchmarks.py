@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, profile_measures, profiles, user
+from benchmarks import profile_measures, profiles, user
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
@@ -77,20 +77,6 @@ def test_the_page_says_which_targets_are_met() -> None:
     assert "1 of 2 targets are met." in text
     assert "PROFILE" in text
     assert "| us | 1 | 2 |" in text
-
-
-@pytest.mark.parametrize("name", ["MLP 40-128-128-10", "CNN"])
-def test_the_checks_for_a_gpu_pass_on_the_cpu(name) -> None:
-    errors = gpu.check_steps(name, "cpu", B=8, count=1)
-    assert set(errors) == ({"chain", "factored", "eager"} if "MLP" in name else {"factored", "eager"})
-    assert max(errors.values()) < 1e-10
-    assert gpu.check_measures(name, "cpu", n=8) == 0
-
-
-def test_without_a_gpu_the_script_says_so(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gpu.main() == 2
-    assert "no CUDA device" in capsys.readouterr().out
 
 
 def test_auto_is_cuda_where_there_is_one_and_float32_is_float32(monkeypatch) -> None:

@@ -1,5 +1,7 @@
 """What tests of the engine share: specs of a long and a short run, and waiting until something is so."""
 
+import os
+import sys
 import time
 
 import psutil
@@ -46,6 +48,11 @@ def family(pid):
 
 def workers(engine):
     return [p for p in family(engine.process.pid)[1:] if "--multiprocessing-fork" in p.cmdline()]
+
+
+def visible(dask_worker):
+    """A worker's name, the GPUs that it sees, and whether it has imported torch."""
+    return dask_worker.name, os.environ.get("CUDA_VISIBLE_DEVICES"), "torch" in sys.modules
 
 
 def gone(processes):

@@ -541,3 +541,13 @@ def test_images_are_given_to_the_layers_channels_last_even_with_one_channel(chan
     layer = torch.nn.Conv2d(channels, 8, 3)
     assert layer(last).is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(layer(last), layer(x))
+
+
+def test_eigen_sam_trains_a_residual_network_whose_images_are_given_channels_last() -> None:
+    problem = Problem(dataset="mnist-5k", network="resnet18:8", n_train=32)
+    spec = replace(TINY, variant="eigensam", m=None, knobs={}, problem=problem, training=Training(batch=16, epochs=1))
+    outcome = train([spec], Recorder())[0]
+    assert (outcome.status, outcome.path) == ("done", "eager")
+    P = stack(problem, [0], torch.device("cpu"))
+    *_, (W, _) = itertools.islice(steps(P, [spec]), 2)
+    np.testing.assert_allclose(outcome.weights, W[0], rtol=1e-3, atol=1e-5)
