@@ -48,7 +48,7 @@ def multiples(
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
-    frame = tables.slim(frame, x).assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
+    frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     fig = make_subplots(
