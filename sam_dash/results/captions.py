@@ -135,7 +135,6 @@ def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list
     The judgement uses the 95 % t-interval of the paired difference, whichever interval is drawn.
     """
     out = []
-    frame = tables.slim(frame, x)
     lines = [line for line in figures.series(frame, x) if figures.is_curve(line[0], x)]
     for variant, name, rows in lines:
         for q in dict.fromkeys(rows["quantity"]):

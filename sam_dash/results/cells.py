@@ -30,13 +30,14 @@ def colour(variant: str, m: float, sizes: list[float]) -> str:
 
 
 def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.DataFrame:
-    """One row a cell of `frame`: its columns `KEY`, line (its name), colour, dash and marker.
+    """One row a cell of `frame`: its settings, line (its name), colour, dash and marker.
 
     `sizes` are the m of the whole study, so that colours stay when a cell is hidden. Cells of one variant that share a
     colour differ in dash; all in marker.
     """
     tables.one_network(frame)
-    unique = frame.reindex(columns=KEY).drop_duplicates().reset_index(drop=True)
+    told = tables.settings(frame)
+    unique = frame[told].drop_duplicates().reset_index(drop=True)
     by_variant = unique.groupby("variant")
     varied = [k for k in tables.cell(unique)[2:] if by_variant[k].nunique().max() > 1]
     ladder = sorted(sizes) or sorted(unique.loc[[swept(v) for v in unique["variant"]], "m"].dropna().unique())
@@ -48,11 +49,11 @@ def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.Da
         several = swept(row["variant"]) and len(ladder) > 1
         first = "solid" if several or row["variant"] == "rwsam" else style.look(row["variant"]).dash
         rows.append(
-            {k: row[k] for k in KEY}
+            row
             | {"line": style.cell_name(row["variant"], row["m"], batch, style.knob_text(knobs)), "colour": hue}
             | {"dash": DASHES[same % len(DASHES)] if same else first, "marker": MARKERS[i % len(MARKERS)]}
         )
-    return pd.DataFrame(rows, columns=[*KEY, "line", "colour", "dash", "marker"])
+    return pd.DataFrame(rows, columns=[*told, "line", "colour", "dash", "marker"])
 
 
 def by_key(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -93,7 +93,9 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
             parts.append(part.assign(kind="raw"))
             part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
         parts.append(part)
-    return pd.concat(parts, ignore_index=True).reindex(columns=[*lines.COLUMNS, "step", *cells.KEY, *lines.LOOK])
+    return pd.concat(parts, ignore_index=True).reindex(
+        columns=[*lines.COLUMNS, "step", *tables.settings(runs), *lines.LOOK]
+    )
 
 
 def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:

@@ -42,7 +42,7 @@ def per_run(finals: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Value of `quantity` and mean ||eps|| of each run."""
     table = finals[finals["quantity"].isin([quantity, "eps_norm"])]
     wide = table.pivot_table(index="run", columns="quantity", values="value", aggfunc="first").reset_index()
-    both = finals.drop_duplicates("run")[["run", *cells.KEY, "seed"]].merge(wide, on="run")
+    both = finals.drop_duplicates("run")[["run", *tables.settings(finals), "seed"]].merge(wide, on="run")
     return both.reindex(columns=[*both.columns, *({quantity, "eps_norm"} - set(both.columns))])
 
 

@@ -48,7 +48,7 @@ def multiples(
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
-    frame = tables.slim(frame, x).assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
+    frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     fig = make_subplots(
@@ -147,8 +147,8 @@ def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
     top = 52 + 22 * legend_rows
     fig.update_layout(
-        height=PANEL * rows + top + 31,
-        margin={"l": 44, "r": 8, "t": top, "b": 52},
+        height=PANEL * rows + top + 37,
+        margin={"l": 44, "r": 8, "t": top, "b": 58},
         hovermode="closest",
         legend=legend | {"title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44},
         font={"size": 12},

@@ -38,7 +38,7 @@ def per_run(finals: pd.DataFrame) -> pd.DataFrame:
     of = finals[finals["quantity"].str.startswith(PREFIX)]
     of = of.assign(layer=of["quantity"].str.removeprefix(PREFIX))
     share = of["value"] / of.groupby("run")["value"].transform("sum")
-    return of.assign(share=share)[["run", *cells.KEY, "seed", "layer", "value", "stderr", "share"]]
+    return of.assign(share=share)[["run", *tables.settings(of), "seed", "layer", "value", "stderr", "share"]]
 
 
 def gathered(table: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def gathered(table: pd.DataFrame) -> pd.DataFrame:
     kept = set(mean.nlargest(MOST - 1).index)
     rest = f"{len(mean) - len(kept)} other layers"
     squared = table.assign(layer=[n if n in kept else rest for n in table["layer"]], stderr=table["stderr"] ** 2)
-    keys = ["run", *cells.KEY, "seed", "layer"]
+    keys = ["run", *tables.settings(table), "seed", "layer"]
     out = squared.groupby(keys, dropna=False, sort=False)[["value", "stderr", "share"]].sum().reset_index()
     return out.assign(stderr=out["stderr"] ** 0.5).sort_values("layer", key=lambda s: s == rest, kind="stable")
 

@@ -148,7 +148,7 @@ def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: di
 def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
     top = 52 + 22 * legend_rows
     fig.update_layout(
-        height=270 * rows + top + 31, margin={"l": 50, "r": 10, "t": top, "b": 52}, hovermode="closest",
+        height=270 * rows + top + 39, margin={"l": 50, "r": 10, "t": top, "b": 60}, hovermode="closest",
         font={"size": 12},
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",

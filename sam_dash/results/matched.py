@@ -36,7 +36,7 @@ class Matched(NamedTuple):
 def wide(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
     """One row a finished run: its cell, its seed, every final quantity, `gradients` and `seconds`."""
     table = finals.pivot_table(index="run", columns="quantity", values="value", aggfunc="first").reset_index()
-    settings = finals.drop_duplicates("run")[["run", *cells.KEY, "seed"]]
+    settings = finals.drop_duplicates("run")[["run", *tables.settings(finals), "seed"]]
     return settings.merge(table, on="run").merge(dynamics.costs(study), on="run", how="left")
 
 

@@ -81,11 +81,11 @@ def _layout(fig: go.Figure, table: pd.DataFrame, x: str, y: str, narrow: bool) -
     legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
     entries = table.loc[table["kind"] != "seed", "line"].nunique() + 1
     fig.update_layout(
-        height=max(470, 100 + 29 * entries), margin={"l": 60, "r": 8, "t": 16, "b": 52}, font={"size": 12},
+        height=max(470, 100 + 29 * entries), margin={"l": 78, "r": 8, "t": 16, "b": 68}, font={"size": 12},
         legend=legend, hovermode="closest",
     )  # fmt: skip
     if narrow:  # on top, two entries a row
         rows = -(-entries // 2)
         above = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "entrywidth": 82}
         above["font"] = {"size": 10}
-        fig.update_layout(legend=above, height=400 + 22 * rows, margin={"t": 24 + 22 * rows, "l": 50})
+        fig.update_layout(legend=above, height=400 + 22 * rows, margin={"t": 24 + 22 * rows, "l": 78})

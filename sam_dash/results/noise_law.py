@@ -25,7 +25,7 @@ def per_run(finals: pd.DataFrame) -> pd.DataFrame:
     """Cell, seed, size and value of tr(V) at every size measured; size 1 is tr(V)."""
     of = finals[(finals["quantity"] == "tr_V") | finals["quantity"].str.startswith("tr_V@")]
     size = of["quantity"].str.partition("@")[2].replace("", "1").astype(float)
-    return of.assign(size=size)[["run", *cells.KEY, "seed", "size", "value", "stderr"]]
+    return of.assign(size=size)[["run", *tables.settings(of), "seed", "size", "value", "stderr"]]
 
 
 def frame(finals: pd.DataFrame, batch: int, interval: str = "ci", sizes: tuple[int, ...] = ()) -> pd.DataFrame:
@@ -103,7 +103,7 @@ def scales(finals: pd.DataFrame) -> pd.DataFrame:
     rows = finals[(finals["quantity"] == "tr_V") & finals["run"].isin(signal.index)]
     G = rows["run"].map(signal).astype(float)
     g = G + rows["value"] / rows["budget"].astype(float)
-    out = rows[["run", *cells.KEY, "seed"]].assign(tr_V=rows["value"], g_sq=g, G_sq=G)
+    out = rows[["run", *tables.settings(rows), "seed"]].assign(tr_V=rows["value"], g_sq=g, G_sq=G)
     return out.assign(on_training_set=(out["tr_V"] / g).where(g > 0), unbiased=(out["tr_V"] / G).where(G > 0))
 
 

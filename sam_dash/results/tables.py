@@ -13,15 +13,16 @@ from sam_dash.results import statistics
 from sam_dash.results.derived import with_gaps
 
 CELL = ["variant", "m"]  # and the knobs; one network at a time
+ALWAYS = ("rho", "lam")  # knobs that a frame has a column for even if no run has them
 NUMBERS = ["run", "step", "epoch", "quantity", "value", "stderr"]
 QUALITY = ["method", "budget", "residual", "converged"]
 CURVES = [*NUMBERS, *QUALITY]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as dicts by column name."""
-    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
-    return rows
+    """The rows as dicts by column name; as `DataFrame.to_dict("records")`, in a fifth of its time."""
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(frame[n].tolist() for n in names), strict=True)]
 
 
 def knob_names() -> list[str]:
@@ -29,30 +30,26 @@ def knob_names() -> list[str]:
     return list(dict.fromkeys(name for v in variants.REGISTRY.values() for name in v.knobs))
 
 
+def settings(frame: pd.DataFrame) -> list[str]:
+    """Variant, m and the knobs that a frame has columns for, in the registry's order."""
+    return [*CELL, *(k for k in knob_names() if k in frame)]
+
+
 def cell(frame: pd.DataFrame) -> list[str]:
-    """The columns that tell the cells (all settings but the seed) of a frame apart: those that are not empty in it.
-
-    Grouping by them gives the groups of all knobs, some forty, in a fraction of the time.
-    """
-    return [*CELL, *(k for k in knob_names() if k in frame and frame[k].notna().any())]
-
-
-def slim(frame: pd.DataFrame, *keep: str) -> pd.DataFrame:
-    """Without the knobs that are empty in it, but those of `keep`: a selection of rows copies every column."""
-    empty = {*knob_names()} - {*cell(frame), *keep}
-    return frame[[c for c in frame if c not in empty]]
+    """The columns that tell the cells (all settings but the seed) of a frame apart: those that are not empty in it."""
+    return [*CELL, *(k for k in settings(frame)[2:] if frame[k].notna().any())]
 
 
 def runs_frame(runs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a run: key, network, variant, m, every knob, seed, status and how far it is."""
-    rows = []
+    """One row a run: key, network, variant, m, the knobs that some run has, seed, status and how far it is."""
+    rows, used = [], set(ALWAYS)
     for run in runs:
         spec = run["spec"]
-        knobs = {name: spec["knobs"].get(name) for name in knob_names()}
+        used |= spec["knobs"].keys()
         row = {"run": run["key"], "network": spec["problem"]["network"], "variant": spec["variant"], "m": spec["m"]}
-        row |= {**knobs, "seed": spec["seed"]}
+        row |= {**spec["knobs"], "seed": spec["seed"]}
         rows.append(row | {k: run.get(k) for k in ("status", "step", "steps", "phase", "seconds", "error")})
-    columns = ["run", "network", *CELL, *knob_names(), "seed"]
+    columns = ["run", "network", *CELL, *(k for k in knob_names() if k in used), "seed"]
     columns += ["status", "step", "steps", "phase", "seconds", "error"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"run": str, "m": float, "step": float, "steps": float, "seconds": float})
@@ -82,7 +79,7 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
 
     Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
     """
-    ended = runs.loc[runs["status"] == "done", ["run", "network", *CELL, *knob_names(), "seed"]]
+    ended = runs.loc[runs["status"] == "done", ["run", "network", *settings(runs), "seed"]]
     both = last[["run", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
     if means is not None and len(means):
         both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
@@ -112,8 +109,6 @@ def summary(
     """
     one_network(finals)
     told = cell(runs)
-    used = dict.fromkeys([*told, *(against or ()), "seed", "run", "quantity", "value", "stderr", "converged"])
-    finals = finals[list(used)]
     planned = {_exact(key): n for key, n in runs.groupby(told, dropna=False)["seed"].nunique().items()}
     rows: list[dict[str, Any]] = []
     for quantity in quantities:
@@ -141,21 +136,8 @@ def summary(
                 | {"converged": bool(r.converged)}
                 for r in group[["seed", "value", "stderr", "run", "converged"]].itertuples()
             ]
-    columns = [
-        "quantity",
-        *CELL,
-        *knob_names(),
-        "kind",
-        "seed",
-        "y",
-        "low",
-        "high",
-        "n",
-        "missing",
-        "stderr",
-        "converged",
-        "run",
-    ]
+    columns = ["quantity", *settings(runs), "kind", "seed", "y", "low", "high", "n", "missing", "stderr"]
+    columns += ["converged", "run"]
     return pd.DataFrame(rows, columns=columns).astype({"m": float, "y": float, "low": float, "high": float})
 
 
@@ -214,7 +196,7 @@ def curve_means(study_runs: pd.DataFrame, curves: pd.DataFrame, quantity: str) -
     told = cell(study_runs)
     joined = of.merge(study_runs[["run", *told]], on="run")
     means = joined.groupby([*told, "step", "epoch"], dropna=False)["value"].agg(value="mean", n="count").reset_index()
-    return means.reindex(columns=[*CELL, *knob_names(), "step", "epoch", "value", "n"])
+    return means.reindex(columns=[*settings(study_runs), "step", "epoch", "value", "n"])
 
 
 def at_full_batch(frame: pd.DataFrame, batch: int) -> pd.DataFrame:

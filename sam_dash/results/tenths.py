@@ -39,7 +39,9 @@ def parts(curves: pd.DataFrame) -> dict[str, Part]:
 
 def per_run(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """One row a run, part of the training and tenth: its share, the mean over the steps of that part."""
-    joined = runs[["run", "seed", *cells.KEY]].merge(curves[curves["quantity"].isin(style.TENTHS)], on="run")
+    joined = runs[["run", "seed", *tables.settings(runs)]].merge(
+        curves[curves["quantity"].isin(style.TENTHS)], on="run"
+    )
     ends = sorted(joined["epoch"].unique())
     out = []
     for name, part in parts(joined).items():

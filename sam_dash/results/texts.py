@@ -30,7 +30,7 @@ def results(study: Study, interval: str = "ci") -> pd.DataFrame:
     quantities = [q for q in USUAL if q in set(study.finals["quantity"])]
     frame = tables.summary(study.finals, study.runs, quantities, interval)
     means = frame[frame["kind"] == "mean"]
-    settings = [k for k in tables.knob_names() if means[k].nunique() > 1 or k == "rho"]
+    settings = [k for k in tables.settings(means)[2:] if means[k].nunique() > 1 or k == "rho"]
     rows = []
     for key, of in means.groupby(["variant", "m", *settings], dropna=False, sort=False):
         variant, m, *values = key

@@ -44,6 +44,8 @@ class Cells:
     def reweighted(self, quantity: str) -> dict[str, dict[int, float]]:
         """RW-SAM, normalised, by its settings with lambda > 0."""
         rows = self.finals[(self.finals["quantity"] == quantity) & (self.finals["variant"] == "rwsam")]
+        if rows.empty:
+            return {}
         rows = rows[(rows["lam"] > 0) & (rows["normalised"].isna() | rows["normalised"].eq(True))]
         known = [k for k in variants.get("rwsam").knobs if k == "lam" or rows[k].nunique() > 1]
         out: dict[str, dict[int, float]] = {}

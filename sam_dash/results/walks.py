@@ -56,7 +56,7 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
     fig.update_xaxes(title="<i>w</i><sub>1</sub>", range=[left, right], showgrid=False, zeroline=False)
     fig.update_yaxes(title="<i>w</i><sub>2</sub>", range=[low, high], showgrid=False, zeroline=False)
     return fig.update_layout(
-        height=600, margin={"t": 40, "b": 150, "l": 50, "r": 20}, font_family=style.FONT, template="none",
+        height=600, margin={"t": 52, "b": 175, "l": 70, "r": 20}, font_family=style.FONT, template="none",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
     )  # fmt: skip
 

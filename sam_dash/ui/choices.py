@@ -145,4 +145,6 @@ def settings(finals: pd.DataFrame, batch: int, sizes: tuple[int, ...]) -> pd.Dat
         placeholder="Choose a setting",
     )  # fmt: skip
     wanted = {keys[n] for n in chosen if n in keys}
-    return finals[[cells.key_of(r) in wanted for r in tables.records(finals)]]
+    runs = finals.drop_duplicates("run")
+    kept = [r["run"] for r in tables.records(runs) if cells.key_of(r) in wanted]
+    return finals[finals["run"].isin(kept)]

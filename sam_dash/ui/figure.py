@@ -39,9 +39,10 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str,
         st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
         st.caption(caption)
         _csv_button(frame, name, "csv")
-    with data:
-        table(frame, alt=f"The numbers of the figure {name}")
-        st.caption("Exactly what is drawn: means with intervals, seeds. The CSV has all digits.")
+    if data.open:
+        with data:
+            table(frame, alt=f"The numbers of the figure {name}")
+            st.caption("Exactly what is drawn: means with intervals, seeds. The CSV has all digits.")
     with files:
         _files(fig, frame, name, key)
 

@@ -150,5 +150,5 @@ def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
 
 def cell(row: dict[str, Any], batch: int) -> str:
     """The name of a run's cell with its numeric knobs."""
-    knobs = {n: row[n] for n in tables.knob_names() if isinstance(row[n], float) and row[n] == row[n]}
+    knobs = {n: row[n] for n in tables.knob_names() if isinstance(row.get(n), float) and row[n] == row[n]}
     return style.cell_name(row["variant"], row["m"], batch, style.knob_text(knobs))

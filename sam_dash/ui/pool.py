@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sam_dash.results.cells import KEY
+from sam_dash.results import tables
 from sam_dash.results.study import Study
 from sam_dash.ui import backend
 
@@ -55,7 +55,7 @@ def _load(sweep: dict[str, Any], study: Study) -> Study | None:
 
 def merged(finals: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Runs that differ only in what was measured are the same training: one of them, with all that was measured."""
-    cell = [*KEY, "seed"]
+    cell = [*tables.settings(runs), "seed"]
     first = runs.assign(_late=runs["status"] != "done").sort_values("_late", kind="stable").drop_duplicates(cell)
     names = first[[*cell, "run"]].rename(columns={"run": "_run"})
     values = finals.drop_duplicates([*cell, "quantity"]).merge(names, on=cell)

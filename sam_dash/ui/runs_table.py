@@ -30,7 +30,7 @@ def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.
     frame = runs.merge(finals, left_on="run", right_index=True, how="left")
     if "test_acc" in frame:
         frame["test_acc"] *= 100
-    knobs = [k for k in tables.knob_names() if k in ("rho", "lam") or frame[k].nunique() > 1]
+    knobs = [k for k in tables.settings(frame)[2:] if k in tables.ALWAYS or frame[k].nunique() > 1]
     knobs = [k for k in knobs if frame[k].notna().any()]
     order = ["status", *["network"] * (frame["network"].nunique() > 1), "variant", "m", *knobs, "seed"]
     order += [*finals.columns, "seconds", "run", "error"]

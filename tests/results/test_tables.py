@@ -105,12 +105,22 @@ def test_a_folder_without_an_export_is_no_study(tmp_path: Path) -> None:
     assert studies.from_folder(tmp_path) is None
 
 
-def test_cells_are_told_apart_by_the_knobs_that_are_there() -> None:
+def test_frames_have_columns_for_the_knobs_that_are_there_and_cells_are_told_apart_by_those() -> None:
     study = frames.study("done")
     every = [*tables.CELL, *tables.knob_names()]
-    assert tables.cell(study.runs) == [c for c in every if c in tables.CELL or study.runs[c].notna().any()]
-    assert len(tables.cell(study.runs)) < len(every)
+    full = study.runs.reindex(columns=["run", *every])
+    assert tables.cell(study.runs) == [c for c in every if c in tables.CELL or full[c].notna().any()]
+    assert set(tables.settings(study.runs)) == {*tables.cell(study.runs), *tables.ALWAYS}
+    assert tables.settings(study.finals) == tables.settings(study.runs)
     groups = [
-        {tuple(of["run"]) for _, of in study.runs.groupby(by, dropna=False)} for by in (every, tables.cell(study.runs))
+        {tuple(of["run"]) for _, of in frame.groupby(by, dropna=False)}
+        for frame, by in ((full, every), (study.runs, tables.cell(study.runs)))
     ]
     assert groups[0] == groups[1]
+
+
+def test_records_are_those_of_pandas() -> None:
+    for frame in (frames.study("failed").runs, frames.study().finals, frames.summary()):
+        plain = frame.to_dict("records")
+        assert repr(tables.records(frame)) == repr(plain)
+    assert tables.records(frames.summary()[:0]) == []
