@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sam_dash.maths import pooling
 from sam_dash.maths.factors import Factor, linear, plain
 from sam_dash.maths.factors_conv import conv
 from sam_dash.maths.factors_norm import group_norm, group_norm_each, layer_norm
@@ -55,6 +56,8 @@ class Taps:
         for part in self.module.modules():
             if getattr(part, "inplace", False):
                 part.inplace = False  # type: ignore[assignment]  # outputs are kept
+            if pooling.written_out(part):
+                part.forward = pooling.max_pool
         for index, layer in enumerate(self.layers):
             layer.forward = functools.partial(self._forward, index)
 
