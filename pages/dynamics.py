@@ -50,7 +50,7 @@ if len(frame):
     st.header("What these runs say", anchor=False)
     st.markdown("\n".join(f"- {line}" for line in found) or "One line: nothing to compare.")
 elif not once:
-    st.info("Nothing to plot with this choice: pick a quantity.", icon=":material/filter_alt_off:")
+    st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")
 if once:
     every = max(1, study.spec.training.epochs // 8)
     wanted = replace(study.spec, measures=replace(study.spec.measures, every=every))

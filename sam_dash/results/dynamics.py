@@ -18,11 +18,16 @@ from sam_dash.runs.spec import SpecError
 X = {
     "Epoch": ("epoch", "epoch"),
     "Step": ("step", "step"),
-    "Seconds": ("seconds", "seconds of the run × share of training done"),
+    "Seconds": ("seconds", "seconds of training, spread evenly over its steps"),
     "Gradient evaluations": ("gradients", "mini-batch gradient evaluations"),
 }
 POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
 FEW = 20  # points below which a curve is never smoothed: it would only lag behind
+
+
+def has_curve(quantity: str) -> bool:
+    """Whether it can have been recorded along the way, as one number a run."""
+    return "@" not in quantity and not quantity.startswith("gap_") and not quantity.endswith(("_pyhessian", "_seconds"))
 
 
 def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
@@ -44,7 +49,7 @@ def ema(values: np.ndarray, beta: float) -> np.ndarray:
 
 
 def costs(study: Study) -> pd.DataFrame:
-    """Per run: gradient evaluations and seconds of the whole training; nan where not known."""
+    """Per run: gradient evaluations and seconds of the whole training, without measurements; nan where not known."""
     rows = []
     for spec in study.spec.runs():
         try:
@@ -52,7 +57,9 @@ def costs(study: Study) -> pd.DataFrame:
         except SpecError:  # the user's .npz has been moved since
             rows.append((spec.key, math.nan))
     frame = pd.DataFrame(rows, columns=["run", "gradients"]).astype({"run": str})
-    return study.runs[["run", "seconds"]].merge(frame, on="run", how="left")
+    timed = study.finals.loc[study.finals["quantity"] == "train_seconds", ["run", "value"]]
+    seconds = study.runs[["run"]].merge(timed.rename(columns={"value": "seconds"}), on="run", how="left")
+    return seconds.merge(frame, on="run", how="left")
 
 
 def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str = "Epoch", beta: float = 0.0,
@@ -73,7 +80,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     if clock in ("seconds", "gradients"):
         total = costs(study).set_index("run")[clock]
         share = joined["epoch"] / study.spec.training.epochs
-        joined = joined.assign(x=joined["run"].map(total).astype(float) * share)
+        joined = joined.assign(x=joined["run"].map(total).astype(float) * share).dropna(subset="x")
     else:
         joined = joined.assign(x=joined[clock].astype(float))
     grouped = joined.groupby(["quantity", *told, "step"], dropna=False, sort=False)

@@ -19,8 +19,10 @@ COLUMNS = ["line", "layer", "kind", "y", "low", "high", "n", "value", "stderr", 
 
 
 def whole(finals: pd.DataFrame) -> set[str]:
-    """The quantities measured but those of single layers, of which a deep network has dozens: they are on Noise."""
-    return {q for q in finals["quantity"] if not q.startswith(PREFIX)}
+    """The quantities measured, but those of single layers, of which a deep network has dozens (they are on Noise), and
+    the time, which the runs of a stack share, so that it has no interval over seeds.
+    """
+    return {q for q in finals["quantity"] if not q.startswith(PREFIX) and q != "train_seconds"}
 
 
 def parameters(spec: SweepSpec) -> dict[str, int]:

@@ -16,8 +16,13 @@ from sam_dash.results import captions, cells, dynamics, statistics, style, table
 from sam_dash.results.study import Study
 
 X = {"Train loss": "train_loss", "Gradient evaluations": "gradients", "Seconds": "seconds"}
-TITLES = {"train_loss": "Train loss", "gradients": "mini-batch gradient evaluations", "seconds": "seconds of training"}
+TITLES = {
+    "train_loss": "Train loss",
+    "gradients": "mini-batch gradient evaluations",
+    "seconds": "seconds of training (without measurements)",
+}
 """Axis titles; any other quantity has its own name."""
+SHARED = " Runs that train in one stack share its time evenly, so seconds have no spread over them."
 LOOK = ["colour", "marker"]  # columns of a frame that are drawn with and not taken away
 LESS = ("tr_H", "lam_max", "tr_V", "train_loss", "test_loss", "gap_acc", "gap_loss")
 """Quantities of which less is better; of the others more."""
@@ -169,8 +174,9 @@ def caption(study: Study, table: pd.DataFrame, x: str) -> str:
         " Dotted: SGD's own trajectory, the mean over its seeds at each epoch it was looked at; each point is what "
         "stopping there would have given (its learning rate had not been annealed by then)."
     )  # fmt: skip
+    shared = SHARED if x == "seconds" else ""
     return (
-        f"Means over {captions.seeds(table)} with 95 % t-intervals both ways; small dots: seeds.{track}{front} "
+        f"Means over {captions.seeds(table)} with 95 % t-intervals both ways; small dots: seeds.{shared}{track}{front} "
         f"{captions.setting(study.spec)}. {captions.excluded(study)}"
     )
 

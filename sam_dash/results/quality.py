@@ -10,7 +10,7 @@ import pandas as pd
 
 from sam_dash.results import captions, style
 
-PLAIN = ("_acc", "_loss")  # means over samples, exact
+PLAIN = ("_acc", "_loss", "train_seconds")  # means over samples, and a clock: exact
 UNKNOWN = "not recorded here"  # an export from before estimators.csv
 ORDER = ("tr_H", "lam_max", "tr_V")
 

@@ -124,6 +124,7 @@ QUANTITIES = {
     "h_norm": Quantity("Mean ‖h‖", "Mean ‖h‖", "norm of the descended gradient, mean over the steps"),
     "cos_gh": Quantity("Mean cos(g, h)", "Mean cos(<i>g</i>, <i>h</i>)", "alignment of g and h, mean over the steps"),
     "w_norm": Quantity("Mean ‖w‖", "Mean ‖<i>w</i>‖", "norm of the weights, mean over the steps of training"),
+    "train_seconds": Quantity("Training time (s)", "Training time (s)", "of the steps alone, a share of the stack's"),
     "tr_H_pyhessian": Quantity("tr(H), PyHessian", "tr(<i>H</i>), PyHessian", "PyHessian's trace of the Hessian"),
     "lam_max_pyhessian": Quantity(
         "λ_max, PyHessian", "λ<sub>max</sub>, PyHessian", "PyHessian's largest eigenvalue of the Hessian"
@@ -199,8 +200,7 @@ def number(value: float, digits: int = 3, keep: bool = False) -> str:
     text = f"{value:#.{digits}g}" if keep else f"{value:.{digits}g}"
     if "e" in text:
         text = f"{value:.0f}"
-    text = text.removesuffix(".")
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.removesuffix(".").replace("-", "\N{MINUS SIGN}")
 
 
 def show(key: str, value: float, difference: bool = False) -> str:

@@ -24,7 +24,7 @@ from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DataError, Dataset, describe
 from sam_dash.problems.problem import class_shares, source_classes, trained_on
 from sam_dash.runs.report import FINISHED
-from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
+from sam_dash.runs.spec import ONCE, STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
 FEATURES = ("passes", "passes one by one", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
 COEFFICIENTS = (1.7e-4, 3.2e-4, 5.1e-11, 2.7e-10, 2e-4, 5.5e-11, 0.1)
@@ -145,8 +145,9 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     before = _steps_before(spec)
     looks = spec.training.epochs + 1
     every = spec.measures.every
-    measured = 1 if not every else spec.training.epochs // every + 2
-    each = sum(MEASURES[q].gradients for q in spec.measures.what) * min(n, POINTS)
+    often = 1 if not every else spec.training.epochs // every + 2
+    times = {q: 1 if q in ONCE else often for q in spec.measures.what}
+    measured = sum(times[q] * MEASURES[q].gradients for q in times) * min(n, POINTS)
     own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
     perceptron = parse(spec.problem.network).family == "mlp"
     together = (own if perceptron and spec.variant in CHAINED else 0) + (3 * before if perceptron else 0)
@@ -155,8 +156,8 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
         S * (own + 3 * before) - S * together,
         S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
         S * d * (T * (groups_per_step * passes + 4) + before * 5),
-        S * (looks + measured * len(spec.measures.what)),
-        S * measured * each * 3 * work,
+        S * (looks + sum(times.values())),
+        S * measured * 3 * work,
         1.0,
     )
 

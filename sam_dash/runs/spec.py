@@ -28,6 +28,7 @@ MEASURES = (
     "ascent",
     "weight_tail",
 )  # append only: run keys hold their order
+ONCE = ("pyhessian", "density")  # dear, and of the final weights: never measured along the way
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000
@@ -62,7 +63,9 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What is measured besides losses and accuracies: at the end, or also every `every` epochs (0: only then)."""
+    """What is measured besides losses and accuracies: at the end, or also every `every` epochs (0: only then), but for
+    what is in `ONCE`.
+    """
 
     what: tuple[str, ...] = ("trace", "lam_max", "noise")
     every: int = 0

@@ -20,7 +20,7 @@ from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain
 from sam_dash.runs.probes import evaluate, measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
-from sam_dash.runs.spec import RunSpec
+from sam_dash.runs.spec import ONCE, RunSpec
 from sam_dash.runs.steppers import Scalars
 
 FLUSH_SECONDS = 0.5
@@ -56,6 +56,8 @@ class _Run:
 
     def __init__(self, specs: Sequence[RunSpec], problem: Stack, listener: Listener) -> None:
         spec = specs[0]
+        along = replace(spec.measures, what=tuple(q for q in spec.measures.what if q not in ONCE))
+        self.along = replace(spec, measures=along)
         self.specs, self.spec, self.problem, self.listener = specs, spec, problem, listener
         self.S = len(problem.seeds)
         self.per_epoch = problem.n // spec.training.batch
@@ -65,20 +67,24 @@ class _Run:
         self.weight_tail = "weight_tail" in spec.measures.what
         self.norms: list[Tensor] = []  # ||w|| (S,) of every step, where its tail is asked for
         self.found: list[list[Measurement]] = [[] for _ in range(self.S)]
+        self.seconds = 0.0  # of the steps and their reports, without looks and measurements
         self.last = time.monotonic()
 
     def go(self) -> list[Outcome]:
         W, every = self.problem.w0, self.spec.measures.every
         path, take = fastest(self.problem, self.specs)
         self.look(0, W, measured=every > 0)
+        since = time.perf_counter()
         for t, (stepped, scalars) in enumerate(steps(self.problem, self.specs, take), 1):
             self.scalars.append(scalars | {"w_norm": W.norm(dim=1)})
             W = stepped
             if self.weight_tail:
                 self.norms.append(self.scalars[-1]["w_norm"])
             if t % self.per_epoch == 0:
-                self.drop_diverged(t, W)
+                self.drop_diverged(t, W)  # waits for the device
+                self.seconds += time.perf_counter() - since
                 self.look(t, W, measured=every > 0 and t // self.per_epoch % every == 0)
+                since = time.perf_counter()
             if time.monotonic() - self.last > FLUSH_SECONDS:
                 self.flush(t)
             if len(self.ended) == self.S:
@@ -91,10 +97,11 @@ class _Run:
     def look(self, t: int, W: Tensor, *, measured: bool) -> None:
         """Losses and accuracies at the weights W (S, d), and the costly measurements where they are due."""
         t_last = t == self.total
+        spec = self.spec if t_last else self.along
         scores = evaluate(self.problem, W, self.spec.problem)
         runs = self.alive()
-        measured = bool((measured or t_last) and self.spec.measures.what and runs)
-        measurements = measure(self.problem, runs, W[runs], self.spec)
+        measured = bool((measured or t_last) and spec.measures.what and runs)
+        measurements = measure(self.problem, runs, W[runs], spec)
         for s in runs:
             found = scores[s]
             if measured:
@@ -102,6 +109,9 @@ class _Run:
                 found += next(measurements)
             if t_last and self.weight_tail:
                 found += weight_tail(torch.stack(self.norms)[:, s])
+            if t_last:
+                method = f"wall clock of the steps of a stack of {self.S}, shared evenly"
+                found.append(Measurement(0, 0.0, "train_seconds", self.seconds / self.S, 0.0, method, self.total))
             self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]
 
     def alive(self) -> list[int]:

@@ -23,7 +23,7 @@ def names(quantities: list[str]) -> list[str]:
 
 def over_time(study: Study) -> list[str]:
     """Which curves to draw."""
-    have = [q for q in dict.fromkeys(study.finals["quantity"]) if "@" not in q and not q.startswith("gap_")]
+    have = [q for q in dict.fromkeys(study.finals["quantity"]) if dynamics.has_curve(q)]
     usual = ("test_acc", "train_loss", "tr_H", "tr_V")
     options = {style.quantity(q).name: q for q in [*usual, *have] if q in have}
     chosen = st.multiselect(

@@ -183,7 +183,7 @@ def _measures(default: dict[str, Any]) -> dict[str, Any]:
         ),
         "every": st.number_input(
             "Measure every … epochs", 0, 10_000, default["every"], key="every", width=200, **BOUND,
-            help="0: only at the end. The cost below counts it.",
+            help="0: only at the end, as PyHessian and the density always are. The cost below counts it.",
         ),
     }  # fmt: skip
     return got | {"measures": list(got["measures"] or [])}

@@ -67,7 +67,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
         "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
         "network": column.TextColumn("Network"), "m": column.NumberColumn("m", format="%d"),
         "seed": column.NumberColumn("Seed"),
-        "seconds": column.NumberColumn("Seconds", format="%.1f", help="This run's share of its stack"),
+        "seconds": column.NumberColumn("Seconds", format="%.1f", help="With measurements; a share of its stack's"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
         "note": column.TextColumn("Note"), "hidden": column.CheckboxColumn("Hidden"),
         "test_acc": column.NumberColumn("Test acc (%)", format="%.1f"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,7 @@ def study(values) -> studies.Study:
     """All runs of SWEEP done, with the final values that `values(run)` gives by quantity."""
     runs, rows = [], []
     for r in SWEEP.runs():
-        runs.append(
-            {"key": r.key, "spec": r.to_dict(), "status": "done", "seconds": 8.0 if r.variant == "sgd" else 20.0}
-        )
+        runs.append({"key": r.key, "spec": r.to_dict(), "status": "done", "seconds": 99.0})
         base = {"step": 10, "epoch": 4.0, "stderr": 0.0, "method": "by hand", "budget": 100, "converged": True}
         rows += [base | {"run": r.key, "quantity": q, "value": v} for q, v in values(r).items()]
     table = tables.runs_frame(runs)
@@ -52,6 +51,7 @@ def simple(r) -> dict[str, float]:
         "tr_H": 10.0 * m + r.seed, "train_loss": 0.5 + rho, "eps_norm": rho * (1 + lam),
         "tr_V": 12.0, "tr_V@2": 6.0 + 0.1 * r.seed, "tr_V@4": 3.0, "grad_sq": -0.1 if r.seed else 0.4,
         "m_sharp@1": 0.4 * m, "m_sharp@2": 0.2 * m + 0.001 * r.seed,
+        "train_seconds": 8.0 if r.variant == "sgd" else 20.0,
     }  # fmt: skip
 
 
@@ -100,7 +100,9 @@ def test_costs_are_steps_times_gradients() -> None:
     steps = 4 * (1000 // 4)
     assert set(wide.loc[wide["variant"] == "sgd", "gradients"]) == {steps}
     assert set(wide.loc[wide["variant"] == "sam", "gradients"]) == {2 * steps}
-    assert set(wide.loc[wide["variant"] == "sgd", "seconds"]) == {8.0}
+    assert set(wide.loc[wide["variant"] == "sgd", "seconds"]) == {8.0}, "of training, not of the run with its looks"
+    untimed = replace(s, finals=s.finals[s.finals["quantity"] != "train_seconds"])
+    assert matched.wide(untimed, s.finals)["seconds"].isna().all()
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both() -> None:

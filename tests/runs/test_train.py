@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,10 @@ from sam_dash.maths.taps import NotFactoredError
 from sam_dash.problems.datasets import Data, DataError, load
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import presets, steppers
+from sam_dash.runs import train as training
 from sam_dash.runs.loop import steps
 from sam_dash.runs.pretrain import pretrain
-from sam_dash.runs.probes import WIDTH, measure
+from sam_dash.runs.probes import WIDTH, evaluate, measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
@@ -264,6 +266,43 @@ def test_measurements_come_at_the_end_or_every_k_epochs() -> None:
     assert [m.step for m in at_end.rows() if m.quantity == "lam_max"] == [6]
     assert [m.step for m in often.rows() if m.quantity == "lam_max"] == [0, 3, 6]
     assert often.last("lam_max") == pytest.approx(at_end.last("lam_max"), rel=1e-6)
+
+
+def test_the_second_opinion_and_the_density_are_measured_at_the_end_only() -> None:
+    record = Recorder()
+    train([replace(TINY, measures=Measures(what=("trace", "pyhessian", "density"), every=1))], record)
+    steps_of = {q: {m.step for m in record.rows() if m.quantity.startswith(q)} for q in ("density@", "lam_max_pyh")}
+    assert steps_of == {"density@": {6}, "lam_max_pyh": {6}}
+    assert {m.step for m in record.rows() if m.quantity == "tr_H"} == {0, 3, 6}
+
+
+def test_the_seconds_of_training_leave_out_looks_and_measurements(monkeypatch) -> None:
+    stepping = 0.0
+
+    def timed(*args):
+        nonlocal stepping
+        inner = steps(*args)
+        while True:
+            since = time.perf_counter()
+            try:
+                one = next(inner)
+            except StopIteration:
+                return
+            stepping += time.perf_counter() - since
+            yield one
+
+    def slow(*args):
+        time.sleep(0.2)
+        return evaluate(*args)
+
+    monkeypatch.setattr(training, "steps", timed)
+    monkeypatch.setattr(training, "evaluate", slow)
+    record, since = Recorder(), time.perf_counter()
+    train(seeds(TINY, 0, 1), record)
+    whole = time.perf_counter() - since
+    found = [record.last("train_seconds", i) for i in range(2)]
+    assert found[0] == found[1]
+    assert stepping <= sum(found) <= whole - 3 * 0.2
 
 
 def test_every_measurement_has_its_error_budget_and_method() -> None:
