@@ -136,29 +136,29 @@ def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list
     """
     out = []
     lines = [line for line in figures.series(frame, x) if figures.is_curve(line[0], x)]
-    for variant, name, rows in lines:
-        for q in dict.fromkeys(rows["quantity"]):
-            of = rows[rows["quantity"] == q]
-            means = of[of["kind"] == "mean"].dropna(subset=[x]).sort_values(x)
+    for variant, name, part in lines:
+        rows = tables.records(part)
+        for q in dict.fromkeys(r["quantity"] for r in rows):
+            of = [r for r in rows if r["quantity"] == q and r[x] is not None and not math.isnan(r[x])]
+            means = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x], reverse=x == "m")
             if len(means) < 2:
                 continue
-            first, last = (means.iloc[i] for i in ((-1, 0) if x == "m" else (0, -1)))
+            ends = means[0], means[-1]
+            seeds = [{r["seed"]: r["y"] for r in of if r["kind"] == "seed" and r[x] == end[x]} for end in ends]
             subject = f"{name}: " if len(lines) > 1 else ""
             at = [
-                f"{figures.SYMBOLS[x]} = {v:g}" + (" (SAM)" if x == "m" and v == batch and variant == "sam" else "")
-                for v in (float(first[x]), float(last[x]))
+                f"{figures.SYMBOLS[x]} = {end[x]:g}"
+                + (" (SAM)" if x == "m" and end[x] == batch and variant == "sam" else "")
+                for end in ends
             ]
-            out.append(_compare(of, q, subject, x, (float(first[x]), float(last[x])), at, against))
+            out.append(
+                _compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
+            )
     return out
 
 
-def _compare(
-    of: pd.DataFrame, q: str, subject: str, x: str, between: tuple[float, float], at: list[str], against: str
-) -> str:
-    ends = [of[(of["kind"] == "seed") & (of[x] == v)] for v in between]
-    a, b = (dict(zip(part["seed"], part["y"], strict=True)) for part in ends)
-    d = statistics.paired(b, a)
-    means = [float(of.loc[(of["kind"] == "mean") & (of[x] == v), "y"].iloc[0]) for v in between]
+def _compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
+    """`means` at the first and the last end, `d` the paired difference of the last from the first."""
     subject += style.quantity(q).name + (f" relative to {against}" if against else "")
     values = [style.show(q, v, bool(against)) for v in means]
     change = f"from {values[0]} at {at[0]} to {values[1]} at {at[1]}"

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from sam_dash import variants
 from sam_dash.results import lines, style, tables
+from sam_dash.results.panels import Panels
 
 SYMBOLS = {"m": "m", "lam": "λ"}
 AXES = {"m": "micro-batch size <i>m</i> (log₂ scale)", "lam": "weighting strength <i>λ</i>"}
 PANEL = 250  # height of a row of panels, px
+Rows = list[dict[str, Any]]
+Trace = dict[str, Any]
 
 
 def is_curve(variant: str, x: str) -> bool:
@@ -51,52 +53,47 @@ def multiples(
     frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     columns = max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
-    fig = make_subplots(
-        rows, columns, horizontal_spacing={1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042),
-        vertical_spacing=0.3 / rows if rows > 1 else 0,
-        subplot_titles=[("Δ " if difference else "") + style.quantity(q).html for q in quantities],
-    )  # fmt: skip
+    titles = [("Δ " if difference else "") + style.quantity(q).html for q in quantities]
+    gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
+    panels = Panels(titles, columns, gap, 0.3 / rows if rows > 1 else 0)
     drawn = series(frame, x)
-    curves = frame[[is_curve(v, x) for v in frame["variant"]]]
-    ticks = sorted({float(t) for t in curves[x].dropna()}) or [float(batch or 1)]
+    ticks = sorted({float(t) for v, _, part in drawn if is_curve(v, x) for t in part[x].dropna()})
+    ticks = ticks or [float(batch or 1)]
     left, right = _span(ticks, x)
     dodge = {name: k for k, name in enumerate(n for v, n, _ in drawn if is_curve(v, x))}
     seen: dict[str, int] = {}
-    todo: list[tuple[go.Scatter, dict[str, int]]] = []
-    crosses: list[list[tuple[_Pen, list[float]]]] = [[] for _ in quantities]
+    alive: dict[str, Rows] = {q: [] for q in quantities}
+    crosses: list[tuple[int, _Pen, list[float]]] = []
     for variant, name, part in drawn:
         order = seen[variant] = seen.get(variant, -1) + 1
+        shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
+        found = tables.records(part)
         for i, q in enumerate(quantities):
-            at = {"row": i // columns + 1, "col": i % columns + 1}
-            here = part[part["quantity"] == q]
-            of, lost = here[~here["collapsed"]], here[here["collapsed"]]
+            here = [r for r in found if r["quantity"] == q]
+            of, lost = [r for r in here if not r["collapsed"]], [r for r in here if r["collapsed"]]
+            alive[q] += of
             pen = _Pen(variant, name, order, legend=i == 0)
-            shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
             if is_curve(variant, x):
-                todo += [(trace, at) for trace in pen.curve(of, x, shift, right - left, q)]
+                panels.add(i, *pen.curve(of, x, shift, right - left, q))
             else:
-                todo += [(trace, at) for trace in pen.reference(of, [left, *ticks, right], q)]
-            if len(lost):
-                means = lost.loc[lost["kind"] == "mean", x]
-                places = place(means, shift, x, right - left) if is_curve(variant, x) else [right]
-                crosses[i].append((pen, list(places)))
-    fig.add_traces([t for t, _ in todo], rows=[at["row"] for _, at in todo], cols=[at["col"] for _, at in todo])
+                panels.add(i, *pen.reference(of, [left, *ticks, right], q))
+            if lost:
+                means = [r[x] for r in lost if r["kind"] == "mean"]
+                places = [place(m, shift, x, right - left) for m in means] if is_curve(variant, x) else [right]
+                crosses.append((i, pen, places))
     for i, q in enumerate(quantities):
-        at = {"row": i // columns + 1, "col": i % columns + 1}
-        alive = frame[(frame["quantity"] == q) & ~frame["collapsed"]]
-        _axes(fig, alive, q, x, ticks, (left, right), bool(difference), at)
-        if crosses[i]:
-            floor = _floor(fig, alive, at)
-            for pen, places in crosses[i]:
-                says = f"{pen.common['name']}: collapsed"
-                cross = _cross(places, [floor] * len(places), pen.look.colour, says, **pen.common, showlegend=False)
-                fig.add_trace(cross, **at)
-    if any(crosses):
-        fig.add_trace(_cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True), row=1, col=1)
+        panels.xaxes[i] |= _xaxis(x, ticks, (left, right))
+        panels.yaxes[i] |= _yaxis(alive[q], q, bool(difference))
+    for i, pen, places in crosses:
+        floor = _floor(panels.yaxes[i], alive[quantities[i]])
+        says = f"{pen.common['name']}: collapsed"
+        cross = _cross(places, [floor] * len(places), pen.look.colour, says, **pen.common, showlegend=False)
+        panels.add(i, cross)
+    if crosses:
+        panels.add(0, _cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True))
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
-    fig.update_xaxes(title_text=AXES[x], row=below // columns + 1, col=below % columns + 1)
-    _layout(fig, rows, legend_rows=math.ceil((len(drawn) + any(crosses)) / (columns + 1)))
-    return fig
+    panels.xaxes[below]["title"] = {"text": AXES[x], "standoff": 6}
+    return panels.figure(_layout(rows, legend_rows=math.ceil((len(drawn) + bool(crosses)) / (columns + 1))))
 
 
 def _span(ticks: list[float], x: str) -> tuple[float, float]:
@@ -106,61 +103,68 @@ def _span(ticks: list[float], x: str) -> tuple[float, float]:
     return min(ticks) - 0.06 * width, max(ticks) + 0.11 * width
 
 
-def _axes(
-    fig: go.Figure, of: pd.DataFrame, q: str, x: str, ticks: list[float], span: tuple[float, float],
-    difference: bool, at: dict[str, int],
-) -> None:  # fmt: skip
-    low, high = (math.log10(e) if x == "m" else e for e in span)
-    fig.update_xaxes(
-        type="log" if x == "m" else "linear", range=[low, high], tickvals=ticks, ticktext=[f"{t:g}" for t in ticks],
-        showgrid=False, zeroline=False, ticks="outside", ticklen=4, tickangle=0, title_standoff=6, **at,
-    )  # fmt: skip
-    values = pd.concat([of["y"], of["low"], of["high"]]).dropna()
-    tickformat = ".0%" if style.is_fraction(q) else "~s" if values.abs().max() >= 1e4 else None
-    axis: dict[str, Any] = {"zeroline": difference, "nticks": 6, "tickformat": tickformat}
-    if not difference and len(values) and values.min() > 0 and of["y"].max() > 10 * of["y"].min():
-        decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+def _xaxis(x: str, ticks: list[float], span: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "type": "log" if x == "m" else "linear", "range": [math.log10(e) if x == "m" else e for e in span],
+        "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks], "showgrid": False, "zeroline": False,
+        "ticks": "outside", "ticklen": 4, "tickangle": 0, "title": {"standoff": 6},
+    }  # fmt: skip
+
+
+def _ends(alive: Rows) -> list[float]:
+    """What an axis has to hold: means, dots and the ends of intervals."""
+    return [v for r in alive for v in (r["y"], r["low"], r["high"]) if not math.isnan(v)]
+
+
+def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
+    values = _ends(alive)
+    axis: dict[str, Any] = {"zeroline": difference, "nticks": 6}
+    if style.is_fraction(q):
+        axis["tickformat"] = ".0%"
+    elif max(map(abs, values), default=0) >= 1e4:
+        axis["tickformat"] = "~s"
+    drawn = [r["y"] for r in alive if not math.isnan(r["y"])]
+    if not difference and values and min(values) > 0 and max(drawn) > 10 * min(drawn):
+        decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
         steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
-        axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps], "title_text": "log"}
-        axis |= {"title_font_size": 11, "title_standoff": 2}
-    fig.update_yaxes(axis, **at)
+        axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps]}
+        axis["title"] = {"text": "log", "font": {"size": 11}, "standoff": 2}
+    return axis
 
 
-def _floor(fig: go.Figure, alive: pd.DataFrame, at: dict[str, int]) -> float:
+def _floor(axis: dict[str, Any], alive: Rows) -> float:
     """The lower edge of a panel, whose axis is set to what is alive in it."""
-    axis = next(fig.select_yaxes(**at))
-    values = pd.concat([alive["y"], alive["low"], alive["high"]]).dropna()
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if axis.type == "log":
+    values = _ends(alive) or [0.0, 1.0]
+    low, high, log = min(values), max(values), axis.get("type") == "log"
+    if log:
         low, high = math.log10(low), math.log10(high)
     pad = 0.06 * (high - low) or abs(low) * 0.1 or 1.0
-    axis.range = [low - pad, high + pad]
-    return 10 ** (low - pad) if axis.type == "log" else low - pad
+    axis["range"] = [low - pad, high + pad]
+    return 10 ** (low - pad) if log else low - pad
 
 
-def place(values: pd.Series[float], by: float, x: str, width: float) -> pd.Series[float]:
-    """Positions on the axis `x`, moved aside by `by` (halves of a doubling of m, tenths of the width)."""
-    return values * 2**by if x == "m" else values + by * width / 10
+def place(value: float, by: float, x: str, width: float) -> float:
+    """A position on the axis `x`, moved aside by `by` (halves of a doubling of m, tenths of the width)."""
+    return float(value * 2**by if x == "m" else value + by * width / 10)
 
 
-def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
-    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
+def _layout(rows: int, legend_rows: int) -> dict[str, Any]:
     top = 52 + 22 * legend_rows
-    fig.update_layout(
-        height=PANEL * rows + top + 37,
-        margin={"l": 44, "r": 8, "t": top, "b": 58},
-        hovermode="closest",
-        legend=legend | {"title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44},
-        font={"size": 12},
-    )
-    fig.update_annotations(font={"size": 14}, yshift=4)
+    return {
+        "height": PANEL * rows + top + 37, "margin": {"l": 44, "r": 8, "t": top, "b": 58}, "hovermode": "closest",
+        "font": {"size": 12},
+        "legend": {
+            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
+        },
+    }  # fmt: skip
 
 
-def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> go.Scatter:
+def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> Trace:
     """Crosses, for cells that collapsed."""
     look = {"symbol": "x-thin", "size": 9, "color": colour, "line": {"color": colour, "width": 2.5}}
     hover = f"{says}<extra></extra>"
-    return go.Scatter(x=x, y=y, mode="markers", cliponaxis=False, marker=look, hovertemplate=hover, **more)
+    return {"x": x, "y": y, "mode": "markers", "cliponaxis": False, "marker": look, "hovertemplate": hover, **more}
 
 
 class _Pen:
@@ -173,58 +177,63 @@ class _Pen:
         self.common = {"name": name, "legendgroup": name}
         self.legend = legend
 
-    def curve(self, of: pd.DataFrame, x: str, shift: float, width: float, q: str) -> list[go.Scatter]:
+    def curve(self, of: Rows, x: str, shift: float, width: float, q: str) -> list[Trace]:
         """Means joined by a line with error bars, over the seeds' dots."""
-        mean = of[of["kind"] == "mean"].sort_values(x)
-        dots = of[of["kind"] == "seed"]
+        mean = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x])
+        dots = [r for r in of if r["kind"] == "seed"]
+        colour = self.look.colour
 
-        def symbols(rows: pd.DataFrame, symbol: str) -> str | list[str]:
+        def symbols(rows: Rows, symbol: str) -> str | list[str]:
             """Hollow where an estimate has not converged."""
-            return symbol if rows["converged"].all() else [symbol if c else f"{symbol}-open" for c in rows["converged"]]
+            open_ = [r for r in rows if not r["converged"]]
+            return [symbol if r["converged"] else f"{symbol}-open" for r in rows] if open_ else symbol
 
-        seeds = go.Scatter(
-            x=place(dots[x], shift + 0.13, x, width), y=dots["y"], mode="markers", showlegend=False, **self.common,
-            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": symbols(dots, "circle")},
-            customdata=dots[["seed", "run", x]].to_numpy(),
-            hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
+        seeds = {
+            "x": [place(r[x], shift + 0.13, x, width) for r in dots], "y": [r["y"] for r in dots], "mode": "markers",
+            "marker": {"color": colour, "size": 4, "opacity": 0.65, "symbol": symbols(dots, "circle")},
+            "customdata": [[r["seed"], r["run"], r[x]] for r in dots],
+            "hovertemplate": f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
             f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
-        )  # fmt: skip
-        means = go.Scatter(
-            x=place(mean[x], shift, x, width), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
-            line={"color": self.look.colour, "dash": self.dash, "width": 2},
-            marker={"color": self.look.colour, "size": 8, "symbol": symbols(mean, self.marker)},
-            error_y=_bars(mean, self.look.colour),
-            customdata=mean[["low", "high", "n", "missing", x]].to_numpy(),
-            hovertemplate=f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),
-        )  # fmt: skip
-        return [seeds, means]
+        }  # fmt: skip
+        bars = {
+            "type": "data", "symmetric": False, "color": colour, "thickness": 1.4, "width": 4,
+            "array": [r["high"] - r["y"] for r in mean], "arrayminus": [r["y"] - r["low"] for r in mean],
+        }  # fmt: skip
+        means = {
+            "x": [place(r[x], shift, x, width) for r in mean], "y": [r["y"] for r in mean], "mode": "lines+markers",
+            "line": {"color": colour, "dash": self.dash, "width": 2}, "error_y": bars,
+            "marker": {"color": colour, "size": 8, "symbol": symbols(mean, self.marker)},
+            "customdata": [[r["low"], r["high"], r["n"], r["missing"], r[x]] for r in mean],
+            "hovertemplate": f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),
+        }  # fmt: skip
+        return [seeds | self.common | {"showlegend": False}, means | self.common | {"showlegend": self.legend}]
 
-    def reference(self, of: pd.DataFrame, xs: list[float], q: str) -> list[go.Scatter]:
+    def reference(self, of: Rows, xs: list[float], q: str) -> list[Trace]:
         """A horizontal line at the mean, the band of its interval, and the seeds' dots at the right edge."""
-        mean = of[of["kind"] == "mean"]
-        dots = of[of["kind"] == "seed"]
-        if mean.empty:
+        row = next((r for r in of if r["kind"] == "mean"), None)
+        dots = [r for r in of if r["kind"] == "seed"]
+        if row is None:
             return []
-        row: Any = next(mean[["y", "low", "high", "n", "missing"]].itertuples())
-        band = go.Scatter(
-            x=[xs[0], xs[-1], xs[-1], xs[0]], y=[row.low, row.low, row.high, row.high], fill="toself",
-            fillcolor=lines.alpha(self.look.colour, 0.1), line={"width": 0}, mode="lines", hoverinfo="skip",
-            showlegend=False, **self.common,
-        )  # fmt: skip
-        line = go.Scatter(
-            x=xs, y=[row.y] * len(xs), mode="lines", showlegend=self.legend, **self.common,
-            line={"color": self.look.colour, "dash": "longdash" if self.dash == "solid" else self.dash, "width": 2},
-            customdata=[[row.low, row.high, row.n, row.missing]] * len(xs),
-            hovertemplate="<b>%{fullData.name}</b> (reference)<br>" + _means(q),
-        )  # fmt: skip
-        edge = go.Scatter(
-            x=[xs[-1]] * len(dots), y=dots["y"], mode="markers", showlegend=False, cliponaxis=False, **self.common,
-            marker={"color": self.look.colour, "size": 4, "opacity": 0.65, "symbol": self.marker},
-            customdata=dots[["seed", "run"]].to_numpy(),
-            hovertemplate=f"%{{fullData.name}}<br>seed %{{customdata[0]}}<br>{style.quantity(q).html} = {_Y(q)}"
+        colour, low, high = self.look.colour, row["low"], row["high"]
+        band = {
+            "x": [xs[0], xs[-1], xs[-1], xs[0]], "y": [low, low, high, high], "fill": "toself", "mode": "lines",
+            "fillcolor": lines.alpha(colour, 0.1), "line": {"width": 0}, "hoverinfo": "skip",
+        }  # fmt: skip
+        line = {
+            "x": xs, "y": [row["y"]] * len(xs), "mode": "lines",
+            "line": {"color": colour, "dash": "longdash" if self.dash == "solid" else self.dash, "width": 2},
+            "customdata": [[low, high, row["n"], row["missing"]]] * len(xs),
+            "hovertemplate": "<b>%{fullData.name}</b> (reference)<br>" + _means(q),
+        }  # fmt: skip
+        edge = {
+            "x": [xs[-1]] * len(dots), "y": [r["y"] for r in dots], "mode": "markers", "cliponaxis": False,
+            "marker": {"color": colour, "size": 4, "opacity": 0.65, "symbol": self.marker},
+            "customdata": [[r["seed"], r["run"]] for r in dots],
+            "hovertemplate": f"%{{fullData.name}}<br>seed %{{customdata[0]}}<br>{style.quantity(q).html} = {_Y(q)}"
             "<br>run %{customdata[1]}<extra></extra>",
-        )  # fmt: skip
-        return ([band] if row.n > 1 else []) + [line, edge]
+        }  # fmt: skip
+        quiet, loud = self.common | {"showlegend": False}, self.common | {"showlegend": self.legend}
+        return ([band | quiet] if row["n"] > 1 else []) + [line | loud, edge | quiet]
 
 
 _AT = {"m": "<i>m</i>", "lam": "<i>λ</i>"}
@@ -240,9 +249,3 @@ def _means(q: str) -> str:
         f"{style.quantity(q).html} = {_Y(q)}<br>[%{{customdata[0]:{unit}}}, %{{customdata[1]:{unit}}}], "
         "n = %{customdata[2]}<br>runs without a result: %{customdata[3]}<extra></extra>"
     )
-
-
-def _bars(mean: pd.DataFrame, colour: str) -> dict[str, Any]:
-    up, down = mean["high"] - mean["y"], mean["y"] - mean["low"]
-    style_ = {"color": colour, "thickness": 1.4, "width": 4}
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, **style_}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -110,31 +111,34 @@ def summary(
     one_network(finals)
     told = cell(runs)
     planned = {_exact(key): n for key, n in runs.groupby(told, dropna=False)["seed"].nunique().items()}
+    cells: dict[str, dict[tuple[Any, ...], list[dict[str, Any]]]] = {quantity: {} for quantity in quantities}
+    for r in records(finals[[*told, "seed", "run", "quantity", "value", "stderr", "converged"]]):
+        if r["quantity"] in cells and math.isfinite(r["value"]):
+            cells[r["quantity"]].setdefault(_exact(r[k] for k in told), []).append(r)
     rows: list[dict[str, Any]] = []
-    for quantity in quantities:
-        of = finals[(finals["quantity"] == quantity) & np.isfinite(finals["value"])]
-        base = None if against is None else _by_seed(select(of, against))
-        for key, group in of.groupby(told, dropna=False, sort=False):
+    for quantity, groups in cells.items():
+        base = None if against is None else _by_seed(select(finals[finals["quantity"] == quantity], against))
+        for key, group in groups.items():
             common = {"quantity": quantity, **dict(zip(told, key, strict=True))}
-            group = group.sort_values("seed")
+            seeds = [r | {"y": r["value"]} for r in sorted(group, key=lambda r: r["seed"])]
             if base is not None:
-                group = group[group["seed"].isin(base)]
-                group = group.assign(value=group["value"] - group["seed"].map(base).astype(float))
-            mean = statistics.mean(group["value"], interval)
+                seeds = [r | {"y": r["value"] - base[r["seed"]]} for r in seeds if r["seed"] in base]
+            mean = statistics.mean((r["y"] for r in seeds), interval)
             if mean.n == 0:
                 continue
-            total = planned.get(_exact(key), 0)
+            errors = np.array([r["stderr"] for r in seeds if not math.isnan(r["stderr"])])
             rows.append(
                 common
                 | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
-                | {"missing": total - mean.n, "stderr": float(np.sqrt((group["stderr"] ** 2).mean()))}
-                | {"converged": bool(group["converged"].astype(bool).all())}
+                | {"missing": planned.get(key, 0) - mean.n}
+                | {"stderr": float(np.sqrt((errors**2).mean())) if len(errors) else math.nan}
+                | {"converged": all(bool(r["converged"]) for r in seeds)}
             )
             rows += [
                 common
-                | {"kind": "seed", "seed": r.seed, "y": r.value, "stderr": r.stderr, "run": r.run}
-                | {"converged": bool(r.converged)}
-                for r in group[["seed", "value", "stderr", "run", "converged"]].itertuples()
+                | {"kind": "seed", "seed": r["seed"], "y": r["y"], "stderr": r["stderr"], "run": r["run"]}
+                | {"converged": bool(r["converged"])}
+                for r in seeds
             ]
     columns = ["quantity", *settings(runs), "kind", "seed", "y", "low", "high", "n", "missing", "stderr"]
     columns += ["converged", "run"]
@@ -143,11 +147,11 @@ def summary(
 
 def _exact(key: Any) -> tuple[Any, ...]:
     """The key of a group, comparable: nan is None."""
-    return tuple(None if pd.isna(v) else v for v in key)
+    return tuple(None if v is None or v != v else v for v in key)
 
 
 def _by_seed(frame: pd.DataFrame) -> dict[int, float]:
-    return dict(zip(frame["seed"], frame["value"], strict=True))
+    return {s: v for s, v in zip(frame["seed"], frame["value"], strict=True) if math.isfinite(v)}
 
 
 def select(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
@@ -158,19 +162,24 @@ def select(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     return frame[keep]
 
 
+def over_m(finals: pd.DataFrame, quantities: Iterable[str]) -> dict[tuple[str, str], dict[int, dict[float, float]]]:
+    """Quantity and variant -> seed -> m -> final value, of the variants that have an m."""
+    out: dict[tuple[str, str], dict[int, dict[float, float]]] = {
+        (quantity, str(variant)): {} for quantity in quantities for variant in dict.fromkeys(finals["variant"])
+    }
+    for r in records(finals.loc[finals["m"].notna(), ["quantity", "variant", "seed", "m", "value"]]):
+        if (r["quantity"], r["variant"]) in out:
+            out[r["quantity"], r["variant"]].setdefault(r["seed"], {})[r["m"]] = r["value"]
+    return {of: by_seed for of, by_seed in out.items() if by_seed}
+
+
 def slopes(finals: pd.DataFrame, quantities: Iterable[str], interval: str = "ci") -> pd.DataFrame:
     """Change per doubling of m of every variant swept over m, paired by seed: one row a variant and quantity."""
     rows = []
-    for quantity in quantities:
-        of = finals[finals["quantity"] == quantity]
-        for variant in dict.fromkeys(of["variant"]):
-            group = of[of["variant"] == variant]
-            by_seed: dict[int, dict[float, float]] = {}
-            for r in records(group):
-                by_seed.setdefault(r["seed"], {})[r["m"]] = r["value"]
-            s = statistics.slope(by_seed, interval)
-            if s.slope.n:
-                rows.append([variant, quantity, *s.slope, s.monotone, s.levels])
+    for (quantity, variant), by_seed in over_m(finals, quantities).items():
+        s = statistics.slope(by_seed, interval)
+        if s.slope.n:
+            rows.append([variant, quantity, *s.slope, s.monotone, s.levels])
     columns = ["variant", "quantity", "slope", "low", "high", "n", "monotone", "levels"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -99,15 +99,10 @@ def _one_seed(k: int) -> np.ndarray:
 def trends(finals: pd.DataFrame, quantities: Iterable[str]) -> pd.DataFrame:
     """One row a variant swept over m and quantity."""
     rows = []
-    for quantity in quantities:
-        of = finals[finals["quantity"] == quantity]
-        for variant in dict.fromkeys(of["variant"]):
-            by_seed: dict[int, dict[float, float]] = {}
-            for r in tables.records(of[(of["variant"] == variant) & of["m"].notna()]):
-                by_seed.setdefault(r["seed"], {})[r["m"]] = r["value"]
-            found = trend(by_seed)
-            if found.levels > 1:
-                rows.append([variant, quantity, *found])
+    for (quantity, variant), by_seed in tables.over_m(finals, quantities).items():
+        found = trend(by_seed)
+        if found.levels > 1:
+            rows.append([variant, quantity, *found])
     return pd.DataFrame(rows, columns=["variant", "quantity", *Trend._fields])
 
 

@@ -7,10 +7,12 @@ import re
 
 import plotly.graph_objects as go
 import pytest
+from plotly.subplots import make_subplots
 
 from sam_dash import variants
 from sam_dash.results import captions, collapse, curves, figures, style, tables
 from sam_dash.results import study as studies
+from sam_dash.results.panels import Panels
 from tests.results import frames
 
 
@@ -203,3 +205,23 @@ def test_a_collapsed_cell_is_a_cross_that_sets_no_axis_and_is_named() -> None:
     assert max(drawn) < 1e5
     text = captions.caption(study, marked, "m")
     assert "Crosses at the lower edge: m-SAM, m = 1 collapsed to chance and set no axis." in text
+
+
+def test_panels_stand_where_plotly_would_put_them() -> None:
+    titles = list("abcdefg")
+    panels = Panels(titles, 3, 0.08, 0.1)
+    for i in range(len(titles)):
+        panels.add(i, {"x": [1], "y": [2]})
+    ours = panels.figure({})
+    theirs = make_subplots(3, 3, horizontal_spacing=0.08, vertical_spacing=0.1, subplot_titles=titles)
+    for i in range(len(titles)):
+        theirs.add_scatter(x=[1], y=[2], row=i // 3 + 1, col=i % 3 + 1)
+    for a, b in zip(ours.data, theirs.data, strict=True):
+        assert (a.xaxis, a.yaxis) == (b.xaxis, b.yaxis)
+        for axis in (a.xaxis.replace("x", "xaxis"), a.yaxis.replace("y", "yaxis")):
+            assert ours.layout[axis].domain == pytest.approx(theirs.layout[axis].domain)
+            assert ours.layout[axis].anchor == theirs.layout[axis].anchor
+    places = [[(t.text, t.x, t.y) for t in fig.layout.annotations] for fig in (ours, theirs)]
+    assert [t[0] for t in places[0]] == [t[0] for t in places[1]]
+    assert [t[1:] for t in places[0]] == [pytest.approx(t[1:]) for t in places[1]]
+    assert not hasattr(ours.layout, "xaxis8"), "no panel without a title"

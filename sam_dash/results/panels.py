@@ -1,0 +1,50 @@
+"""Panels in a grid, as the plain dicts that a figure is made of in one step.
+
+Plotly's own way (`make_subplots`, `add_trace`, `update_xaxes`) checks and copies what is there at every call, which
+took a fifth of a second for six panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+
+class Panels:
+    """A panel a title, row by row from the top; `xaxes` and `yaxes` are to be filled, one of each a panel."""
+
+    def __init__(self, titles: Sequence[str], columns: int, gap_x: float, gap_y: float) -> None:
+        self.columns, self.rows = columns, max(1, -(-len(titles) // columns))
+        width = (1 - gap_x * (columns - 1)) / columns
+        height = (1 - gap_y * (self.rows - 1)) / self.rows
+        self.xaxes: list[dict[str, Any]] = []
+        self.yaxes: list[dict[str, Any]] = []
+        self.traces: list[dict[str, Any]] = []
+        self.titles: list[dict[str, Any]] = []
+        for i, title in enumerate(titles):
+            left, low = i % columns * (width + gap_x), (self.rows - 1 - i // columns) * (height + gap_y)
+            self.xaxes.append({"anchor": f"y{_nth(i)}", "domain": [left, left + width]})
+            self.yaxes.append({"anchor": f"x{_nth(i)}", "domain": [low, low + height]})
+            self.titles.append({
+                "text": title, "x": left + width / 2, "y": low + height, "xref": "paper", "yref": "paper",
+                "xanchor": "center", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}, "yshift": 4,
+            })  # fmt: skip
+
+    def add(self, panel: int, *traces: Mapping[str, Any]) -> None:
+        """Draw in a panel."""
+        self.traces += [{**trace, "xaxis": f"x{_nth(panel)}", "yaxis": f"y{_nth(panel)}"} for trace in traces]
+
+    def figure(self, layout: Mapping[str, Any]) -> go.Figure:
+        """What has been drawn, with its axes and titles."""
+        axes = {
+            f"{name}{_nth(i)}": axis
+            for name, axes in (("xaxis", self.xaxes), ("yaxis", self.yaxes))
+            for i, axis in enumerate(axes)
+        }
+        return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": self.titles}})
+
+
+def _nth(i: int) -> str:
+    return str(i + 1) if i else ""
