@@ -193,7 +193,7 @@ class _Pen:
             x=place(mean[x], shift, x, width), y=mean["y"], mode="lines+markers", showlegend=self.legend, **self.common,
             line={"color": self.look.colour, "dash": self.dash, "width": 2},
             marker={"color": self.look.colour, "size": 8, "symbol": symbols(mean, self.marker)},
-            error_y=_bars(mean, self.look.colour),
+            error_y=lines.bars(mean["y"], mean["low"], mean["high"], self.look.colour),
             customdata=mean[["low", "high", "n", "missing", x]].to_numpy(),
             hovertemplate=f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),
         )  # fmt: skip
@@ -240,9 +240,3 @@ def _means(q: str) -> str:
         f"{style.quantity(q).html} = {_Y(q)}<br>[%{{customdata[0]:{unit}}}, %{{customdata[1]:{unit}}}], "
         "n = %{customdata[2]}<br>runs without a result: %{customdata[3]}<extra></extra>"
     )
-
-
-def _bars(mean: pd.DataFrame, colour: str) -> dict[str, Any]:
-    up, down = mean["high"] - mean["y"], mean["y"] - mean["low"]
-    style_ = {"color": colour, "thickness": 1.4, "width": 4}
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, **style_}
