@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from sam_dash.results import captions, dynamics, lines
+from sam_dash.results import captions, dynamics, lines, recorded
 from sam_dash.runs import presets
 from sam_dash.ui import choices, controls, figure, links, router, states, trajectory
 
@@ -42,7 +42,7 @@ if len(frame):
     figure.show(
         lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=choices.narrow()),
         frame,
-        dynamics.caption(study, frame, x, beta, trajectory.widths(study, drawn)),
+        dynamics.caption(study, frame, x, beta, recorded.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),
         f"dynamics-{study.id[:6]}",
         "dynamics",
@@ -56,10 +56,10 @@ if once:
     wanted = replace(study.spec, measures=replace(study.spec.measures, every=every))
     links.missing(
         f"{captions.listed(choices.names(once))}: measured at the end only",
-        f"Measured every {every} epochs there would be a curve of each. Those are runs of their own: a measurement is "
-        "part of what a run is.",
+        f"Measured {captions.every(every)} there would be a curve of each. Those are runs of their own: a measurement "
+        "is part of what a run is.",
         {
-            f"Set up this study, measured every {every} epochs": wanted,
+            f"Set up this study, measured {captions.every(every)}": wanted,
             "Or the escape preset": presets.get("escape").sweep,
         },
     )

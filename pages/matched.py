@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, matched, matched_figure, style
+from sam_dash.results import captions, collapse, matched, matched_figure, simpson, style
 from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
 
 router.ensure_routed()
@@ -57,7 +57,7 @@ elif y != "train_loss":
 
 st.header("Sharpness and accuracy, pooled and within", anchor=False)
 sharp = choices.sharpness_of(finals)
-if sharp is None or table[sharp].notna().sum() < 4 or "test_acc" not in table:
+if sharp is None or table[sharp].notna().sum() < simpson.FEWEST or "test_acc" not in table:
     measures = {"what": ("trace",)}
     wanted = {"Set up this study with tr(H)": links.extended(study, measures=measures)}
     links.missing("Fewer than four runs with a sharpness", "A correlation wants more.", wanted)

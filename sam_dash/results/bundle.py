@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, export, gallery, style, tables, texts
+from sam_dash.results import captions, export, gallery, recorded, rw_weights, style, tables, texts
 from sam_dash.results.study import EXAMPLE, Study, read_curves, read_estimators
 from sam_dash.runs.merge import Foreign
 from sam_dash.runs.report import ACTIVE, STATUSES, Measurement
@@ -51,12 +51,13 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
 
 
 def _curves(study: Study, store: Store | None) -> pd.DataFrame:
-    """What the finished runs measured along the way of `gallery.CURVES`."""
+    """What the finished runs recorded over time of what is drawn."""
+    quantities = (*gallery.CURVES, *rw_weights.QUANTITIES, *style.TENTHS)
     if store is None:
-        found = read_curves(EXAMPLE)
-        return found[found["quantity"].isin(gallery.CURVES)]
+        found = recorded.bundled()
+        return found[found["quantity"].isin(quantities)]
     done = list(study.runs.loc[study.runs["status"] == "done", "run"])
-    return tables.curves_frame(store.measurements(keys=done, quantities=list(gallery.CURVES)))
+    return recorded.stored(store, done, quantities, recorded.steps_per_epoch(study), rw_weights.points(study))
 
 
 def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:

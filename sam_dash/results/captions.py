@@ -16,6 +16,11 @@ WORDS = {"failed": "failed", "diverged": "diverged", "stopped": "stopped", "inte
 PENDING = {"queued": "queued", "running": "running"}
 
 
+def every(epochs: int) -> str:
+    """For example "every epoch", "every 3 epochs"."""
+    return "every epoch" if epochs == 1 else f"every {epochs} epochs"
+
+
 def listed(parts: Iterable[str]) -> str:
     """For example "a, b and c"."""
     items = list(parts)

@@ -30,6 +30,12 @@ def has_curve(quantity: str) -> bool:
     return "@" not in quantity and not quantity.startswith("gap_") and not quantity.endswith(("_pyhessian", "_seconds"))
 
 
+def one_lambda(study: Study) -> float | None:
+    """Which of several λ is drawn unless another is chosen: the first that weights; None without a choice."""
+    values = study.values("lam")
+    return values[1] if len(values) > 1 else None
+
+
 def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
     """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
     width = max(1, math.ceil(len(values) / points))
@@ -133,7 +139,7 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
         means = captions.listed(f"{name}: {w}" for name, w in wide.items())
         parts[-1] = f"Recorded at every step and drawn as means over windows of steps ({means})"
     if x in ("Seconds", "Gradient evaluations"):
-        parts.append("The axis is the run's total times the share of its training; measurements count as training time"
+        parts.append("The axis is the run's total times the share of its training; measurements are not counted"
                      if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
     return ". ".join(parts) + f". {captions.setting(study.spec)}. {captions.excluded(study)}"
 

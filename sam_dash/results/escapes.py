@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sam_dash.results import statistics, style
+from sam_dash.results import lines, statistics, style
 from sam_dash.results.study import EXAMPLE
 
 BUNDLED = EXAMPLE / "escape.json"  # echo '{"kind": "escape"}' | python -m sam_dash saddles
@@ -100,8 +100,7 @@ def _line(key: str, of: pd.DataFrame, ends: list[float], legend: bool) -> go.Sca
     return go.Scatter(
         x=good["share"], y=good["y"], name=name, legendgroup=name, showlegend=legend, mode="lines+markers",
         line={"color": look.colour, "dash": look.dash, "width": 2}, marker={"symbol": look.marker, "size": 7},
-        error_y={"type": "data", "symmetric": False, "array": good["high"] - good["y"],
-                 "arrayminus": good["y"] - good["low"], "color": look.colour, "thickness": 1.2, "width": 3},
+        error_y=lines.bars(good["y"], good["low"], good["high"], look.colour, 3),
         customdata=of[["low", "high", "n"]], hovertemplate=f"<b>{name}</b><br>ρ = %{{x:.3g}} ρ_c<br>%{{y:.3g}} "
         "[%{customdata[0]:.3g}, %{customdata[1]:.3g}], n = %{customdata[2]}<extra></extra>",
     )  # fmt: skip

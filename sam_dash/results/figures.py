@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -195,13 +196,10 @@ class _Pen:
             "hovertemplate": f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
             f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
         }  # fmt: skip
-        bars = {
-            "type": "data", "symmetric": False, "color": colour, "thickness": 1.4, "width": 4,
-            "array": [r["high"] - r["y"] for r in mean], "arrayminus": [r["y"] - r["low"] for r in mean],
-        }  # fmt: skip
+        y, low, high = (np.array([r[end] for r in mean], float) for end in ("y", "low", "high"))
         means = {
-            "x": [place(r[x], shift, x, width) for r in mean], "y": [r["y"] for r in mean], "mode": "lines+markers",
-            "line": {"color": colour, "dash": self.dash, "width": 2}, "error_y": bars,
+            "x": [place(r[x], shift, x, width) for r in mean], "y": y, "mode": "lines+markers",
+            "line": {"color": colour, "dash": self.dash, "width": 2}, "error_y": lines.bars(y, low, high, colour),
             "marker": {"color": colour, "size": 8, "symbol": symbols(mean, self.marker)},
             "customdata": [[r["low"], r["high"], r["n"], r["missing"], r[x]] for r in mean],
             "hovertemplate": f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),

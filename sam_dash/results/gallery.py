@@ -25,13 +25,18 @@ from sam_dash.results import (
     matched_figure,
     noise_law,
     rho_map,
+    rw_weights,
+    simpson,
     style,
     tables,
+    tenths,
 )
+from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.study import Study
+from sam_dash.runs import presets
 
 CURVES = ("test_acc", "train_loss", "tr_H", "tr_V")
-COSTS = {"train-loss": "train_loss", "gradients": "gradients"}
+COSTS = {"train-loss": "train_loss", "gradients": "gradients", "seconds": "seconds"}
 
 
 class Picture(NamedTuple):
@@ -58,7 +63,7 @@ def pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
     `curves`: run, step, epoch, quantity, value of what was measured along the way.
     """
     parts = ((one, curves[curves["run"].isin(one.runs["run"])]) for one in study.parts())
-    return [picture for one, of in parts for picture in _pictures(one, of)]
+    return [*(picture for one, of in parts for picture in _pictures(one, of)), *_experiments(study)]
 
 
 def _pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
@@ -70,7 +75,7 @@ def _pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
         finals, runs = tables.select(study.finals, where), tables.select(study.runs, where)
         part = Part(finals, runs, collapse.runs(finals, runs, study.spec), curves)
         at = f"-rho-{rho:g}" if len(rhos) > 1 else ""
-        for make in (_multiples, _m_sharpness, _matched, _noise, _layers, _dynamics):
+        for make in (_multiples, _m_sharpness, _matched, _correlation, _noise, _layers, _weights, _dynamics):
             out += [p._replace(name=p.name + at) for p in make(study, part) if len(p.frame)]
     return [p._replace(name=p.name + network) for p in (*out, *_maps(study), *_densities(study))]
 
@@ -103,6 +108,31 @@ def _matched(study: Study, part: Part) -> Iterator[Picture]:
             yield Picture(f"matched-{name}", fig, matched.caption(study, frame, x), frame.drop(columns=matched.LOOK))
 
 
+def _correlation(study: Study, part: Part) -> Iterator[Picture]:
+    table = matched.wide(study, collapse.without(part.finals, part.gone))
+    sharp = next((q for q in ("tr_H", "lam_max", "tr_V") if q in table), None)
+    if sharp and "test_acc" in table and table[sharp].notna().sum() >= simpson.FEWEST:
+        frame = matched.scatter(study, table, sharp)
+        caption = matched.scatter_caption(study, frame)
+        shown = frame.drop(columns=matched.LOOK)
+        yield Picture("correlation", matched_figure.figure(frame, sharp, "test_acc"), caption, shown)
+
+
+def _weights(study: Study, part: Part) -> Iterator[Picture]:
+    runs = rw_weights.weighted(tables.at_full_batch(part.runs, study.spec.training.batch))
+    curves = part.curves[part.curves["run"].isin(runs["run"])]
+    frame = rw_weights.frame(study, curves, runs)
+    if len(frame):
+        fig = lines.figure(frame, rw_weights.AXES, rw_weights.titles(study.spec.training.batch))
+        yield Picture("weights", fig, rw_weights.caption(study, frame), frame)
+    table = tenths.per_run(curves, runs)
+    if len(table):
+        frame = tenths.frame(table, study.spec.training.batch)
+        of = curves[curves["quantity"].isin(style.TENTHS)]
+        fig = tenths.figure(frame, tenths.titles(of))
+        yield Picture("tenths", fig, tenths.caption(study, table, frame), frame)
+
+
 def _plain(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
     """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
     ends = {study.spec.training.batch, min(study.spec.m, default=study.spec.training.batch)}
@@ -125,7 +155,8 @@ def _layers(study: Study, part: Part) -> Iterator[Picture]:
 
 
 def _dynamics(study: Study, part: Part) -> Iterator[Picture]:
-    _, runs = tables.without_swept(part.finals, part.runs, "lam")
+    usual = dynamics.one_lambda(study)
+    runs = part.runs if usual is None else tables.select(part.runs, {"lam": usual})
     times = dynamics.times(part.curves)
     drawn = [q for q in CURVES if times.get(q, 0) > 1]
     frame = dynamics.frame(study, part.curves, drawn, runs=runs)
@@ -143,6 +174,15 @@ def _maps(study: Study) -> Iterator[Picture]:
                 frame = rho_map.frame(finals, runs, quantity, gone)
                 caption = rho_map.caption(study, frame, variant, "ci", False)
                 yield Picture(f"rho-m-{variant}-{quantity}", rho_map.figure(frame), caption, frame)
+
+
+def _experiments(study: Study) -> Iterator[Picture]:
+    """Of the experiments whose preset is this one study; those of several wait for the others."""
+    for e in EXPERIMENTS.values():
+        if e.preset == study.spec.preset and len(presets.get(e.preset).sweeps) == 1:
+            frame = e.frame(study)
+            if len(frame):
+                yield Picture(f"experiment-{e.name}", e.figure(frame), e.caption(study, frame), frame)
 
 
 def _densities(study: Study) -> Iterator[Picture]:

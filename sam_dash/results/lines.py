@@ -111,14 +111,11 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
         )  # fmt: skip
     if mean.empty:
         return
-    bars = {
-        "type": "data", "symmetric": False, "array": mean["high"] - mean["y"], "arrayminus": mean["y"] - mean["low"],
-        "color": look["colour"], "thickness": 1.4, "width": 4,
-    }  # fmt: skip
     yield go.Scatter(
         x=mean["x"] * moved, y=mean["y"], mode="lines" if many else "lines+markers", showlegend=True,
         line={"color": look["colour"], "dash": look["dash"], "width": 2},
-        marker={"color": look["colour"], "size": 7, "symbol": look["marker"]}, error_y=None if many else bars,
+        marker={"color": look["colour"], "size": 7, "symbol": look["marker"]},
+        error_y=None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
         customdata=mean[["low", "high", "n", "x"]].to_numpy(), **common,
         hovertemplate=f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
         f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
@@ -156,6 +153,12 @@ def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
         },
     )  # fmt: skip
     fig.update_annotations(font={"size": 14}, yshift=4)
+
+
+def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:
+    """Error bars of the values `y` (n,), of Series or of arrays; without a colour, that of the marker."""
+    bar = {"type": "data", "symmetric": False, "array": high - y, "arrayminus": y - low, "thickness": 1.4}
+    return bar | {"width": width} | ({"color": colour} if colour else {})
 
 
 def alpha(colour: str, share: float) -> str:

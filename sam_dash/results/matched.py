@@ -71,6 +71,14 @@ def scatter(study: Study, table: pd.DataFrame, x: str) -> pd.DataFrame:
     return frame(study, table, x, "test_acc", pd.DataFrame(columns=tables.CURVES)).assign(front=False)
 
 
+def scatter_caption(study: Study, table: pd.DataFrame) -> str:
+    """What the marks of `scatter` are."""
+    return (
+        f"Each small dot is a run, each large mark the mean of a setting over {captions.seeds(table)} with 95 % "
+        f"t-intervals both ways. {captions.setting(study.spec)}. {captions.excluded(study)}"
+    )
+
+
 def _trajectory(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFrame) -> list[dict[str, Any]]:
     sgd = table[table["variant"] == "sgd"]
     pairs = paths(curves, y, set(sgd["run"]))

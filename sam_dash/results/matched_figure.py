@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import cells, matched, style, tables
+from sam_dash.results import cells, lines, matched, style, tables
 
 
 def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figure:
@@ -45,14 +46,16 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
             hovertemplate=f"{r['line']}<br>seed %{{customdata[0]}}<br>{title} = %{{x:.4~g}}<br>%{{y:{unit}}}"
             "<br>run %{customdata[1]}<extra></extra>",
         ))  # fmt: skip
-        bar = {"type": "data", "symmetric": False, "color": r["colour"], "thickness": 1.3, "width": 3}
+        at = {k: np.array([r[k]]) for k in ("x", "x_low", "x_high", "y", "low", "high")}
         fig.add_trace(go.Scatter(
-            x=[r["x"]], y=[r["y"]], mode="markers", **common,
+            x=at["x"], y=at["y"], mode="markers", **common,
             marker={"color": r["colour"], "size": 10, "symbol": r["marker"]},
-            error_x=bar | {"array": [r["x_high"] - r["x"]], "arrayminus": [r["x"] - r["x_low"]]},
-            error_y=bar | {"array": [r["high"] - r["y"]], "arrayminus": [r["y"] - r["low"]]},
-            hovertemplate=f"<b>{r['line']}</b><br>{title} = %{{x:.4~g}}<br>{style.quantity(y).html} = %{{y:{unit}}}"
-            f"<br>n = {r['n']:g}<extra></extra>",
+            error_x=lines.bars(at["x"], at["x_low"], at["x_high"], r["colour"], 3),
+            error_y=lines.bars(at["y"], at["low"], at["high"], r["colour"], 3),
+            customdata=[[r["x_low"], r["x_high"], r["low"], r["high"]]],
+            hovertemplate=f"<b>{r['line']}</b><br>{title} = %{{x:.4~g}} [%{{customdata[0]:.4~g}}, "
+            f"%{{customdata[1]:.4~g}}]<br>{style.quantity(y).html} = %{{y:{unit}}} [%{{customdata[2]:{unit}}}, "
+            f"%{{customdata[3]:{unit}}}]<br>n = {r['n']:g}<extra></extra>",
         ))  # fmt: skip
     _layout(fig, table, x, y, narrow)
     return fig

@@ -9,6 +9,7 @@ import pandas as pd
 from sam_dash.results import captions, cells, statistics, style, tables
 
 POOLED = "All runs pooled"
+FEWEST = 4  # runs that a correlation wants
 COLUMNS = ["group", "r", "low", "high", "n"]
 
 

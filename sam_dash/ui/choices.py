@@ -70,12 +70,12 @@ def smoothing() -> float:
 
 def one_lambda(study: Study, runs: pd.DataFrame) -> pd.DataFrame | None:
     """The runs at one λ of those swept over it (others all stay); None where there is nothing to choose."""
-    values = study.values("lam")
-    if len(values) < 2:
+    values, usual = study.values("lam"), dynamics.one_lambda(study)
+    if usual is None:
         return None
     options = [f"{v:g}" for v in values]
     chosen = st.selectbox(
-        "λ", options, index=min(1, len(options) - 1), key="at_lam", bind="query-params", width=110,
+        "λ", options, index=values.index(usual), key="at_lam", bind="query-params", width=110,
         help="Of RW-SAM, one at a time; the page RW-SAM compares them.",
     )  # fmt: skip
     return tables.select(runs, {"lam": next((v for v in values if f"{v:g}" == chosen), values[0])})

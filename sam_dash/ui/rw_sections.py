@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, cells, collapse, dynamics, equal_length, lines, statistics, style, tables, tenths
+from sam_dash.results import captions, collapse, equal_length, lines, rw_weights, style, tenths
 from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, trajectory
 
 Pool = tuple[pd.DataFrame, pd.DataFrame]  # as from `pool.of`
-WEIGHTS = ("ess", "p_max", "p_top")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
 
 
@@ -98,27 +96,17 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
 
 
 def weights(study: Study, runs: pd.DataFrame) -> None:
-    """How unequal the weights are, over the epochs; at lambda = 0 they are equal."""
-    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done") & (runs["lam"] > 0)]
-    epochs = study.spec.training.epochs
-    curves = trajectory.curves(study, WEIGHTS, epochs)
-    drawn = [q for q in WEIGHTS if (curves["quantity"] == q).any()]
-    frame = dynamics.frame(study, curves, drawn, runs=rw)
+    """How unequal the weights are, over the epochs."""
+    rw = rw_weights.weighted(runs)
+    curves = trajectory.curves(study, rw_weights.QUANTITIES, rw_weights.points(study))
+    frame = rw_weights.frame(study, curves, rw)
     if frame.empty:
         st.caption("The weights were not recorded in this study.")
         return
-    found = _unequal(study, curves, rw)
-    batch = study.spec.training.batch
-    titles = {
-        "ess": f"Effective sample size 1/Σ<i>p</i>² (of B = {batch})", "p_max": "Largest weight",
-        "p_top": "Weight of the top tenth",
-    }  # fmt: skip
-    axes = lines.Axes("epoch", "epoch", percent=frozenset(("p_max", "p_top")))
+    found = rw_weights.findings(study, curves, rw)
+    titles = rw_weights.titles(study.spec.training.batch)
     figure.show(
-        lines.figure(frame, axes, titles, narrow=choices.narrow()), frame,
-        f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
-        f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
-        f"{dynamics.caption(study, frame, 'Epoch', 0, trajectory.widths(study, drawn, epochs))}",
+        lines.figure(frame, rw_weights.AXES, titles, narrow=choices.narrow()), frame, rw_weights.caption(study, frame),
         "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}", "weights",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
@@ -126,9 +114,8 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
 
 def histogram(study: Study, runs: pd.DataFrame) -> None:
     """What each tenth of the batch holds of the weight, early, midway and late in training."""
-    rw = runs[(runs["variant"] == "rwsam") & (runs["status"] == "done") & (runs["lam"] > 0)]
-    curves = trajectory.curves(study, style.TENTHS, max(10, study.spec.training.epochs))
-    table = tenths.per_run(curves, rw)
+    curves = trajectory.curves(study, style.TENTHS, rw_weights.points(study))
+    table = tenths.per_run(curves, rw_weights.weighted(runs))
     if table.empty:
         sweep = links.extended(study, variants=("rwsam",), m=(), seeds=links.further_seeds(study))
         links.missing(
@@ -145,25 +132,6 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
         f"tenths-{study.id[:6]}", "tenths",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
-
-
-def _unequal(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """Effective sample size at the start and over the last tenth of the training, per setting."""
-    of = curves[curves["quantity"] == "ess"].merge(runs, on="run", suffixes=("", "_run"))
-    look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
-    out = []
-    told = tables.cell(of)
-    for key, part in of.groupby(told, dropna=False, sort=False):
-        row = cells.key_of(dict(zip(told, key, strict=True)))
-        first = statistics.mean(part.sort_values("step").groupby("run")["value"].first())
-        late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
-        last = statistics.mean(late.groupby("run")["value"].mean())
-        number = partial(style.number, digits=3)
-        out.append(
-            f"{look[row]['line']}: effective sample size {number(first.mean)} in the first epoch, "
-            f"{number(last.mean)} over the last tenth of the training (n = {last.n})."
-        )
-    return out
 
 
 def download(table: pd.DataFrame, name: str) -> None:

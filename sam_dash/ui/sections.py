@@ -82,7 +82,7 @@ def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     sweep = links.extended(study, measures={"every": every})
     links.missing(
         f"{name} was measured at the end of training only", "SGD stopped early needs it along the way.",
-        {f"Set up this study, measured every {every} epochs": sweep},
+        {f"Set up this study, measured {captions.every(every)}": sweep},
     )  # fmt: skip
 
 
@@ -119,8 +119,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     with left:
         figure.show(
             matched_figure.figure(frame, x, "test_acc", choices.narrow()), frame.drop(columns=matched.LOOK),
-            f"Each small dot is a run, each large mark the mean of a setting with 95 % t-intervals both ways. "
-            f"{captions.setting(study.spec)}.",
+            matched.scatter_caption(study, frame),
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
             "correlation",
         )  # fmt: skip

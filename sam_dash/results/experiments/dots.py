@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sam_dash.results import cells, paper, style
+from sam_dash.results import cells, lines, paper, style
 
 HEIGHT = 380
 DODGE = 0.14
@@ -59,8 +59,7 @@ def stacked(fig: go.Figure) -> go.Figure:
 
 def bars(mean: pd.DataFrame, width: int) -> dict[str, Any]:
     """The intervals of means, as error bars with caps of that width; of a single seed there is only the cap."""
-    up, down = ((mean[a] - mean[b]).fillna(0) for a, b in (("high", "y"), ("y", "low")))
-    return {"type": "data", "array": up, "arrayminus": down, "symmetric": False, "thickness": 1.5, "width": width}
+    return lines.bars(mean["y"], *(mean[end].fillna(mean["y"]) for end in ("low", "high")), width=width)
 
 
 def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
