@@ -197,7 +197,7 @@ def test_every_path_records_the_tenths_of_the_weights(network, path, norms, m, m
     base = replace(CNN if network == "cnn" else TINY, variant="rwsam", m=m, training=Training(epochs=1))
     specs = [replace(base, seed=s, knobs={"lam": lam, "norms": norms}) for s, lam in ((0, 0.2), (0, 0.5), (1, 0.0))]
     if path == "vmapped":
-        monkeypatch.setattr("sam_dash.runs.train.stepper", lambda P, s: Stepper("vmapped", vmapped(P, s)))
+        monkeypatch.setattr("sam_dash.runs.train.fastest", lambda P, s: Stepper("vmapped", vmapped(P, s)))
     record = Recorder()
     assert {o.path for o in train(specs, record)} == {path}
     P = stack(base.problem, [s.seed for s in specs], torch.device("cpu"))
@@ -495,7 +495,7 @@ CNN = replace(TINY, problem=replace(TINY.problem, dataset="mnist-5k", network="c
 @pytest.mark.parametrize("definition", [False, True], ids=["fast", "definition"])
 def test_runs_that_differ_by_rho_or_lambda_stack(base, definition, monkeypatch) -> None:
     if definition:
-        monkeypatch.setattr("sam_dash.runs.train.stepper", lambda P, s: Stepper("vmapped", vmapped(P, s)))
+        monkeypatch.setattr("sam_dash.runs.train.fastest", lambda P, s: Stepper("vmapped", vmapped(P, s)))
     m_sam = [replace(base, seed=s, knobs={"rho": rho}) for s, rho in ((0, 0.1), (0, 0.05), (1, 0.2))]
     rw = [
         replace(base, variant="rwsam", m=None, seed=s, knobs={"lam": lam}) for s, lam in ((0, 0.0), (0, 2.0), (1, 0.5))
