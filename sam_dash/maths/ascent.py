@@ -46,10 +46,9 @@ def by_size(
     chunk = max(1, ELEMENTS // (4 * w.numel()))  # micro-batches, each with a gradient and a product of its own
 
     def along(x: Tensor, y: Tensor) -> Tensor:
-        f = mean_loss(losses_fn, (x, y))
-        u = unit(grad(f)(w))
-        out: Tensor = jvp(lambda v: jvp(f, (v,), (u,))[1], (w,), (u,))[1]  # forward over forward: no H u is formed
-        return out
+        g = grad(mean_loss(losses_fn, (x, y)))
+        u = unit(g(w))
+        return u @ jvp(g, (w,), (u,))[1]
 
     found = {}
     for size in m:

@@ -85,6 +85,22 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
     return deltas[::-1]
 
 
+def shifted(
+    layers: Sequence[Layer], x: Tensor, eps: Gradient
+) -> tuple[Tensor, list[Tensor], list[Callable[[Tensor], Tensor]]]:
+    """The logits (S, B, C) with every micro-batch of x (S, B, i) at w + eps_j, none of which is formed; the inputs of
+    all layers, and what takes the deltas back through each.
+    """
+    scale = eps.scale if eps.scale is not None else x.new_ones(eps.stacks, eps.groups)
+    h, inputs, pulls = x, [], []
+    for k, (layer, part) in enumerate(zip(layers, eps.parts, strict=True)):
+        h = h.relu_() if k else h
+        inputs.append(h)
+        h, pull = part.perturbed(layer, h, scale)
+        pulls.append(pull)
+    return h, inputs, pulls
+
+
 def weight_gradients(chain: Chain, inputs: Sequence[Tensor], deltas: Sequence[Tensor]) -> Tensor:
     """The gradient (S, d) from the inputs and deltas of all layers."""
     S = len(deltas[0])
@@ -140,14 +156,8 @@ class ChainOracle:
 
     def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
         """The same with every micro-batch at W + eps_j, none of which is formed."""
-        scale = eps.scale if eps.scale is not None else W.new_ones(len(W), len(eps.parts[0].X) // len(W))
-        h, inputs, pulls = self.batch[0].flatten(2), [], []
-        for k, (layer, part) in enumerate(zip(self.chain.layers(W), eps.parts, strict=True)):
-            h = h.relu_() if k else h
-            inputs.append(h)
-            h, pull = part.perturbed(layer, h, scale)
-            pulls.append(pull)
-        deltas = [self._error(h).div_(self.batch[1].shape[1])]
+        out, inputs, pulls = shifted(self.chain.layers(W), self.batch[0].flatten(2), eps)
+        deltas = [self._error(out).div_(self.batch[1].shape[1])]
         for pull, a in zip(reversed(pulls[1:]), reversed(inputs[1:]), strict=True):
             deltas.append(mask_(pull(deltas[-1]), a))
         return weight_gradients(self.chain, inputs, deltas[::-1])

@@ -59,11 +59,25 @@ def by_groups(inner: LowRank | Dense, layer: Any, h: Tensor, scale: Tensor) -> T
     """One grouped convolution with the kernels of all micro-batches, for gradients that are formed."""
     assert isinstance(inner, Dense)
     kernels = inner.weight.view(-1, *layer.weight.shape)
-    out: Tensor = Grouped.apply(h, layer.weight, kernels, scale, layer)
+    if layer.weight.requires_grad:
+        out: Tensor = Grouped.apply(h, layer.weight, kernels, scale, layer)
+    else:
+        out = convolve(h, shift(layer.weight, kernels, scale), len(kernels), layer)
     if inner.bias is None:
         return out
     bias = layer.bias + scale[:, None] * inner.bias
     return (out.unflatten(0, (len(scale), -1)) + bias[:, None, :, None, None]).flatten(0, 1)
+
+
+def shift(W: Tensor, E: Tensor, s: Tensor) -> Tensor:
+    """The kernels W + s_j E_j of all G micro-batches, (G o, c, kh, kw)."""
+    return torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E).flatten(0, 1)
+
+
+def convolve(h: Tensor, weight: Tensor, G: int, layer: Any) -> Tensor:
+    """Each micro-batch of h convolved with its own kernels: one grouped convolution."""
+    grouped = to_groups(h, len(h) // G)
+    return from_groups(F.conv2d(grouped, weight, None, layer.stride, layer.padding, layer.dilation, G), G)
 
 
 class Grouped(torch.autograd.Function):
@@ -74,13 +88,10 @@ class Grouped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, W: Tensor, E: Tensor, s: Tensor, layer: Any) -> Tensor:
-        G = len(E)
-        weight = torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E).flatten(0, 1)
+        weight = shift(W, E, s)
         ctx.save_for_backward(h, W, weight)
-        ctx.G, ctx.how = G, (layer.stride, layer.padding, layer.dilation)
-        return from_groups(
-            F.conv2d(to_groups(h, len(h) // G), weight, None, layer.stride, layer.padding, layer.dilation, G), G
-        )
+        ctx.G, ctx.how = len(E), (layer.stride, layer.padding, layer.dilation)
+        return convolve(h, weight, len(E), layer)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:

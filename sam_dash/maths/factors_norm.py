@@ -103,4 +103,11 @@ def group_norm(_layer: Any, _X: Tensor, D: Tensor, m: int) -> Factor:
 def layer_norm(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
     """See the module."""
     positions = tuple(range(1, X.ndim - len(layer.normalized_shape)))
-    return _affine(X, D, m, positions, lambda h: F.layer_norm(h, layer.normalized_shape, eps=layer.eps))
+
+    def normalise(h: Tensor) -> Tensor:
+        """Written out: forward over forward, torch 2.13's `layer_norm` has a wrong derivative (pytorch#196700)."""
+        over = tuple(range(-len(layer.normalized_shape), 0))
+        var, mean = torch.var_mean(h, over, correction=0, keepdim=True)
+        return (h - mean) * (var + layer.eps).rsqrt()
+
+    return _affine(X, D, m, positions, normalise)

@@ -27,7 +27,7 @@ from sam_dash.maths.passes import Net, Pass
 def ggn_trace(net: Net, W: Tensor, batch: Batch) -> list[Estimate]:
     """tr(GGN) = mean_i sum_c p_ic ||grad l(x_i, c)||^2 of each run, from one forward and a backward for each class."""
     total = torch.zeros(len(W), dtype=torch.float64, device=W.device)
-    for x, _ in _pieces(net, W, batch, 1):
+    for x, _ in pieces(net, W, batch, 1):
         out, pull = net.linearise(W, x)
         p = out.softmax(2)
         for c in range(p.shape[2]):
@@ -57,12 +57,12 @@ def noise(
     1 is among the sizes m. Each run's generator, if there are any, shuffles its samples before they are grouped.
     """
     check_sizes(m, n := batch[1].shape[1])
-    batch = _shuffled(batch, generators)
+    batch = shuffled(batch, generators)
     squares: dict[int, list[Tensor]] = {size: [] for size in m}
     layers: list[Tensor] = []
     total = torch.zeros_like(W, dtype=torch.float64)
-    pieces = list(_pieces(net, W, batch, math.lcm(*m)))
-    for piece in pieces:
+    cut_up = list(pieces(net, W, batch, math.lcm(*m)))
+    for piece in cut_up:
         found = _gradients(net, W, piece)
         total += found.total()
         layers.append(found.squares(1).double())
@@ -73,7 +73,7 @@ def noise(
     mean = total / n
     v, start = mean.to(W), n - piece[1].shape[1]
     rest = {cut: found.total(cut - start).double() for size in m if (cut := n // size * size) < n}
-    passes = [found] if len(pieces) == 1 else (_gradients(net, W, piece) for piece in pieces)
+    passes = [found] if len(cut_up) == 1 else (_gradients(net, W, piece) for piece in cut_up)
     along = torch.cat([one.along(v).double() for one in passes], 2)  # (S, layers, n)
     by_m: dict[int, list[Estimate]] = {}
     for size in m:
@@ -119,11 +119,17 @@ def _estimates(spread: Tensor, std: Tensor, G: int, method: str) -> list[Estimat
 
 def _gradients(net: Net, W: Tensor, piece: Batch) -> Pass:
     """Those of the cross-entropy of every sample."""
+    return linearise(net, W, piece)[1]
+
+
+def linearise(net: Net, W: Tensor, piece: Batch) -> tuple[Tensor, Pass]:
+    """The logits (S, n, C), and the gradients of the cross-entropy of every sample."""
     out, pull = net.linearise(W, piece[0])
-    return pull(out.softmax(2) - F.one_hot(piece[1], out.shape[2]))
+    return out, pull(out.softmax(2) - F.one_hot(piece[1], out.shape[2]))
 
 
-def _shuffled(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
+def shuffled(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
+    """Each run's samples in an order of its own generator; without generators, as they are."""
     if not generators:
         return batch
     orders = [torch.randperm(batch[1].shape[1], generator=g).to(batch[1].device) for g in generators]
@@ -131,7 +137,7 @@ def _shuffled(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
     return x, y
 
 
-def _pieces(net: Net, W: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
+def pieces(net: Net, W: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
     """The batch in pieces, multiples of `multiple` samples, whose layers' outputs hold at most `ELEMENTS` floats."""
     size = max(multiple, ELEMENTS // net.floats(W, batch[0]) // multiple * multiple)
     return zip(*(a.split(size, 1) for a in batch), strict=True)

@@ -15,8 +15,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.chain import Chain, backward, chain_or_none, weight_gradients
-from sam_dash.maths.chain_parts import Part, affine
+from sam_dash.maths.chain import Chain, backward, chain_or_none, shifted, weight_gradients
+from sam_dash.maths.chain_parts import Gradient, Layer, Part, affine
+from sam_dash.maths.contract import TINY
+from sam_dash.maths.factored import norms
 from sam_dash.maths.factors import Factor, lengths
 from sam_dash.maths.taps import NotFactoredError, Pair, Taps
 
@@ -32,6 +34,11 @@ class Pass(Protocol):
 
     def along(self, v: Tensor) -> Tensor:
         """g_i . v in each layer, (S, d) -> (S, layers, n)."""
+
+    def moved(self, m: int) -> Callable[[Tensor], Tensor]:
+        """t -> the logits of every sample at w + t u_j, u_j the unit gradient of its micro-batch j of m consecutive
+        samples, (S, n // m * m, C); those left over are left out.
+        """
 
 
 class Net(Protocol):
@@ -62,7 +69,7 @@ class Perceptron:
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
         layers, inputs, out = self.chain.forward(W, x)
         found = [lengths(a).add_(bias) for a, (_, _, bias) in zip(inputs, self.chain.shapes, strict=True)]
-        return out, lambda d: _ChainPass(self.chain, inputs, backward(layers, inputs, d), found)
+        return out, lambda d: _ChainPass(self.chain, layers, inputs, backward(layers, inputs, d), found)
 
     def floats(self, W: Tensor, x: Tensor) -> int:
         return len(W) * sum(o for o, _, _ in self.chain.shapes)
@@ -74,6 +81,7 @@ class Perceptron:
 @dataclass(frozen=True)
 class _ChainPass:
     chain: Chain
+    layers: Sequence[Layer]
     inputs: Sequence[Tensor]
     deltas: Sequence[Tensor]
     lengths: Sequence[Tensor]  # ||(a_i, 1)||^2 of every layer (S, n)
@@ -81,10 +89,13 @@ class _ChainPass:
     def squares(self, m: int) -> Tensor:
         if m == 1:
             return torch.stack([lengths(d).mul_(a) for a, d in zip(self.lengths, self.deltas, strict=True)], 1)
-        (S, n), found = self.lengths[0].shape, []
-        for X, D, (_, _, bias) in zip(self.inputs, self.deltas, self.chain.shapes, strict=True):
-            found.append(Part.of(X[:, : n // m * m], D[:, : n // m * m], bias, m).squares().view(S, -1))
-        return torch.stack(found, 1).clamp_min_(0).div_(m * m)
+        S = len(self.deltas[0])
+        return torch.stack([p.squares().view(S, -1) for p in self._parts(m)], 1).clamp_min_(0).div_(m * m)
+
+    def _parts(self, m: int) -> list[Part]:
+        cut = self.lengths[0].shape[1] // m * m
+        layers = zip(self.inputs, self.deltas, self.chain.shapes, strict=True)
+        return [Part.of(X[:, :cut], D[:, :cut], bias, m) for X, D, (_, _, bias) in layers]
 
     def total(self, first: int = 0) -> Tensor:
         return weight_gradients(self.chain, [X[:, first:] for X in self.inputs], [D[:, first:] for D in self.deltas])
@@ -92,6 +103,12 @@ class _ChainPass:
     def along(self, v: Tensor) -> Tensor:
         layers = zip(self.chain.layers(v), self.inputs, self.deltas, strict=True)
         return torch.stack([affine(layer, X).mul_(D).sum(2) for layer, X, D in layers], 1)
+
+    def moved(self, m: int) -> Callable[[Tensor], Tensor]:
+        g = Gradient(self._parts(m), len(self.deltas[0]))
+        u = g / (g.norm() + m * TINY)
+        x = self.inputs[0][:, : g.groups * m]
+        return lambda t: shifted(self.layers, x, u * t)[0]
 
 
 @dataclass(frozen=True)
@@ -102,7 +119,7 @@ class Tapped:
 
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
         out, pull = self.taps.linearise(W[0], x[0])
-        return out[None], lambda d: _TapsPass(self.taps, pull(d[0]))
+        return out[None], lambda d: _TapsPass(self.taps, W[0], x[0], pull(d[0]))
 
     def floats(self, W: Tensor, x: Tensor) -> int:
         return sum(map(math.prod, self.taps.output_shapes(W[0], x[0, :1])))
@@ -114,6 +131,8 @@ class Tapped:
 @dataclass(frozen=True)
 class _TapsPass:
     taps: Taps
+    w: Tensor
+    x: Tensor
     pairs: Sequence[Pair]
 
     @functools.cached_property
@@ -122,8 +141,10 @@ class _TapsPass:
         return self.taps.factors(self.pairs, 1)
 
     def squares(self, m: int) -> Tensor:
-        factors = self.each if m == 1 else [f.grouped(m) for f in self.each]
-        return torch.stack([f.squares() for f in factors])[None].clamp_min(0) / m**2
+        return torch.stack([f.squares() for f in self._grouped(m)])[None].clamp_min(0) / m**2
+
+    def _grouped(self, m: int) -> list[Factor]:
+        return self.each if m == 1 else [f.grouped(m) for f in self.each]
 
     def total(self, first: int = 0) -> Tensor:
         n = len(self.pairs[0][0])
@@ -133,6 +154,19 @@ class _TapsPass:
     def along(self, v: Tensor) -> Tensor:
         parts = v[0].split(list(self.taps.layout.sizes().values()))
         return torch.stack([f.along(part) for f, part in zip(self.each, parts, strict=True)])[None]
+
+    def moved(self, m: int) -> Callable[[Tensor], Tensor]:
+        factors = self._grouped(m)
+        length = norms(factors) + m * TINY
+        x = self.x[: len(length) * m]
+
+        def logits(t: Tensor) -> Tensor:
+            def tap(index: int, h: Tensor) -> Tensor:
+                return factors[index].perturbed(self.taps.layers[index], h, t / length)
+
+            return self.taps.run(self.w, x, tap)[None]
+
+        return logits
 
 
 def net_or_none(module: nn.Module, w: Tensor, x: Tensor) -> Net | None:

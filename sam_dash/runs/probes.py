@@ -8,13 +8,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from sam_dash.maths import ascent, curvature, ghost, lanczos, m_sharpness, passes, second_opinion, tail
-from sam_dash.maths.chain import chain_or_none
+from sam_dash.maths import ascent, curvature, ghost, lanczos, m_sharpness, moved, passes, second_opinion, tail
 from sam_dash.maths.chain_curvature import Hessian
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.flat import Layout, piecewise_linear
 from sam_dash.maths.oracle import Batch
-from sam_dash.problems.problem import Problem
 from sam_dash.problems.stack import Stack, torch_stream
 from sam_dash.runs.report import Measurement
 from sam_dash.runs.spec import RunSpec, divisors
@@ -25,51 +23,6 @@ RUNS, NODES = 8, 40  # Lanczos runs and their length, for the spectral density
 GRID, WIDTH = 101, 0.25  # points of the density; the Gaussian that smooths it, in asinh
 CACHED = 2**20  # numbers that several runs measured at once may have in their layers' outputs: 4 MB in float32
 MAX_CLASSES = 100  # above it, Hutchinson is cheaper than the exact tr(GGN)
-
-
-def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[list[Measurement]]:
-    """Of every run of the stack at W (S, d): mean loss and accuracy on its (noisy) training labels, the clean ones, and
-    the test set; of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
-    """
-    x, y = problem.test
-    S = len(W)
-    every = torch.arange(len(y), device=y.device).expand(S, -1)
-    train, _ = _scores(problem, W, problem.x, problem.rows, problem.y, problem.y_clean)
-    test, right = _scores(problem, W, x, every, y.expand(S, -1), y.expand(S, -1))
-    names = ["train_loss", "train_acc", "clean_train_acc", "test_loss", "test_acc"]
-    budgets = [problem.n] * 3 + [len(y)] * 2
-    columns = [train, test[:, :2]]
-    if spec.imbalance != 1:
-        sizes = y.bincount(minlength=problem.classes)
-        there = sizes.nonzero().flatten()
-        hits = torch.zeros(S, problem.classes, device=y.device).index_add(1, y, right.float())
-        columns.append((hits[:, there] / sizes[there]).double())
-        names += [f"test_acc@class={c}" for c in there.tolist()]
-        budgets += sizes[there].tolist()
-    return [
-        [Measurement(0, 0.0, q, v, 0.0, "exact", n) for q, v, n in zip(names, row, budgets, strict=True)]
-        for row in torch.cat(columns, 1).tolist()
-    ]
-
-
-@torch.no_grad()
-def _scores(problem: Stack, W: Tensor, x: Tensor, rows: Tensor, y: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss, accuracy, and accuracy on the labels `clean`, (S, 3), on the samples `rows` (S, n) of x; and which of
-    them are right (S, n).
-    """
-    chain = chain_or_none(problem.module)
-    total = torch.zeros(len(W), 3, dtype=torch.float64, device=W.device)
-    right = []
-    for index, labels, true in zip(rows.split(4096, 1), y.split(4096, 1), clean.split(4096, 1), strict=True):
-        if chain:
-            out = chain.forward(W, x[index])[2]
-        else:
-            out = torch.stack([problem.logits(w, x[i]) for w, i in zip(W, index, strict=True)])
-        losses = torch.nn.functional.cross_entropy(out.double().mT, labels, reduction="none")
-        best = out.argmax(2)
-        right.append(best == labels)
-        total += torch.stack([losses.sum(1), right[-1].sum(1), (best == true).sum(1)], 1)
-    return total / y.shape[1], torch.cat(right, 1)
 
 
 Found = dict[str, Estimate]
@@ -120,19 +73,18 @@ def _measure(problem: Stack, net: passes.Net | None, runs: list[int], W: Tensor,
     if "density" in what and product:
         for one, rows in zip(found, density(product, W, [problem.seeds[s] for s in runs]), strict=True):
             one |= rows
-    for i, (one, s, w, x, y, generator) in enumerate(zip(found, runs, W, *batch, generators, strict=True)):
-        if "pyhessian" in what:
+    if "pyhessian" in what:
+        for one, s, w, x, y in zip(found, runs, W, *batch, strict=True):
             seed = problem.seeds[s]
             one["tr_H_pyhessian"] = second_opinion.trace(problem.module, w, (x, y), seed=seed)
             one["lam_max_pyhessian"] = second_opinion.top_eigenvalue(problem.module, w, (x, y), seed=seed)
-        if "m_sharpness" in what:
-            sharp = m_sharpness.m_sharpness(problem.losses, w, (x, y), m=sizes, rho=SHARP_RHO, generator=generator)
+    if "m_sharpness" in what:
+        for one, sharp in zip(found, rises(problem, net, W, batch, sizes, generators), strict=True):
             one |= {f"m_sharp@{m}": estimate for m, estimate in sharp.items()}
-        if "ascent" in what and product:
-            one["asc_H"] = ascent.ascent(problem.losses, w, (x, y), lanczos.alone(product, i))
-            order = torch_stream(problem.seeds[s], "probes")
-            by_size = ascent.by_size(problem.losses, w, (x, y), m=sizes, generator=order)
-            one |= {f"asc_H@{m}": estimate for m, estimate in by_size.items()}
+    if "ascent" in what and product:
+        orders = [torch_stream(problem.seeds[s], "probes") for s in runs]
+        for one, along in zip(found, ascents(problem, net, W, batch, product, sizes, orders), strict=True):
+            one |= along
     return found
 
 
@@ -197,6 +149,35 @@ def gradient_noise(
             found["tail"] = tail.hill(of.deviations)
         out.append(found)
     return out
+
+
+def rises(
+    problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch, m: Sequence[int],
+    generators: Sequence[torch.Generator],
+) -> list[dict[int, Estimate]]:  # fmt: skip
+    """m-sharpness of each run at every m."""
+    if net:
+        return moved.m_sharpness(net, W, batch, m=m, rho=SHARP_RHO, generators=generators)
+    one = batch[0][0], batch[1][0]
+    return [m_sharpness.m_sharpness(problem.losses, W[0], one, m=m, rho=SHARP_RHO, generator=generators[0])]
+
+
+def ascents(
+    problem: Stack, net: passes.Net | None, W: Tensor, batch: Batch, product: lanczos.Stacked, m: Sequence[int],
+    generators: Sequence[torch.Generator],
+) -> list[Found]:  # fmt: skip
+    """The curvature of each run's loss along its gradient, of all samples and at every m."""
+    if net:
+        whole = moved.whole(net, W, batch, product)
+        by_size = moved.by_size(net, W, batch, m=m, generators=generators)
+    else:
+        one = batch[0][0], batch[1][0]
+        whole = [ascent.ascent(problem.losses, W[0], one, lanczos.alone(product, 0))]
+        by_size = [ascent.by_size(problem.losses, W[0], one, m=m, generator=generators[0])]
+    return [
+        {"asc_H": all_of_them} | {f"asc_H@{size}": estimate for size, estimate in sizes.items()}
+        for all_of_them, sizes in zip(whole, by_size, strict=True)
+    ]
 
 
 def density(product: lanczos.Stacked, W: Tensor, seeds: Sequence[int]) -> list[Found]:

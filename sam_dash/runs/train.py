@@ -18,8 +18,9 @@ from sam_dash.runs.graphs import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain
-from sam_dash.runs.probes import evaluate, measure, weight_tail
+from sam_dash.runs.probes import measure, weight_tail
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
+from sam_dash.runs.scores import evaluate
 from sam_dash.runs.spec import ONCE, RunSpec
 from sam_dash.runs.steppers import Scalars
 

@@ -67,6 +67,16 @@ def test_of_micro_batches_it_is_the_mean_of_their_dense_ones(problem, m) -> None
     assert len(found.method) <= 64
 
 
+def test_layer_norm_is_differentiated_twice_rightly() -> None:
+    """Forward over forward, torch 2.13 gets it wrong by 1 % here (pytorch/pytorch#196700)."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double()
+    losses, w = cross_entropies(module), flatten(module)
+    x, y = torch.randn(8, 4).double(), torch.randint(0, 3, (8,))
+    each = [dense(losses, w, (x[[i]], y[[i]])) for i in range(8)]
+    assert ascent.by_size(losses, w, (x, y), m=(1,))[1].value == pytest.approx(sum(each) / 8, rel=1e-9)
+
+
 def test_it_is_the_second_order_of_m_sharpness(problem) -> None:
     """f(w + rho u) - f(w) = rho ||g|| + rho^2/2 a + O(rho^3): two rho leave a, by another code."""
     losses, w, batch = problem
