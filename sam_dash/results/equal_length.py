@@ -173,6 +173,8 @@ def equivalents_shown(found: list[Equivalent], quantity: str, sizes: list[float]
 def modes(finals: pd.DataFrame, quantities: list[str], knob: str, base: Any, other: Any) -> pd.DataFrame:
     """Paired by seed: `other` minus `base` of a knob of RW-SAM with all else equal, for people."""
     rw = finals[(finals["variant"] == "rwsam") & (finals["lam"] > 0)]
+    if rw[knob].nunique() < 2:
+        return pd.DataFrame()
     rest = [k for k in tables.cell(rw) if k != knob]
     named = [k for k in rest[2:] if k in ("rho", "lam") or rw[k].nunique() > 1]
     rows = []

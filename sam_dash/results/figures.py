@@ -16,8 +16,7 @@ from sam_dash.results.panels import Panels
 SYMBOLS = {"m": "m", "lam": "λ"}
 AXES = {"m": "micro-batch size <i>m</i> (log₂ scale)", "lam": "weighting strength <i>λ</i>"}
 PANEL = 250  # height of a row of panels, px
-Rows = list[dict[str, Any]]
-Trace = dict[str, Any]
+Rows = list[dict[str, Any]]  # of a frame, and traces
 
 
 def is_curve(variant: str, x: str) -> bool:
@@ -161,7 +160,7 @@ def _layout(rows: int, legend_rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> Trace:
+def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> dict[str, Any]:
     """Crosses, for cells that collapsed."""
     look = {"symbol": "x-thin", "size": 9, "color": colour, "line": {"color": colour, "width": 2.5}}
     hover = f"{says}<extra></extra>"
@@ -178,7 +177,7 @@ class _Pen:
         self.common = {"name": name, "legendgroup": name}
         self.legend = legend
 
-    def curve(self, of: Rows, x: str, shift: float, width: float, q: str) -> list[Trace]:
+    def curve(self, of: Rows, x: str, shift: float, width: float, q: str) -> Rows:
         """Means joined by a line with error bars, over the seeds' dots."""
         mean = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x])
         dots = [r for r in of if r["kind"] == "seed"]
@@ -206,7 +205,7 @@ class _Pen:
         }  # fmt: skip
         return [seeds | self.common | {"showlegend": False}, means | self.common | {"showlegend": self.legend}]
 
-    def reference(self, of: Rows, xs: list[float], q: str) -> list[Trace]:
+    def reference(self, of: Rows, xs: list[float], q: str) -> Rows:
         """A horizontal line at the mean, the band of its interval, and the seeds' dots at the right edge."""
         row = next((r for r in of if r["kind"] == "mean"), None)
         dots = [r for r in of if r["kind"] == "seed"]

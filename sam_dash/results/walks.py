@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from sam_dash.runs.saddles import Walk
 FRAMES = 30
 LEVELS = 22
 LINES = "rgba(127,127,127,0.55)"
+DIGITS = 4  # a fiftieth of a pixel
+Point = tuple[float, float]
 
 
 def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
@@ -36,45 +39,49 @@ def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
 def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
     """The contour, the saddle, and one line a variant; Play draws the lines step by step."""
     land = LANDSCAPES[spec.landscape]
-    fig = go.Figure(_ground(land, spec))
-    keys = list(dict.fromkeys(points["variant"]))
-    for key in keys:
-        look = style.look(key)
-        fig.add_scatter(
-            **_until(points, key, spec.steps), mode="lines+markers", name=style.title(key),
-            line={"color": look.colour, "dash": look.dash, "width": 2},
-            marker={"symbol": look.marker, "size": 4, "color": look.colour},
-            hovertemplate=f"<b>{style.title(key)}</b><br>step %{{customdata}}: (%{{x:.3f}}, %{{y:.3f}})<extra></extra>",
-        )  # fmt: skip
-    moments = np.unique(np.linspace(0, spec.steps, FRAMES).round().astype(int))
-    drawn = list(range(len(fig.data) - len(keys), len(fig.data)))
-    fig.frames = [
-        go.Frame(name=str(t), traces=drawn, data=[go.Scatter(**_until(points, key, t)) for key in keys])
+    lines = {str(key): _line(of) for key, of in points.groupby("variant", sort=False)}
+    hover = "step %{customdata}: (%{x:.3f}, %{y:.3f})<extra></extra>"
+    drawn = [
+        {
+            "type": "scatter", **line, "mode": "lines+markers", "name": style.title(key),
+            "line": {"color": style.look(key).colour, "dash": style.look(key).dash, "width": 2},
+            "marker": {"symbol": style.look(key).marker, "size": 4, "color": style.look(key).colour},
+            "hovertemplate": f"<b>{style.title(key)}</b><br>{hover}",
+        }
+        for key, line in lines.items()
+    ]  # fmt: skip
+    ground = _ground(land, spec)
+    moments = [int(t) for t in np.unique(np.linspace(0, spec.steps, FRAMES).round())]
+    places = list(range(len(ground), len(ground) + len(drawn)))
+    frames = [
+        {"name": str(t), "traces": places, "data": [{"type": "scatter", **_until(line, t)} for line in lines.values()]}
         for t in moments
     ]
     left, right, low, high = land.window
-    fig.update_xaxes(title="<i>w</i><sub>1</sub>", range=[left, right], showgrid=False, zeroline=False)
-    fig.update_yaxes(title="<i>w</i><sub>2</sub>", range=[low, high], showgrid=False, zeroline=False)
-    return fig.update_layout(
-        height=600, margin={"t": 52, "b": 175, "l": 70, "r": 20}, font_family=style.FONT, template="none",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
-    )  # fmt: skip
+    bare = {"showgrid": False, "zeroline": False}
+    layout = {
+        "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
+        "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
+        "height": 600, "margin": {"t": 52, "b": 175, "l": 70, "r": 20}, "font": {"family": style.FONT},
+        "template": "none", "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
+    }  # fmt: skip
+    return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
 
 
-def _ground(land: Landscape, spec: Walk) -> list[Any]:
+def _ground(land: Landscape, spec: Walk) -> list[dict[str, Any]]:
+    saddle = {"symbol": "x-thin", "size": 14, "line": {"width": 3, "color": style.GREY}}
+    start = {"symbol": "circle-open", "size": 12, "color": style.GREY, "line": {"width": 2}}
+    grid = {"mode": "lines", "line": {"color": LINES, "width": 1}, "hoverinfo": "skip", "name": "loss"}
     return [
-        go.Scatter(
-            **_contours(spec.landscape), mode="lines", line={"color": LINES, "width": 1}, hoverinfo="skip", name="loss"
-        ),
-        go.Scatter(
-            x=[land.saddle[0]], y=[land.saddle[1]], mode="markers", name="saddle",
-            marker={"symbol": "x-thin", "size": 14, "line": {"width": 3, "color": style.GREY}},
-            hovertemplate="saddle (%{x:g}, %{y:g})<extra></extra>",
-        ),
-        go.Scatter(
-            x=[spec.x], y=[spec.y], mode="markers", name="start", hovertemplate="start (%{x:g}, %{y:g})<extra></extra>",
-            marker={"symbol": "circle-open", "size": 12, "color": style.GREY, "line": {"width": 2}},
-        ),
+        {"type": "scatter", **_contours(spec.landscape), **grid},
+        {
+            "type": "scatter", "x": [land.saddle[0]], "y": [land.saddle[1]], "mode": "markers", "name": "saddle",
+            "marker": saddle, "hovertemplate": "saddle (%{x:g}, %{y:g})<extra></extra>",
+        },
+        {
+            "type": "scatter", "x": [spec.x], "y": [spec.y], "mode": "markers", "name": "start", "marker": start,
+            "hovertemplate": "start (%{x:g}, %{y:g})<extra></extra>",
+        },
     ]  # fmt: skip
 
 
@@ -87,7 +94,7 @@ def _contours(landscape: str) -> dict[str, list[float | None]]:
 
 
 def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[float | None]]:
-    """The lines of equal z (rows along y) at `LEVELS` heights, cell by cell, a gap after each piece.
+    """The lines of equal z (rows along y) at `LEVELS` heights, a gap after each line; coordinates to `DIGITS` places.
 
     Not Plotly's own contours: they vanish while a figure plays within Streamlit.
     """
@@ -97,31 +104,56 @@ def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[
     for level in np.linspace(z.min(), z.max(), LEVELS + 2)[1:-1]:
         above = z > level
         mixed = sum(above[r : r + len(y) - 1, c : c + len(x) - 1].astype(int) for r, c in corners[:4])
+        pieces: list[tuple[Point, Point]] = []
         for i, j in np.argwhere((mixed > 0) & (mixed < 4)):
             ends = []
             for (a, b), (c, d) in itertools.pairwise(corners):
                 low, high = z[i + a, j + b], z[i + c, j + d]
                 if (low > level) != (high > level):
                     s = (level - low) / (high - low)
-                    ends.append((x[j + b] + s * (x[j + d] - x[j + b]), y[i + a] + s * (y[i + c] - y[i + a])))
-            for k in range(0, len(ends), 2):
-                xs += [ends[k][0], ends[k + 1][0], None]
-                ys += [ends[k][1], ends[k + 1][1], None]
+                    at = (x[j + b] + s * (x[j + d] - x[j + b]), y[i + a] + s * (y[i + c] - y[i + a]))
+                    ends.append((round(float(at[0]), DIGITS), round(float(at[1]), DIGITS)))
+            pieces += zip(ends[::2], ends[1::2], strict=True)
+        for line in _joined(pieces):
+            xs += [*(p[0] for p in line), None]
+            ys += [*(p[1] for p in line), None]
     return {"x": xs, "y": ys}
 
 
-def _until(points: pd.DataFrame, key: str, step: int) -> dict[str, Any]:
-    """The coordinates up to a step, a gap between seeds."""
-    chosen = points[(points["variant"] == key) & (points["step"] <= step)]
+def _joined(pieces: Iterable[tuple[Point, Point]]) -> Iterator[list[Point]]:
+    """Pieces that meet, as lines: what is drawn stays, in a third of the points."""
+    meets: dict[Point, list[Point]] = defaultdict(list)
+    for a, b in pieces:
+        if a != b:
+            meets[a].append(b)
+            meets[b].append(a)
+    for start in sorted(meets, key=lambda p: len(meets[p])):  # first the ends of open lines
+        while meets[start]:
+            line = [start]
+            while meets[line[-1]]:
+                line.append(meets[line[-1]].pop())
+                meets[line[-1]].remove(line[-2])
+            yield line
+
+
+def _line(of: pd.DataFrame) -> dict[str, list[Any]]:
+    """The path of a variant, a gap after each seed."""
     x, y, steps = [], [], []
-    for _, of_seed in chosen.groupby("seed"):
-        x += [*of_seed["x"], None]
-        y += [*of_seed["y"], None]
-        steps += [*of_seed["step"], None]
+    for _, seed in of.groupby("seed"):
+        x += [*seed["x"].tolist(), None]
+        y += [*seed["y"].tolist(), None]
+        steps += [*seed["step"].tolist(), None]
     return {"x": x, "y": y, "customdata": steps}
 
 
-def _player(moments: np.ndarray) -> dict[str, Any]:
+def _until(line: dict[str, list[Any]], step: int) -> dict[str, list[Any]]:
+    """A path up to a step, its coordinates to `DIGITS` places: it moves on at once."""
+    kept = [k for k, at in enumerate(line["customdata"]) if at is None or at <= step]
+    x, y = ([None if v is None else round(v, DIGITS) for v in map(line[c].__getitem__, kept)] for c in ("x", "y"))
+    return {"x": x, "y": y, "customdata": [line["customdata"][k] for k in kept]}
+
+
+def _player(moments: list[int]) -> dict[str, Any]:
     """Play and Pause, and a slider over the steps; it stands at the last one."""
     now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
     run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": False}, "transition": {"duration": 0}}

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,13 +77,18 @@ class Measures:
         check_number(self, "every", 0, 10_000, whole=True)
 
 
-def _fields(spec: Any) -> dict[str, Any]:
-    return {f.name: getattr(spec, f.name) for f in fields(spec)}
+def _json(value: Any) -> Any:
+    """What a spec is made of (dataclasses, mappings, tuples), as JSON would give it back."""
+    if is_dataclass(value):
+        return {f.name: _json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _json(v) for k, v in value.items()}
+    return [_json(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
     """A spec as plain JSON values, without what a later version added and is at its default: keys then stay."""
-    out: dict[str, Any] = json.loads(json.dumps(_fields(spec), default=_fields))
+    out: dict[str, Any] = _json(spec)
     if out["problem"]["imbalance"] == 1:
         del out["problem"]["imbalance"]
     if out.get("networks") == []:

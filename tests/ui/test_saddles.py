@@ -52,7 +52,7 @@ def test_a_link_opens_the_trajectories_it_names_and_they_are_drawn_step_by_step(
 
 
 def test_noise_draws_a_line_a_seed_and_the_csv_has_every_point(visit: Visit) -> None:
-    at = visit("saddles", walk_sigma="0.5", walk_seeds="3", walk_steps="50", walkers=["SGD"])
+    at = visit("saddles", walk_sigma="0.5", walk_seeds="3", walk_steps="50", walkers=["SGD"], walk_tab="Data")
     frame = next(d.value for d in at.dataframe if "seed" in d.value)
     assert frame["seed"].nunique() == 3
     x = charts(at)[0]["data"][-1]["x"]
