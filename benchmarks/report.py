@@ -63,8 +63,8 @@ def page(rows: Sequence[Row], curves: Sequence[Curve], seconds: float, profiles:
 Ratios, side by side in one process on one thread, alternating rounds; medians over the rounds, with the least and the
 greatest. "Eager SAM" and "the user's loop" are `benchmarks/user.py`: the usual first_step/second_step optimiser, and a
 loop over it for each micro-batch. Our steps are those of `runs.loop`, with batches, update and recorded scalars.
-Peak memory is that of all tensors alive at once. Neither CUDA graphs nor `torch.compile` are used: no GPU was at hand
-to measure them on; `benchmarks/gpu.py` is for one.
+Peak memory is that of all tensors alive at once. All is on a CPU. `torch.compile` is not used there: docs/LOG.md has
+what it gains and takes. CUDA graphs have never run, for want of a GPU: `python -m benchmarks.gpu` is for one.
 
 Written by `make bench` on {datetime.date.today()} in {seconds / 60:.0f} min. {machine()}
 

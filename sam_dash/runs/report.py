@@ -50,7 +50,7 @@ class Report:
 @dataclass
 class Outcome:
     """How a run ended: status "done", "diverged" or "stopped", one line of why, the final weights (d,), and which way
-    its steps were taken: "vmapped", by the definition, or "factored".
+    its steps were taken: "vmapped", by the definition, or another of `steppers`; on a GPU, whether recorded.
     """
 
     status: str

@@ -12,7 +12,7 @@ from sam_dash.results import style
 from sam_dash.runs import cost
 from sam_dash.runs.environment import default_workers
 from sam_dash.runs.report import one_line
-from sam_dash.runs.spec import SweepSpec
+from sam_dash.runs.spec import SpecError, SweepSpec
 from sam_dash.ui import backend, pick
 
 
@@ -50,8 +50,14 @@ def _start(*sweeps: SweepSpec) -> None:
 def button(sweep: SweepSpec, *more: SweepSpec) -> None:
     """Cost and Start, of several sweeps at once where a preset has them; and the same for the command line."""
     store, sweeps = backend.store(), (sweep, *more)
+    try:
+        workers = default_workers()
+    except SpecError as error:  # in the environment, where no form can mend it
+        st.error(f"{error}", icon=":material/rule:")
+        disabled()
+        return
     statuses = store.statuses([r.key for s in sweeps for r in s.runs()])
-    preview = cost.preview(sweeps, statuses, workers=default_workers(), speed=store.speed())
+    preview = cost.preview(sweeps, statuses, workers=workers, speed=store.speed())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Start", key="go", type="primary", icon=":material/play_arrow:", shortcut="Mod+Enter",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from distributed import Client
 
+from sam_dash import cli
 from sam_dash.problems.problem import SpecError
 from sam_dash.runs import engine, environment, gpus
 from sam_dash.runs.leases import Leases
@@ -100,6 +101,12 @@ def test_a_bad_number_of_slots_is_refused_with_what_was_expected(machine, text):
     machine(TWO, SAM_DASH_GPU_SLOTS=text)
     with pytest.raises(SpecError, match=r"SAM_DASH_GPU_SLOTS = .*expected a whole number in \[1, 64\]"):
         environment.default_workers()
+
+
+def test_the_command_line_says_so_in_one_line(machine, capsys):
+    machine(TWO, SAM_DASH_GPU_SLOTS="many")
+    assert cli.main(["presets"]) == 2
+    assert capsys.readouterr().err == "sam_dash: SAM_DASH_GPU_SLOTS = 'many': expected a whole number in [1, 64]\n"
 
 
 def test_each_worker_sees_one_gpu_the_same_one_when_it_is_started_again(monkeypatch):

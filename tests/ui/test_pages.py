@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import export, quality, style, tables
 from sam_dash.results import study as studies
-from sam_dash.runs import presets
+from sam_dash.runs import gpus, presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
@@ -231,6 +231,17 @@ def test_a_bad_field_disables_start_and_says_why(visit: Visit, field: str, value
     at = visit("run", **{field: value})
     assert message in at.error[0].value
     assert at.button(key="go_off").disabled
+
+
+@pytest.mark.parametrize("page", ["run", "experiments"])
+def test_what_is_wrong_in_the_environment_disables_start_and_is_said(visit: Visit, monkeypatch, page: str) -> None:
+    monkeypatch.setattr(gpus, "_listed", lambda: [["GPU-a"]])
+    monkeypatch.setenv("SAM_DASH_GPU_SLOTS", "many")
+    at = visit(page)
+    assert "SAM_DASH_GPU_SLOTS = 'many': expected a whole number" in at.error[0].value
+    assert at.button(key="go_off").disabled
+    monkeypatch.setenv("SAM_DASH_GPU_SLOTS", "2")
+    assert not visit(page).error
 
 
 def test_choosing_a_preset_fills_the_form(visit: Visit) -> None:
