@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -195,7 +194,7 @@ class _Pen:
             "hovertemplate": f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
             f"{style.quantity(q).html} = {_Y(q)}<br>run %{{customdata[1]}}<extra></extra>",
         }  # fmt: skip
-        y, low, high = (np.array([r[end] for r in mean], float) for end in ("y", "low", "high"))
+        y, low, high = ([r[end] for r in mean] for end in ("y", "low", "high"))
         means = {
             "x": [place(r[x], shift, x, width) for r in mean], "y": y, "mode": "lines+markers",
             "line": {"color": colour, "dash": self.dash, "width": 2}, "error_y": lines.bars(y, low, high, colour),

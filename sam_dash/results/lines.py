@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from sam_dash.results import style
+from sam_dash.results.panels import Panels, level
 
 COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
 LOOK = ["colour", "dash", "marker"]
@@ -35,25 +35,18 @@ class Axes:
     one: str = ""  # panel with a line at y = 1
 
 
-def _of_panels(frame: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(frame["panel"]))
-
-
 def figure(
     frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, narrow: bool = False
 ) -> go.Figure:
     """One panel each value of `panel`; one legend. `narrow`: for a telephone, one below the other."""
-    panels = _of_panels(frame)
-    columns = 1 if narrow else max(1, min(columns, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
-    fig = make_subplots(
-        rows, columns, horizontal_spacing={1: 0.1, 2: 0.09}.get(columns, 0.06),
-        vertical_spacing=0.42 / rows if rows > 1 else 0, subplot_titles=[titles.get(p, p) for p in panels],
-    )  # fmt: skip
+    names = list(dict.fromkeys(frame["panel"]))
+    columns = 1 if narrow else max(1, min(columns, len(names)))
+    rows = max(1, math.ceil(len(names) / columns))
+    gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
+    panels = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows if rows > 1 else 0)
     lines = list(dict.fromkeys(frame["line"]))
     seen: set[str] = set()
-    for i, panel in enumerate(panels):
-        at = {"row": i // columns + 1, "col": i % columns + 1}
+    for i, panel in enumerate(names):
         of = frame[frame["panel"] == panel]
         for k, line in enumerate(lines):
             part = of[of["line"] == line]
@@ -61,104 +54,115 @@ def figure(
                 continue
             still = (of["kind"] == "reference").any()  # moved aside, a line would miss its formula
             for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
-                shown = trace.showlegend and line not in seen
-                trace.showlegend = shown
+                shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
-                fig.add_trace(trace, **at)
-        _style_axes(fig, of, axes, panel, at)
-    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / (36 if narrow else 150))
-    _layout(fig, rows, legend_rows)
+                panels.add(i, trace | {"showlegend": shown})
+        panels.xaxes[i] |= _xaxis(of, axes)
+        panels.yaxes[i] |= _yaxis(of, axes, panel)
+    fig = panels.figure(_layout(rows, math.ceil(sum(len(line) + 9 for line in lines) / (36 if narrow else 150))))
+    if axes.one in names:
+        level(fig, names.index(axes.one), 1)
     return fig
 
 
-def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float) -> Iterable[go.Scatter]:
+def _points(rows: pd.DataFrame, by: float = 1.0) -> dict[str, list[float]]:
+    return {"x": (rows["x"] * by).tolist(), "y": rows["y"].tolist()}
+
+
+def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float) -> Iterable[dict[str, Any]]:
     look = part.iloc[0]
-    common: dict[str, Any] = {"name": line, "legendgroup": line}
+    common: dict[str, Any] = {"name": line, "legendgroup": line, "showlegend": False}
     number = ".1%" if panel in axes.percent else ".4~g"
     formulas = part[part["kind"] == "reference"].sort_values("x")
     for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
-        yield go.Scatter(
-            x=reference["x"], y=reference["y"], mode="lines", showlegend=True, **common,
-            line={"color": look["colour"], "width": 1.5, "dash": look["dash"]},
-            hovertemplate=f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
+        yield {
+            **_points(reference), "mode": "lines", **common, "showlegend": True,
+            "line": {"color": look["colour"], "width": 1.5, "dash": look["dash"]},
+            "hovertemplate": f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
             "<extra></extra>",
-        )  # fmt: skip
+        }  # fmt: skip
     raw = part[part["kind"] == "raw"].sort_values("x")
     if len(raw):
-        yield go.Scatter(
-            x=raw["x"], y=raw["y"], mode="lines", showlegend=False, opacity=0.3, hoverinfo="skip", **common,
-            line={"color": look["colour"], "width": 1},
-        )  # fmt: skip
+        yield {
+            **_points(raw), "mode": "lines", "opacity": 0.3, "hoverinfo": "skip", **common,
+            "line": {"color": look["colour"], "width": 1},
+        }  # fmt: skip
     mean = part[part["kind"] == "mean"].sort_values("x")
     if panel in axes.logy:  # an interval that reaches below 0 goes to the bottom of the axis
         mean = mean.assign(low=mean["low"].where(~(mean["low"] <= 0), mean["y"].min() / 10))
     many = len(mean) > MANY
     if many and mean["low"].notna().any():
         band = mean.dropna(subset=["low", "high"])
-        yield go.Scatter(
-            x=pd.concat([band["x"], band["x"][::-1]]), y=pd.concat([band["high"], band["low"][::-1]]), fill="toself",
-            fillcolor=alpha(look["colour"], 0.12), line={"width": 0}, mode="lines", hoverinfo="skip",
-            showlegend=False, **common,
-        )  # fmt: skip
+        yield {
+            "x": [*band["x"], *band["x"][::-1]], "y": [*band["high"], *band["low"][::-1]], "fill": "toself",
+            "fillcolor": alpha(look["colour"], 0.12), "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
+            **common,
+        }  # fmt: skip
     moved = 2**shift if axes.log2 else 1.0
     seeds = part[part["kind"] == "seed"]
     if len(seeds):
-        yield go.Scatter(
-            x=seeds["x"] * moved * (2**0.06 if axes.log2 else 1), y=seeds["y"], mode="markers", showlegend=False,
-            marker={"color": look["colour"], "size": 4, "opacity": 0.6}, customdata=seeds[["seed", "x"]].to_numpy(),
-            hovertemplate=f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
-            f"%{{y:{number}}}<extra></extra>", **common,
-        )  # fmt: skip
+        yield {
+            **_points(seeds, moved * (2**0.06 if axes.log2 else 1)), "mode": "markers", **common,
+            "marker": {"color": look["colour"], "size": 4, "opacity": 0.6},
+            "customdata": seeds[["seed", "x"]].to_numpy().tolist(),
+            "hovertemplate": f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
+            f"%{{y:{number}}}<extra></extra>",
+        }  # fmt: skip
     if mean.empty:
         return
-    yield go.Scatter(
-        x=mean["x"] * moved, y=mean["y"], mode="lines" if many else "lines+markers", showlegend=True,
-        line={"color": look["colour"], "dash": look["dash"], "width": 2},
-        marker={"color": look["colour"], "size": 7, "symbol": look["marker"]},
-        error_y=None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
-        customdata=mean[["low", "high", "n", "x"]].to_numpy(), **common,
-        hovertemplate=f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
+    yield {
+        **_points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
+        "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
+        "marker": {"color": look["colour"], "size": 7, "symbol": look["marker"]},
+        "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
+        "customdata": mean[["low", "high", "n", "x"]].to_numpy().tolist(),
+        "hovertemplate": f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
         f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
-    )  # fmt: skip
+    }  # fmt: skip
 
 
-def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: dict[str, int]) -> None:
-    common = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 4, "title_standoff": 6}
-    fig.update_xaxes(title_text=axes.x, **common, **at)
-    if axes.log2:
-        ticks = sorted({float(t) for t in of["x"]})
-        span = [math.log10(ticks[0] / 2**0.5), math.log10(ticks[-1] * 2**0.5)]
-        text = [f"{t:g}" for t in ticks]
-        fig.update_xaxes(type="log", tickvals=ticks, ticktext=text, tickangle=0, range=span, **at)
-    fig.update_yaxes(nticks=6, zeroline=False, tickformat=".0%" if panel in axes.percent else None, **at)
-    if panel in axes.logy and of["y"].min() > 0:
-        values = of["y"]
-        decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
-        steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
-        text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
-        span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
-        fig.update_yaxes(type="log", tickvals=steps, ticktext=text, range=span, **at)
-    if panel == axes.one:
-        fig.add_hline(y=1, line={"color": style.GREY, "dash": "dot", "width": 1}, **at)
+_TICKS = {"zeroline": False, "ticks": "outside", "ticklen": 4}
 
 
-def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
+def _xaxis(of: pd.DataFrame, axes: Axes) -> dict[str, Any]:
+    axis: dict[str, Any] = _TICKS | {"showgrid": False, "title": {"text": axes.x, "standoff": 6}}
+    if not axes.log2:
+        return axis
+    ticks = sorted({float(t) for t in of["x"]})
+    span = [math.log10(ticks[0] / 2**0.5), math.log10(ticks[-1] * 2**0.5)]
+    text = [f"{t:g}" for t in ticks]
+    return axis | {"type": "log", "tickvals": ticks, "ticktext": text, "tickangle": 0, "range": span}
+
+
+def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {"nticks": 6, "zeroline": False, "tickformat": ".0%" if panel in axes.percent else None}
+    values = of["y"]
+    if panel not in axes.logy or not values.min() > 0:
+        return axis
+    decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+    steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+    text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
+    span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
+    return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
+
+
+def _layout(rows: int, legend_rows: int) -> dict[str, Any]:
     top = 52 + 22 * legend_rows
-    fig.update_layout(
-        height=270 * rows + top + 39, margin={"l": 50, "r": 10, "t": top, "b": 60}, hovermode="closest",
-        font={"size": 12},
-        legend={
+    return {
+        "height": 270 * rows + top + 39, "margin": {"l": 50, "r": 10, "t": top, "b": 60}, "hovermode": "closest",
+        "font": {"size": 12},
+        "legend": {
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
             "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
         },
-    )  # fmt: skip
-    fig.update_annotations(font={"size": 14}, yshift=4)
+    }  # fmt: skip
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:
-    """Error bars of the values `y` (n,), of Series or of arrays; without a colour, that of the marker."""
-    bar = {"type": "data", "symmetric": False, "array": high - y, "arrayminus": y - low, "thickness": 1.4}
-    return bar | {"width": width} | ({"color": colour} if colour else {})
+    """Error bars of the values `y` (n,); without a colour, that of the marker."""
+    up, down = np.subtract(high, y).tolist(), np.subtract(y, low).tolist()
+    bar = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.4, "width": width}
+    return bar | ({"color": colour} if colour else {})
 
 
 def alpha(colour: str, share: float) -> str:

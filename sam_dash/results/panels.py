@@ -11,6 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from sam_dash.results import style
+
 
 class Panels:
     """A panel a title, row by row from the top; `xaxes` and `yaxes` are to be filled, one of each a panel."""
@@ -44,6 +46,13 @@ class Panels:
             for i, axis in enumerate(axes)
         }
         return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": self.titles}})
+
+
+def level(fig: go.Figure, panel: int, y: float) -> None:
+    """A dotted line across a panel. Not `add_hline`, which knows the panels of `make_subplots` only."""
+    line = {"color": style.GREY, "dash": "dot", "width": 1}
+    n = _nth(panel)
+    fig.add_shape(type="line", x0=0, x1=1, xref=f"x{n} domain", y0=y, y1=y, yref=f"y{n}", line=line)
 
 
 def _nth(i: int) -> str:

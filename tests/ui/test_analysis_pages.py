@@ -61,7 +61,7 @@ def test_one_seed_and_bad_controls_do_no_harm(store: Store, visit: Visit, page: 
 
 
 def test_m_train_and_m_eval_have_a_panel(richer: None, store: Store, visit: Visit) -> None:
-    at = visit("sharpness", study=fill(store, SWEEP))
+    at = visit("sharpness", study=fill(store, SWEEP), m_sharpness_tab="Data")
     text = words(at)
     assert len(charts(at)) == 2
     assert "Measured at m = 1, the m-sharpness is lowest for m-SAM, m = 1" in text
@@ -103,7 +103,7 @@ def test_a_link_fills_the_form_with_its_sweep(store: Store, visit: Visit, name: 
 
 
 def test_the_map_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
-    at = visit("rho_m", study=fill(store, RHOS), quantity="tr(H)")
+    at = visit("rho_m", study=fill(store, RHOS), quantity="tr(H)", rho_m_tab="Data")
     frame = shown(at, "best")
     assert len(frame) == 12
     assert (frame["quantity"] == "tr_H").all()
@@ -116,7 +116,7 @@ def test_the_map_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
 def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) -> None:
     gone = {r.key: "diverged" for r in RHOS.runs() if r.variant == "sam" and r.m == 1 and r.knobs["rho"] == 0.4}
     study = fill(store, RHOS, gone)
-    at = visit("rho_m", study=study)
+    at = visit("rho_m", study=study, rho_m_tab="Data")
     frame = shown(at, "best")
     assert frame["collapsed"].sum() == 1
     assert len(charts(at)[0]["data"]) == 2
@@ -150,7 +150,7 @@ def test_runs_that_differ_only_in_their_measures_are_counted_once(store: Store) 
 
 
 def test_matched_compares_with_sgd_stopped_early(store: Store, visit: Visit) -> None:
-    at = visit("matched", study=fill(store, SWEEP))
+    at = visit("matched", study=fill(store, SWEEP), matched_tab="Data")
     frame = shown(at, "x_low")
     assert list(frame[frame["kind"] == "sgd"]["epoch"]) == [0, 1, 2, 3, 4]
     assert len(shown(at, "SGD stopped at this train loss")) == 8
@@ -172,7 +172,7 @@ def test_sharpness_along_the_way_is_asked_for_where_it_is_missing(store: Store, 
 
 
 def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, store: Store, visit: Visit) -> None:
-    at = visit("noise", study=fill(store, SWEEP))
+    at = visit("noise", study=fill(store, SWEEP), noise_tab="Data")
     assert "agrees with tr(V)/m at all 3 sizes" in words(at)
     assert shown(at, "of")["of"].notna().any()
     assert set(shown(at, "Setting")["Seeds with ‖G‖² ≤ 0"]) == {2}
@@ -197,7 +197,7 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
 
     monkeypatch.setattr(synthetic, "values", values)
     study = fill(store, replace(SWEEP, seeds=(3, 4, 5)))
-    at = visit("noise", study=study)
+    at = visit("noise", study=study, layers_tab="Data")
     drawn = next(c for c in at.get("plotly_chart") if c.proto.alt.startswith("Each layer's share"))
     assert "Most noise is in hidden1: 56% to 66% of tr(V), with 85% of the parameters (less than that in 3 of 3" in (
         drawn.proto.alt
@@ -224,7 +224,7 @@ def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monk
 
 def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -> None:
     study = fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1,)}))
-    at = visit("dynamics", study=study, clock="Step", curves=["Test accuracy"])
+    at = visit("dynamics", study=study, clock="Step", curves=["Test accuracy"], dynamics_tab="Data")
     frame = shown(at, "line")
     assert max(frame["x"]) == 4 * (1000 // 8)
     assert set(frame["panel"]) == {"test_acc"}
@@ -257,7 +257,7 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
         return plain(run) | (tenths if run.variant == "rwsam" else {})
 
     monkeypatch.setattr(synthetic, "per_step", per_step)
-    at = visit("rw_sam", study=fill(store, SWEEP))
+    at = visit("rw_sam", study=fill(store, SWEEP), tenths_tab="Data", rw_sam_tab="Data")
     drawn = next(c for c in at.get("plotly_chart") if "most weighted tenth" in c.proto.alt)
     assert "λ = 0.5: the most weighted tenth holds 19% of the weight early and 19% late (a tie" in drawn.proto.alt
     frame = next(d.value for d in at.dataframe if set(d.value.get("panel", ())) == {"early", "middle", "late"})

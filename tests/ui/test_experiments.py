@@ -42,7 +42,7 @@ def test_ones_own_runs_of_several_networks_are_compared(
     monkeypatch.setattr(synthetic, "values", values)
     wide = presets.get("overparameterisation").sweep
     fill(store, replace(wide, networks=wide.networks[:3], seeds=(0, 1), knobs={"rho": (0.1, 0.2)}))
-    at = visit("experiments", experiment=EXPERIMENTS["overparameterisation"].title)
+    at = visit("experiments", experiment=EXPERIMENTS["overparameterisation"].title, result_tab="Data")
     assert not at.error
     assert len(charts(at)) == 1
     frame = next(d.value for d in at.dataframe if "panel" in d.value)

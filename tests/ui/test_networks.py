@@ -19,6 +19,9 @@ from tests.ui.test_pages import PAGES, charts, words
 Visit = Callable[..., AppTest]
 NETWORKS = ("mlp:4", "mlp:8")
 MANY = replace(SWEEP, networks=NETWORKS)
+FIGURES = (
+    "study", "sharpness", "m_sharpness", "rho_m", "matched", "correlation", "rw_sam", "weights", "noise", "dynamics",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -26,7 +29,7 @@ def test_every_page_shows_a_study_of_several_networks_without_pooling_them(
     store: Store, visit: Visit, page: str
 ) -> None:
     fill(store, MANY)
-    at = visit(page)
+    at = visit(page, **{f"{key}_tab": "Data" for key in FIGURES})
     assert not at.error
     assert not at.warning
     for frame in (d.value for d in at.dataframe):
@@ -45,14 +48,14 @@ def test_the_network_is_chosen_in_the_url_and_its_numbers_are_shown(
 
     monkeypatch.setattr(synthetic, "values", values)
     fill(store, MANY)
-    first, second = (visit("sharpness", at_network=name) for name in NETWORKS)
+    first, second = (visit("sharpness", at_network=name, sharpness_tab="Data") for name in NETWORKS)
     assert second.selectbox(key="at_network").value == "mlp:8"
     assert "network mlp:8" in words(second)
     assert "this study with this network" in words(second)
     shown = [next(d.value for d in at.dataframe if "kind" in d.value) for at in (first, second)]
     assert list(shown[0]["y"]) != list(shown[1]["y"])
     alone = fill(store, replace(SWEEP, problem=replace(SWEEP.problem, network="mlp:8")))
-    at = visit("sharpness", study=alone)
+    at = visit("sharpness", study=alone, sharpness_tab="Data")
     assert "at_network" not in [s.key for s in at.selectbox]
     assert list(next(d.value for d in at.dataframe if "kind" in d.value)["y"]) == list(shown[1]["y"])
 
@@ -88,7 +91,7 @@ def test_all_runs_of_this_problem_are_those_of_the_same_network(store: Store, vi
     fill(store, MANY)
     wider = replace(SWEEP, problem=replace(SWEEP.problem, network="mlp:8"), knobs={"rho": (0.2,)}, variants=("sam",))
     study = fill(store, wider)
-    at = visit("rho_m", study=study, pool="true")
+    at = visit("rho_m", study=study, pool="true", rho_m_tab="Data")
     assert not at.exception
     assert len(charts(at)) == 1
     frame = next(d.value for d in at.dataframe if "rho" in d.value)

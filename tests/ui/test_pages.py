@@ -62,7 +62,7 @@ def test_a_full_store_shows_a_page_without_warnings(store: Store, visit: Visit, 
 def test_the_sharpness_figure_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
     study = studies.from_store(store, fill(store, SWEEP))
     assert study is not None
-    at = visit("sharpness", study=study.id)
+    at = visit("sharpness", study=study.id, sharpness_tab="Data")
     frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), style.PANELS)
     shown = next(d.value for d in at.dataframe if "kind" in d.value)
     assert list(shown["y"]) == list(frame["y"])
@@ -73,6 +73,15 @@ def test_the_sharpness_figure_is_the_frame_of_its_csv(store: Store, visit: Visit
     assert "tr(H) falls from" in text
 
 
+def test_the_numbers_of_a_figure_are_sent_when_their_tab_is_opened(store: Store, visit: Visit) -> None:
+    study = fill(store, SWEEP)
+    closed, opened = (visit("sharpness", study=study, **tab) for tab in ({}, {"sharpness_tab": "Data"}))
+    assert charts(closed) == charts(opened)
+    assert [closed.get("plotly_chart")[0].proto.alt] == [c.proto.alt for c in opened.get("plotly_chart")]
+    assert not any("kind" in d.value for d in closed.dataframe)
+    assert len([d for d in opened.dataframe if "kind" in d.value]) == 1
+
+
 def test_the_interval_comes_from_the_link(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     assert "± 1 standard error over seeds" in words(visit("sharpness", study=study, interval="SE"))
@@ -80,7 +89,7 @@ def test_the_interval_comes_from_the_link(store: Store, visit: Visit) -> None:
 
 
 def test_a_difference_is_paired_and_says_so(store: Store, visit: Visit) -> None:
-    at = visit("sharpness", study=fill(store, SWEEP), show="Difference from SGD")
+    at = visit("sharpness", study=fill(store, SWEEP), show="Difference from SGD", sharpness_tab="Data")
     assert "Mean difference from SGD, paired by seed, over 3 seeds" in words(at)
     sgd = next(d.value for d in at.dataframe if "kind" in d.value).query("variant == 'sgd'")
     assert (sgd["y"] == 0).all()
@@ -89,7 +98,7 @@ def test_a_difference_is_paired_and_says_so(store: Store, visit: Visit) -> None:
 def test_several_rho_are_shown_one_at_a_time(store: Store, visit: Visit) -> None:
     study = fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1, 0.2)}))
     assert "At this ρ = 0.1;" in words(visit("sharpness", study=study))
-    at = visit("sharpness", study=study, at_rho="0.2")
+    at = visit("sharpness", study=study, at_rho="0.2", sharpness_tab="Data")
     assert "At this ρ = 0.2;" in words(at)
     assert set(next(d.value for d in at.dataframe if "kind" in d.value)["rho"].dropna()) == {0.2}
 
@@ -289,7 +298,7 @@ def test_the_example_is_read_back_as_it_was_in_its_store(example: studies.Study)
 
 
 def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studies.Study, visit: Visit) -> None:
-    at = visit("overview")
+    at = visit("overview", example_tab="Data")
     frame = tables.summary(*tables.without_swept(example.finals, example.runs, "lam"), style.SHARPNESS)
     assert list(next(d.value for d in at.dataframe if "kind" in d.value)["y"]) == pytest.approx(list(frame["y"]))
     text = words(at)

@@ -13,6 +13,7 @@ from sam_dash.problems.datasets import describe
 from sam_dash.results import captions, cells, collapse, lines, statistics, style
 from sam_dash.results.experiments import frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
+from sam_dash.results.panels import level
 from sam_dash.results.study import Study
 from sam_dash.results.trend import trend
 from sam_dash.runs import presets
@@ -95,8 +96,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     fig = lines.figure(drawn, AXES, titles, columns=3)
     for i, panel in enumerate(panels):
         if ACCURACY not in panel:
-            at = {"row": i // 3 + 1, "col": i % 3 + 1}
-            fig.add_hline(1 if panel in RATIO else 0, line={"color": style.GREY, "width": 1, "dash": "dot"}, **at)
+            level(fig, i, 1 if panel in RATIO else 0)
     fig.update_xaxes(tickangle=45)
     return fig
 
