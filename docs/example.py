@@ -1,8 +1,8 @@
 """Make the studies that ship with the project, from scratch: `python -m docs.example`, or some: `... long-tail`.
 
 They are thinned. Of what is recorded at every step, the mean over each epoch is kept, to seven digits; of what is
-measured along the way, the three usual estimates. Of the experiments that are judged on final values, the last step's
-measurements only.
+measured along the way, the three usual estimates; of the spectral densities, those of the first seed. Of the
+experiments that are judged on final values, the last step's measurements only.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from sam_dash.results.density import PREFIX
 from sam_dash.results.experiments import parts
 from sam_dash.results.experiments.experiment import DATA
 from sam_dash.results.export import ESTIMATES
 from sam_dash.results.study import EXAMPLE
 from sam_dash.results.style import RECORDED
 
-MEASURE = "--measure trace,lam_max,noise,m_sharpness --measure-every 10"
+MEASURE = "--measure trace,lam_max,noise,pyhessian,m_sharpness,density --measure-every 10"
 DIGITS = f"--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 {MEASURE}"
 PRESETS = ("long-tail", "which-sharpness", "overparameterisation", "heavy-tails", "fine-tuning")
 STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}"} | {DATA / name: f"run --preset {name}" for name in PRESETS}
@@ -36,6 +37,12 @@ def thin(curves: pd.DataFrame) -> pd.DataFrame:
     means = series.groupby(keys, sort=False).agg(step=("step", "max"), value=("value", "mean")).reset_index()
     means["value"] = [float(f"{v:.7g}") for v in means["value"]]
     return pd.concat([curves[~per_step], means.assign(stderr=float("nan"))[curves.columns]], ignore_index=True)
+
+
+def one_density(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Of the spectral densities, a hundred numbers a run, those of the first seed."""
+    first = curves["run"].isin(runs.loc[runs["seed"] == runs["seed"].min(), "run"])
+    return curves[first | ~curves["quantity"].str.startswith(PREFIX)]
 
 
 def last(curves: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +61,10 @@ def put(out: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("runs.csv", "config.json", "environment.json"):
         (folder / name).write_bytes((out / name).read_bytes())
-    curves, how = (pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("curves", "estimators"))
+    runs, curves, how = (
+        pd.read_csv(out / f"{name}.csv", dtype={"run": str}) for name in ("runs", "curves", "estimators")
+    )
+    curves = one_density(curves, runs)
     kept = thin(curves) if folder in (EXAMPLE, DATA / "fine-tuning") else last(curves)
     estimates = kept.loc[~kept["quantity"].str.endswith(("_acc", "_loss")), ["run", "step", "quantity"]]
     stamp = {"method": "gzip", "mtime": 0}  # the same bytes every time

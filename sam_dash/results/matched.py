@@ -22,7 +22,7 @@ TITLES = {
     "seconds": "seconds of training (without measurements)",
 }
 """Axis titles; any other quantity has its own name."""
-SHARED = " Runs that train in one stack share its time evenly, so seconds have no spread over them."
+SHARED = " Seconds: wall clock of one machine, and of what else it did; the runs of a stack share its time evenly."
 LOOK = ["colour", "marker"]  # columns of a frame that are drawn with and not taken away
 LESS = ("tr_H", "lam_max", "tr_V", "train_loss", "test_loss", "gap_acc", "gap_loss")
 """Quantities of which less is better; of the others more."""
