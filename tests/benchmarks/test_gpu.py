@@ -97,7 +97,13 @@ def test_the_script_prints_tables_and_ends_well_if_all_is_well(a_gpu, capsys) ->
     found = rows(text)
     assert all(len(row) > 1 for row in found)
     said = {row[0]: row[1] for row in found}
-    assert {"eager SAM, ms", "m = 1", "m = 1, CUDA graph", "8 seeds, m = 8, CUDA graph", "reduce-overhead"} <= set(said)
+    assert {
+        "eager SAM, ms",
+        "m = 1",
+        "m = 1, CUDA graph",
+        "8 seeds, m = 8, vmapped, CUDA graph",
+        "reduce-overhead",
+    } <= set(said)
     assert [row for row in found if row[0] == "4"] == [["4", "1.0", "a GPU: chain", "0e+00 good"]]
     assert "### Checks in float64: perceptron" in text
     assert ["perceptron", "CUDA graph of sam, m = 8, against plain steps", "0e+00", "good"] in found
