@@ -1,4 +1,4 @@
-"""The script for a GPU, on the CPU: every line of it runs, finds what is wrong, and keeps within its time."""
+"""The script for a GPU, on the CPU: all its sections run, find what is wrong, and keep within their time."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_computation_that_does_not_end_is_ended(monkeypatch, capsys) -> None:
     monkeypatch.setattr(gpu.os, "_exit", codes.append)
     gpu.out_of_time()
     assert codes == [3]
-    assert "out of time after 470 s" in capsys.readouterr().out
+    assert "out of time after 460 s" in capsys.readouterr().out
     assert gpu.LAST < 8 * 60
 
 
