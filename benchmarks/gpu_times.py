@@ -19,7 +19,7 @@ from sam_dash.runs.graphs import Capture, Recorded
 from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec
 
-STEPS = 10  # in a call, after which the GPU is waited for
+STEPS = 5  # in a call, after which the GPU is waited for
 
 
 def wait(device: str) -> None:
@@ -60,10 +60,11 @@ def step_times(name: str, device: str, capture: Capture, budget: float, B: int =
     sides = {"eager SAM": eager(P, B, make, device)}
     for label, Q, variant, m in (
         ("m = 1", P, "sam", 1), ("m = 8", P, "sam", 8), (f"m = {B}", P, "sam", B), ("RW-SAM", P, "rwsam", None),
-        ("8 seeds, m = 8", many, "sam", 8),
+        ("8 seeds, m = 8", many, "sam", 8), (f"8 seeds, m = {B}", many, "sam", B),
+        (f"8 seeds, m = {B}, vmapped", many, "sam", B),
     ):  # fmt: skip
         runs = [spec(variant, m, B)] * len(Q.seeds)
-        take = steppers.stepper(Q, runs).take
+        take = steppers.vmapped(Q, runs) if "vmapped" in label else steppers.stepper(Q, runs).take
         sides[label] = ours(Q, runs, take, device)
         try:
             replayed = Recorded(take, *steppers.start(Q, runs[0]), capture)

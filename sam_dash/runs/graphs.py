@@ -1,34 +1,25 @@
-"""CUDA graphs: the kernels of a step recorded once and replayed, where that is measured to be faster.
+"""CUDA graphs: the kernels of a step recorded once and replayed.
 
-A small network's step is many kernels of microseconds each, and Python takes longer to launch one than the GPU to run
-it; a replay launches them all at once. It always does the same to the same memory, so what goes in is copied into
-buffers, what comes out is copied out, and a number that Python reads at every step, such as t, would be frozen: a
-step that reads one is not recorded.
+A step of a small network is dozens of small operations, each launched from Python; a replay launches them all at once.
+It always does the same to the same memory, so what goes in is copied into buffers, what comes out is copied out, and a
+number that Python reads at every step, such as t, would be frozen: a step that reads one is not recorded.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from sam_dash.problems.stack import Stack
-from sam_dash.runs.report import one_line
-from sam_dash.runs.spec import RunSpec
-from sam_dash.runs.steppers import Moment, Scalars, Stepper, Take, start, stepper
+from sam_dash.runs.steppers import Moment, Scalars, Take
 
 Capture = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 """Record a function of no arguments: what replays it, and its outputs, which every replay overwrites."""
 
 WARM_UP = 3  # runs before one is recorded: libraries choose their kernels in the first
-PAYS = 0.9  # share of the plain step's time that a replay may take: a recording also takes memory
-RTOL, ATOL = 1e-3, 1e-4  # float32 kernels that sum in any order; ATOL is relative to the largest entry
-ROUNDS, SECONDS, MOST = 5, 0.02, 50  # of timing, in each round so long or so many steps
 
 
 class NotRecordedError(Exception):
@@ -101,68 +92,9 @@ class Recorded:
         return pytree.tree_unflatten([a.clone() for a in self.outputs], self.shape)
 
 
-def fastest(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
-    """The fastest way to step these runs: on a GPU also as a recording, where that pays."""
-    way = stepper(problem, specs)
-    return recorded(way, problem, specs[0], cuda_graph) if on_gpu(problem) else way
-
-
-def on_gpu(problem: Stack) -> bool:
-    """Whether there are launches to save."""
-    return problem.x.is_cuda
-
-
-def recorded(way: Stepper, problem: Stack, spec: RunSpec, capture: Capture) -> Stepper:
-    """`way` as a recording, if its steps are the same to rounding and pay; else as it is, and why in its name."""
-    try:
-        first = start(problem, spec)
-        take = Recorded(way.take, *first, capture)
-        for arguments in (first, _another(problem, spec, way.take)):
-            if not _agree(take(*arguments), way.take(*arguments)):
-                raise NotRecordedError("its steps differ from plain ones")
-        rounds = [(_seconds(way.take, first), _seconds(take, first)) for _ in range(ROUNDS)]
-        plain, replayed = (1e3 * median(found) for found in zip(*rounds, strict=True))
-        if replayed > PAYS * plain:
-            raise NotRecordedError(f"it would take {replayed:.2f} ms a step, plain {plain:.2f}")
-    except Exception as error:  # whatever it is, plain steps are right
-        reason = str(error) if isinstance(error, NotRecordedError) else one_line(error)
-        return Stepper(f"{way.path}, no CUDA graph: {reason}", way.take)
-    return Stepper(f"{way.path}, CUDA graph: {replayed:.2f} ms a step, plain {plain:.2f}", take)
-
-
 def _tensors(W: Tensor, state: Any, at: Moment) -> Any:
     return W, state, at.batch, at.noise, at.full or (), at.counts
 
 
 def _kinds(tensors: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
     return [(a.shape, a.dtype, a.device) for a in tensors]
-
-
-def _another(problem: Stack, spec: RunSpec, take: Take) -> tuple[Tensor, Any, Moment]:
-    """A step from elsewhere, with another batch, noise and state."""
-    W, state, at = start(problem, spec)
-    h, state, _ = take(W, state, at)
-    batch = problem.batch(problem.n - 1 - torch.arange(len(at.batch[1][0]), device=W.device).expand(len(W), -1))
-    return W - 0.1 * h, state, at._replace(batch=batch, noise=-at.noise)
-
-
-def _agree(found: Any, expected: Any) -> bool:
-    pairs = zip(*(pytree.tree_leaves(side) for side in (found, expected)), strict=True)
-    return all(
-        torch.allclose(a, b, RTOL, ATOL * float(b.abs().nan_to_num().max()) if b.numel() else 0.0, equal_nan=True)
-        for a, b in pairs
-    )
-
-
-def _seconds(take: Take, arguments: tuple[Tensor, Any, Moment]) -> float:
-    """Of one step, over as many as take `SECONDS`; the GPU has done them all by then."""
-    cuda, steps = arguments[0].is_cuda, 0
-    if cuda:
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    while steps == 0 or (time.perf_counter() - started < SECONDS and steps < MOST):
-        take(*arguments)
-        steps += 1
-    if cuda:
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / steps

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sam_dash.problems.stack import Stack, corrupt, stream
-from sam_dash.runs.graphs import fastest
+from sam_dash.runs.fastest import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
 

@@ -19,7 +19,7 @@ from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import initialise
 from sam_dash.problems.problem import Problem, source_classes
 from sam_dash.problems.stack import Stack, torch_stream
-from sam_dash.runs.graphs import fastest
+from sam_dash.runs.fastest import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.spec import RunSpec, Training
 

@@ -14,7 +14,7 @@ from sam_dash.maths import shares
 from sam_dash.maths.precision import refuse_tf32
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack
-from sam_dash.runs.graphs import fastest
+from sam_dash.runs.fastest import fastest
 from sam_dash.runs.loop import steps
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain

@@ -125,6 +125,18 @@ def test_each_worker_sees_one_gpu_the_same_one_when_it_is_started_again(monkeypa
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
 
 
+@pytest.mark.parametrize("asked", [None, 3])
+def test_an_engine_uses_all_gpus_that_it_finds(machine, monkeypatch, store, asked):
+    machine(TWO, SAM_DASH_GPU_SLOTS="2")
+    started = []
+    monkeypatch.setattr(engine, "_listen_for_the_end", lambda _: None)
+    monkeypatch.setattr(engine, "_local_cluster", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(engine, "Client", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.serve(store, asked)
+    assert started == [(asked or 4, ["GPU-aaaa-1", "GPU-bbbb-2"])]
+
+
 def test_runs_that_a_gpu_has_no_memory_for_start_again_half_of_them_at_a_time(store):
     store.submit(TINY)
     keys, stacks = Leases(store).claim("engine.0"), []

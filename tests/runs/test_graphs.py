@@ -14,8 +14,9 @@ from torch.utils import _pytree as pytree
 from benchmarks.problems import mlp, problem, spec
 from sam_dash import variants
 from sam_dash.maths.taps import NotFactoredError
-from sam_dash.runs import graphs, steppers
-from sam_dash.runs.graphs import Moving, NotRecordedError, Recorded, cuda_graph, recorded
+from sam_dash.runs import fastest, steppers
+from sam_dash.runs.fastest import recorded
+from sam_dash.runs.graphs import Moving, NotRecordedError, Recorded, cuda_graph
 from sam_dash.runs.loop import steps
 from sam_dash.runs.train import train
 from tests.runs.test_gpu_ready import NETWORKS, B
@@ -120,7 +121,7 @@ def test_full_data_are_copied_once_and_again_only_if_they_change(P, monkeypatch)
 
 def decided(P, monkeypatch, capture, plain=2.0, replayed=1.0, variant="sam"):
     seconds = lambda take, _: replayed if isinstance(take, Recorded) else plain  # noqa: E731
-    monkeypatch.setattr(graphs, "_seconds", seconds)
+    monkeypatch.setattr(fastest, "_seconds", seconds)
     run = spec(variant, None, B)
     way = steppers.stepper(P, [run] * 2)
     found = recorded(way, P, run, capture)
@@ -152,9 +153,17 @@ def test_a_recording_that_fails_or_is_wrong_is_not_taken_and_the_reason_is_said(
         assert path.endswith(f"no CUDA graph: {reason}")
 
 
-def test_steps_are_timed_as_they_are_taken(P) -> None:
-    way, first = steppers.stepper(P, [spec("sam", 1, B)] * 2), steppers.start(P, spec("sam", 1, B))
-    assert 0 < graphs._seconds(way.take, first) < 5
+def test_steps_are_timed_as_they_are_taken(P, monkeypatch) -> None:
+    """In turn, so that what changes from step to step is copied into the buffers, and what does not is not."""
+    way, first = steppers.stepper(P, [spec("nsam", None, B)] * 2), steppers.start(P, spec("nsam", None, B))
+    both, taken = (first, fastest._another(P, first, way.take)), []
+    monkeypatch.setattr(fastest, "SECONDS", 10)
+    monkeypatch.setattr(fastest, "MOST", 4)
+    assert 0 < fastest._seconds(lambda *a: taken.append(a), both) < 5
+    assert [a[0] is first[0] for a in taken] == [True, False, True, False]
+    for a, b in zip(*([a[0], a[2].batch[0], a[2].noise] for a in both), strict=True):
+        assert a is not b
+    assert both[0][2].full is both[1][2].full
 
 
 def test_a_number_that_moves_cannot_be_read() -> None:
@@ -167,12 +176,12 @@ def test_a_number_that_moves_cannot_be_read() -> None:
 
 
 def test_a_run_on_a_gpu_trains_as_without_graphs_and_says_that_it_used_one(monkeypatch) -> None:
-    assert not graphs.on_gpu(problem(mlp(5, 10), (5,), B))
+    assert not fastest.on_gpu(problem(mlp(5, 10), (5,), B))
     specs = [replace(TINY, seed=s, variant="rwsam", m=None, knobs={}) for s in (0, 1)]
     plain = train(specs, Recorder())
-    monkeypatch.setattr(graphs, "on_gpu", lambda _: True)
-    monkeypatch.setattr(graphs, "cuda_graph", again)
-    monkeypatch.setattr(graphs, "_seconds", lambda take, _: 1.0 if isinstance(take, Recorded) else 2.0)
+    monkeypatch.setattr(fastest, "on_gpu", lambda _: True)
+    monkeypatch.setattr(fastest, "cuda_graph", again)
+    monkeypatch.setattr(fastest, "_seconds", lambda take, _: 1.0 if isinstance(take, Recorded) else 2.0)
     replayed = train(specs, Recorder())
     for a, b in zip(plain, replayed, strict=True):
         assert a.path == "chain"
