@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash import variants
-from sam_dash.maths import curvature, lanczos, noise, second_opinion
+from sam_dash.maths import ascent, curvature, lanczos, noise, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
@@ -25,7 +25,7 @@ from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.precision import float32
 
-QUANTITIES = ("tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian")
+QUANTITIES = ("tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian", "asc_H")
 
 
 def gradient(
@@ -78,7 +78,8 @@ def measure(
     """Sharpness and gradient noise of the mean cross-entropy over x (n, ...), y (n,), each with its error.
 
     tr_H, lam_max: trace and top eigenvalue of the Hessian; tr_V: trace of the covariance of per-sample gradients;
-    tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion. tr_H is exact for a chain of linear, convolution,
+    tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion; asc_H: the curvature g^T H g / ||g||^2 of the loss
+    along its gradient (Wen et al., arXiv:2211.05729), exact. tr_H is exact for a chain of linear, convolution,
     ReLU and pooling layers, else Hutchinson's estimate from `probes` probes. `iterations` bounds Lanczos and power
     iteration. On a GPU float32 is float32, not TensorFloat-32. ValueError for an unknown quantity or a model with
     BatchNorm or dropout.
@@ -104,6 +105,7 @@ def measure(
         "tr_V": lambda: noise.tr_V(losses, w, batch)[1],
         "tr_H_pyhessian": lambda: second_opinion.trace(model, w, batch, probes=probes, seed=seed),
         "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(model, w, batch, iterations=iterations, seed=seed),
+        "asc_H": lambda: ascent.ascent(losses, w, batch, product),
     }
     with float32():
         return {q: ways[q]() for q in quantities}

@@ -77,6 +77,9 @@ def test_measurements_agree_with_the_dense_hessian_and_pyhessian(problem) -> Non
     assert abs(found["tr_H_pyhessian"].value - found["tr_H"].value) < 4 * found["tr_H_pyhessian"].stderr
     assert found["lam_max_pyhessian"].value == pytest.approx(found["lam_max"].value, rel=1e-3)
     assert found["tr_V"].budget == 12
+    g = torch.func.grad(loss)(params)
+    assert found["asc_H"].value == pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-9)
+    assert (found["asc_H"].stderr, found["asc_H"].budget) == (0, 12)
 
 
 def test_a_quantity_does_not_depend_on_which_others_are_asked_for(problem) -> None:

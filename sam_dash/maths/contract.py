@@ -109,7 +109,8 @@ class Variant:
     """A registered variant: the step function and all that is known about it.
 
     `noise` rows of the law `law` are drawn before each step, none at the knobs `noiseless_at`. `no_m` says why it has
-    no m-version. `descends`: its h is a whole update direction, for gradient descent without momentum.
+    no m-version. `descends`: its h is a whole update direction, for gradient descent without momentum. `layered`: it
+    asks for tensors or layers, and has no step on weights without any.
     """
 
     key: str
@@ -126,6 +127,7 @@ class Variant:
     m_axis: bool = False
     no_m: str = ""
     descends: bool = False
+    layered: bool = False
     doc: str = field(default="", repr=False)
 
     @property

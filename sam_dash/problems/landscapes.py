@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-LAYERED = frozenset({"esam", "asam", "slsam"})  # variants that need layers, which two weights are not
 NETWORK_SAMPLES = 64  # of the data of `saddle_network`
 
 

@@ -83,7 +83,8 @@ def _intro(study: Study) -> str:
 
 {captions.setting(study.spec)}. {captions.excluded(study)}
 
-Made by sam-dash. `runs.csv` has a row a run, `curves.csv` a row a number, `estimators.csv` how each was measured,
+Made by sam-dash. `runs.csv` has a row a run, `curves.csv` a row a number (per-step values of
+runs of more than {export.LONG} steps as means over windows), `estimators.csv` how each was measured,
 `environment.json` the versions. Accuracies are fractions. To repeat it:
 
 ```bash

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sam_dash import variants
-from sam_dash.results import tables
+from sam_dash.results import dynamics, tables
 from sam_dash.runs import cost
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
 
 QUANTITIES = ("test_acc", "train_acc", "clean_train_acc", "test_loss", "train_loss")
+LONG = 2000  # steps beyond which per-step values are exported as means over windows
 ESTIMATES = ("tr_H", "lam_max", "tr_V")
 COLUMNS = (
     "run", "preset", "variant", "m", "rho", "lam", "seed", "status", *QUANTITIES,
@@ -78,21 +80,20 @@ def _other_settings(spec: dict[str, Any]) -> dict[str, Any]:
 def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] | None = None) -> pd.DataFrame:
     """All that was recorded over time, one row a number: measurements, then per-step values.
 
-    A measurement of step t is made after t steps; a per-step value of step t is of the step from t to t + 1.
+    A measurement of step t is made after t steps; a per-step value of step t is of the step from t to t + 1. Of a run
+    of more than `LONG` steps the per-step values are means over windows, those that Dynamics draws, each at the
+    window's last step.
     """
     runs = [run for run in store.runs(sweep_id) if keys is None or run["key"] in set(keys)]
     names = [run["key"] for run in runs]
     frames = [pd.DataFrame(store.measurements(keys=names), columns=tables.NUMBERS)]
-    per_epoch = {run["key"]: run["steps"] / run["spec"]["training"]["epochs"] for run in runs}
+    rate = {run["key"]: max(1e-9, run["steps"] / run["spec"]["training"]["epochs"]) for run in runs}
     for run, by_quantity in store.series(names).items():
         for quantity, values in by_quantity.items():
-            steps = pd.RangeIndex(len(values)).to_series()
-            frames.append(
-                pd.DataFrame({
-                    "run": run, "step": steps, "epoch": steps / max(1e-9, per_epoch[run]), "quantity": quantity,
-                    "value": values.astype("float64"), "stderr": float("nan"),
-                })
-            )  # fmt: skip
+            steps = np.arange(len(values))
+            each = pd.DataFrame({"step": steps, "epoch": steps / rate[run], "value": values.astype(float)})
+            found = dynamics.windowed(values, rate[run]) if len(values) > LONG else each
+            frames.append(found.assign(run=run, quantity=quantity, stderr=float("nan"))[list(tables.NUMBERS)])
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
 
 

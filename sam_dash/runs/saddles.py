@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sam_dash import variants
-from sam_dash.problems.landscapes import LANDSCAPES, LAYERED, NETWORK_SAMPLES
+from sam_dash.problems.landscapes import LANDSCAPES, NETWORK_SAMPLES
 from sam_dash.problems.problem import SpecError, check, check_choice, check_number
 from sam_dash.runs.spec import from_dict
 
@@ -15,8 +15,8 @@ MAX_POINTS = 200  # of a trajectory that are kept
 
 
 def choices() -> list[str]:
-    """The variants that need no layers."""
-    return [key for key in variants.REGISTRY if key not in LAYERED]
+    """The variants that need no layers, which two weights are not."""
+    return [key for key, v in variants.REGISTRY.items() if not v.layered]
 
 
 def knobs_of(key: str, rho: float) -> dict[str, float]:

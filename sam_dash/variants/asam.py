@@ -25,7 +25,7 @@ Floor = Annotated[float, Knob("η", "added to |w|, in the form weights", 0.0, 1.
 DEFAULTS = dict.fromkeys(("rho", "form", "eta"), "official code (SamsungLabs/ASAM)")
 
 
-@variant("ASAM", ref="arXiv:2102.11600", cost=Cost(gradients=2), defaults=DEFAULTS)
+@variant("ASAM", ref="arXiv:2102.11600", cost=Cost(gradients=2), layered=True, defaults=DEFAULTS)
 def asam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.5, form: Form = "weights", eta: Floor = 0.01) -> Step:
     """One step."""
     T = w.abs()

@@ -38,6 +38,7 @@ def cost(*, gamma_s: float = 0.5, **_: Any) -> Cost:
     is_sam_at={"beta": 1.0, "gamma_s": 1.0},
     noise=1,
     law="uniform",
+    layered=True,
     defaults=DEFAULTS,
 )
 def esam(

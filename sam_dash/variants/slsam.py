@@ -39,6 +39,7 @@ class State(NamedTuple):
     init=lambda w: State(0 * w),
     noise=1,
     law="uniform",
+    layered=True,
     defaults=DEFAULTS,
 )
 def slsam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, keep: Keep = 0.5, learn: Learn = 0.1) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sam_dash.problems.landscapes import LANDSCAPES, LAYERED, contour
+from sam_dash.problems.landscapes import LANDSCAPES, contour
 from sam_dash.problems.trajectories import critical_radius, factors, spectrum, trajectory
 from sam_dash.variants import REGISTRY
 
@@ -61,9 +61,13 @@ def test_sgd_leaves_the_saddle() -> None:
     assert float(path[-1, 0, 1]) == pytest.approx(1e-6 * 1.1**200)
 
 
-@pytest.mark.parametrize("key", sorted(set(REGISTRY) - LAYERED))
-def test_every_variant_without_layers_has_a_trajectory(key) -> None:
+@pytest.mark.parametrize("key", REGISTRY)
+def test_every_variant_without_layers_has_a_trajectory_and_no_other(key) -> None:
     knobs = {"rho": 0.1} if "rho" in REGISTRY[key].knobs else {}
+    if REGISTRY[key].layered:
+        with pytest.raises(AssertionError, match="needs to know"):
+            trajectory(SADDLE, key, steps=1, lr=0.01, **knobs)
+        return
     path = trajectory(SADDLE, key, steps=5, lr=0.01, **knobs)
     assert path.shape == (6, 1, 2)
     assert bool(path.isfinite().all())

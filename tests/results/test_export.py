@@ -1,5 +1,6 @@
 """What is exported is what the store holds, to the last bit."""
 
+import functools
 import json
 import math
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sam_dash.results import export
+from sam_dash.results import dynamics, export
 from sam_dash.runs import cost
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report
@@ -71,6 +72,17 @@ def test_curves_hold_every_measurement_and_every_step(store):
     assert one["step"].tolist() == list(range(30))
     assert one["epoch"].iloc[-1] == pytest.approx(29 / 15)
     assert len(export.curves_frame(store, keys=[SWEEP.runs()[0].key])) == 34
+
+
+def test_a_long_run_is_exported_as_the_means_over_windows_that_dynamics_draws(store, monkeypatch):
+    monkeypatch.setattr(export, "LONG", 29)
+    monkeypatch.setattr(export.dynamics, "windowed", functools.partial(dynamics.windowed, points=8))
+    frame = export.curves_frame(store, keys=[SWEEP.runs()[0].key])
+    steps = frame[frame["quantity"] == "g_norm"]
+    assert steps["step"].tolist() == [4, 8, 12, 16, 20, 24, 28, 30]
+    assert steps["value"].tolist() == pytest.approx([0.1] * 8)
+    assert steps["epoch"].iloc[-1] == 30 / 15
+    assert len(frame) == 4 + 8
 
 
 def test_a_study_is_read_back_bit_for_bit_and_its_config_repeats_the_sweep(store, tmp_path):
