@@ -131,7 +131,7 @@ def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -
     assert "This study has one ρ only" in words(at)
     assert not charts(at)
     fill(store, RHOS)
-    both = visit("rho_m", study=study, pool="true")
+    both = visit("rho_m", study=study, pool="true", rho_m_tab="Data")
     assert len(shown(both, "best")) == 12
     assert "all runs of this problem in the store" in words(both)
 
