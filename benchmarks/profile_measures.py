@@ -21,7 +21,7 @@ from benchmarks.measures import (
     noise_sides,
     trace_sides,
 )
-from benchmarks.profiles import kinds, table
+from benchmarks.profiles import kinds, table, unformed
 from sam_dash.maths.taps import Taps
 from sam_dash.problems.stack import Stack
 
@@ -62,7 +62,7 @@ def arithmetic(P: Stack) -> str:
         if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
             o, i, r = len(layer.weight), layer.weight[0].numel(), math.prod(shape[2:])
             gradient += (3 if k else 2) * r * o * i
-            error += r * o * i if r * (i + o) < i * o else o * i
+            error += r * o * i if unformed(layer, r, 1) else o * i
     return (
         "The error takes g_i . mean g of every sample, a product more in layers whose g_i are not formed: "
         f"{1 + error / gradient:.2f} times the multiplications of a gradient. BackPACK has none: 1.00 in linear layers."

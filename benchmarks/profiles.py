@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -26,7 +27,7 @@ KINDS = {
     "pooling": "max_pool2d_with_indices|max_pool2d_with_indices_backward|adaptive_avg_pool2d",
     "patches unfolded and folded": "im2col|col2im",
     "copies and fills": "copy_|fill_|zero_|cat|index|index_select",
-    "elementwise and sums": "add|add_|addcmul|addcmul_|mul|mul_|div|div_|pow|sum|clamp_min|clamp_min_|"
+    "elementwise and sums": "add|add_|sub|addcmul|addcmul_|mul|mul_|div|div_|pow|sum|clamp_min|clamp_min_|maximum|gt|"
     "threshold_backward|linalg_vector_norm|_softmax|_log_softmax|_log_softmax_backward_data|mean|std",
 }
 OTHER = "all else: views, allocation, autograd, small operators"
@@ -112,27 +113,40 @@ def multiplications(P: Stack, m: int, B: int) -> tuple[int, int, int]:
     """Of m-SAM in the cheaper form of each layer, and of SAM; and the numbers in the gradients that are formed.
 
     SAM: two passes of three products a layer, of which the first layer needs no gradient of its inputs. m-SAM: the
-    same; a low-rank layer (r = m x positions, r (i + o) < i o) adds three products of r^2 (i + o) a micro-batch (the
-    ghost norm, and the perturbation forward and backward). A formed linear layer, but in a perceptron, adds one
-    product forward and one backward.
+    same; a layer whose gradients are not formed adds three times two products of `unformed` (the ghost norm, and the
+    perturbation forward and backward). A formed linear layer, but in a perceptron, adds one product forward and one
+    backward.
     """
     taps, chain = Taps(P.module), chain_or_none(P.module) is not None
     own = sam = formed = 0
     for k, (layer, shape) in enumerate(zip(taps.layers, taps.output_shapes(P.w0[0], P.x[:B]), strict=True)):
         if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
             continue
-        o, i, r = len(layer.weight), layer.weight[0].numel(), m * math.prod(shape[2:])
-        one = B * math.prod(shape[2:]) * o * i
-        both = (6 if k else 4) * one
-        low = r * (i + o) < i * o
+        o, i, positions = len(layer.weight), layer.weight[0].numel(), math.prod(shape[2:])
+        one = B * positions * o * i
+        both, low = (6 if k else 4) * one, unformed(layer, positions, m)
         if m == B:
             extra = 0
         elif low:
-            extra = B // m * r * r * (i + o) * 3
+            extra = B // m * low * 3
         else:
             extra = 2 * one * (isinstance(layer, torch.nn.Linear) and not chain)
         own, sam, formed = own + both + extra, sam + both, formed + (0 if low else B // m * o * i)
     return own, sam, formed
+
+
+def unformed(layer: Any, positions: int, m: int) -> int:
+    """Multiplications of the two products by which a micro-batch's gradient need not be formed; 0 where it is.
+
+    X X^T and D D^T: of inputs and deltas in a linear layer, of pixels in a convolution, which are `stride` squared
+    times as many as its positions (`factors.cheaper`, `factors_conv.conv`).
+    """
+    o, i, r = len(layer.weight), layer.weight[0].numel(), m * positions
+    if isinstance(layer, torch.nn.Linear):
+        return r * r * (i + o) if r * (i + o) < i * o else 0
+    seen = r * math.prod(layer.stride)
+    products = seen * seen * layer.in_channels + r * r * o
+    return products if 2 * products < r * o * i else 0
 
 
 def main() -> None:

@@ -1,24 +1,22 @@
-"""Convolutions as `factors`: formed kernels, or patches of low rank where channels are many and positions few."""
+"""Convolutions as `factors` whose kernels are formed: one for each micro-batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from sam_dash.maths.factors import Dense, Factor, LowRank, plain
+from sam_dash.maths.convolution import Convolution
+from sam_dash.maths.factors import Dense
 
 
 @dataclass(frozen=True)
-class Convolved:
-    """A convolution's gradients as a linear layer's on unfolded patches, and the way the layer is perturbed by them."""
+class Kernels:
+    """The kernels' gradients in G micro-batches."""
 
-    inner: LowRank | Dense
-    way: Callable[[LowRank | Dense, Any, Tensor, Tensor], Tensor]
+    inner: Dense
 
     def squares(self) -> Tensor:
         return self.inner.squares()
@@ -32,78 +30,68 @@ class Convolved:
     def along(self, v: Tensor) -> Tensor:
         return self.inner.along(v)
 
-    def grouped(self, m: int) -> Convolved:
-        return replace(self, inner=self.inner.grouped(m))
+    def grouped(self, m: int) -> Kernels:
+        return Kernels(self.inner.grouped(m))
 
-    def weighted(self, p: Tensor) -> Convolved:
-        return replace(self, inner=self.inner.weighted(p))
+    def weighted(self, p: Tensor) -> Kernels:
+        return Kernels(self.inner.weighted(p))
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        return self.way(self.inner, layer, h, scale)
-
-
-def unfold(layer: Any, h: Tensor) -> Tensor:
-    """The patches that a convolution multiplies, (n, positions, i)."""
-    return F.unfold(h, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
-
-
-def by_patches(inner: LowRank | Dense, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-    """The plain convolution, and products with patches: for many channels at few positions."""
-    out = plain(layer, h)
-    patches = unfold(layer, h)
-    extra = inner.extra(patches.reshape(len(scale), -1, patches.shape[-1]), scale)
-    return out + extra.reshape(len(h), -1, out.shape[1]).mT.reshape(out.shape)
-
-
-def by_groups(inner: LowRank | Dense, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-    """One grouped convolution with the kernels of all micro-batches, for gradients that are formed."""
-    assert isinstance(inner, Dense)
-    kernels = inner.weight.view(-1, *layer.weight.shape)
-    if layer.weight.requires_grad:
-        out: Tensor = Grouped.apply(h, layer.weight, kernels, scale, layer)
-    else:
-        out = convolve(h, shift(layer.weight, kernels, scale), len(kernels), layer)
-    if inner.bias is None:
+        kernels = self.inner.weight.view(-1, *layer.weight.shape)
+        bias = None if self.inner.bias is None else layer.bias + scale[:, None] * self.inner.bias
+        if not layer.weight.requires_grad:  # then something else is differentiated, forward
+            return each(Convolution.of(layer), h, shift(layer.weight, kernels, scale), bias)
+        out: Tensor = By.apply(h, layer.weight, bias, kernels, scale, Convolution.of(layer))
         return out
-    bias = layer.bias + scale[:, None] * inner.bias
-    return (out.unflatten(0, (len(scale), -1)) + bias[:, None, :, None, None]).flatten(0, 1)
 
 
 def shift(W: Tensor, E: Tensor, s: Tensor) -> Tensor:
-    """The kernels W + s_j E_j of all G micro-batches, (G o, c, kh, kw)."""
-    return torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E).flatten(0, 1)
+    """The kernels W + s_j E_j of all G micro-batches, (G, o, c, kh, kw)."""
+    return torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E)
 
 
-def convolve(h: Tensor, weight: Tensor, G: int, layer: Any) -> Tensor:
-    """Each micro-batch of h convolved with its own kernels: one grouped convolution."""
-    grouped = to_groups(h, len(h) // G)
-    return from_groups(F.conv2d(grouped, weight, None, layer.stride, layer.padding, layer.dilation, G), G)
-
-
-class Grouped(torch.autograd.Function):
-    """Convolution of micro-batch j by W + s_j E_j, E (G, o, c, kh, kw): one grouped convolution.
+class By(torch.autograd.Function):
+    """Convolution of micro-batch j by W + s_j E_j, E (G, o, c, kh, kw), with a bias of its own (G, o).
 
     The gradient for W depends on neither s nor E, so it is that of a plain convolution.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, W: Tensor, E: Tensor, s: Tensor, layer: Any) -> Tensor:
+    def forward(ctx: Any, h: Tensor, W: Tensor, b: Tensor | None, E: Tensor, s: Tensor, how: Convolution) -> Tensor:
+        """(n, c, h, w) -> (n, o, p, q)."""
         weight = shift(W, E, s)
         ctx.save_for_backward(h, W, weight)
-        ctx.G, ctx.how = len(E), (layer.stride, layer.padding, layer.dilation)
-        return convolve(h, weight, len(E), layer)
+        ctx.how = how
+        return each(how, h, weight, b)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:
+        """Of h, W and the bias."""
         h, W, weight = ctx.saved_tensors
-        rest = None, *ctx.how, False, [0, 0]
-        back = torch.ops.aten.convolution_backward
-        d_in = None
-        if ctx.needs_input_grad[0]:
-            m = len(h) // ctx.G
-            groups = back(to_groups(d, m), to_groups(h, m), weight, *rest, ctx.G, [True, False, False])[0]
-            d_in = from_groups(groups, ctx.G)
-        return d_in, back(d, h, W, *rest, 1, [False, True, False])[1], None, None, None
+        d_in = each_back(ctx.how, d, h, weight) if ctx.needs_input_grad[0] else None
+        d_bias = d.unflatten(0, (len(weight), -1)).sum((1, 3, 4)) if ctx.needs_input_grad[2] else None
+        return d_in, ctx.how.back(d, h, W, (False, True))[1], d_bias, None, None, None
+
+
+def each(how: Convolution, h: Tensor, weight: Tensor, b: Tensor | None) -> Tensor:
+    """Micro-batch j of h (n, c, h, w) by kernel j of (G, o, c, kh, kw): one grouped convolution."""
+    G, bias = len(weight), None if b is None else b.flatten()
+    return from_groups(how(to_groups(h, len(h) // G), weight.flatten(0, 1), bias, G), G)
+
+
+def each_back(how: Convolution, d: Tensor, h: Tensor, weight: Tensor) -> Tensor:
+    """The gradient for h of the same."""
+    G, m = len(weight), len(h) // len(weight)
+    like = h.new_empty(m, G * h.shape[1], *h.shape[2:])  # of h only the shape matters
+    return from_groups(how.back(to_groups(d, m), like, weight.flatten(0, 1), (True, False), G)[0], G)
+
+
+def each_kernel(how: Convolution, d: Tensor, h: Tensor, W: Tensor, m: int) -> Tensor:
+    """The gradients for W in micro-batches of m, (G, o, c, kh, kw)."""
+    G = len(h) // m
+    like = h.new_empty(G * len(W), *W.shape[1:])
+    weight: Tensor = how.back(to_groups(d, m), to_groups(h, m), like, (False, True), G)[1]
+    return weight.reshape(G, *W.shape)
 
 
 def to_groups(a: Tensor, m: int) -> Tensor:
@@ -114,18 +102,3 @@ def to_groups(a: Tensor, m: int) -> Tensor:
 def from_groups(a: Tensor, G: int) -> Tensor:
     """(m, G c, ...) -> (G m, c, ...): what `to_groups` does, undone."""
     return a.unflatten(1, (G, -1)).transpose(0, 1).flatten(0, 1)
-
-
-def conv(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
-    """See the module."""
-    G, r = len(X) // m, m * D.shape[2] * D.shape[3]
-    o, i = D.shape[1], layer.weight[0].numel()
-    if r * (i + o) < i * o:
-        patches, deltas = unfold(layer, X).reshape(G, r, i), D.flatten(2).mT.reshape(G, r, o)
-        return Convolved(LowRank(patches, deltas, layer.bias is not None), by_patches)
-    weight = torch.ops.aten.convolution_backward(
-        to_groups(D, m), to_groups(X, m), X.new_empty(G * o, *layer.weight.shape[1:]), None,
-        layer.stride, layer.padding, layer.dilation, False, [0, 0], G, [False, True, False],
-    )[1]  # fmt: skip
-    bias = None if layer.bias is None else D.unflatten(0, (G, m)).sum((1, 3, 4))
-    return Convolved(Dense(weight.reshape(G, o, i), bias), by_groups)

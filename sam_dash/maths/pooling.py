@@ -1,4 +1,4 @@
-"""Max pooling of 2 x 2 windows, written out: torch's own is slow on the CPU for images in channels-first format."""
+"""Max pooling of 2 x 2 windows, written out for autograd: torch's is slow on the CPU in channels-first format."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def written_out(layer: nn.Module) -> bool:
 
 
 def max_pool(h: Tensor) -> Tensor:
-    """h (n, c, H, W) -> (n, c, H // 2, W // 2). The columns come first: of equal numbers torch takes the upper left."""
-    if h.is_contiguous() and h.shape[2] % 2 == h.shape[3] % 2 == 0:
+    """h (n, c, H, W) -> (n, c, H // 2, W // 2). The columns come first: of equal numbers torch takes the upper left.
+
+    Forward derivatives (where h does not require a gradient) are torch's.
+    """
+    if h.requires_grad and h.is_contiguous() and h.shape[2] % 2 == h.shape[3] % 2 == 0:
         return Larger.apply(Larger.apply(h, 3), 2)
     return F.max_pool2d(h, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths import factors, factors_conv, factors_norm
+from sam_dash.maths import factors, factors_conv, factors_kernels, factors_norm
 from sam_dash.maths.contract import Step
 from sam_dash.maths.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.flat import cross_entropies, flatten
@@ -39,9 +39,9 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3)),
         (1, 6, 6),
     ),
-    "deep patches": (
-        lambda: nn.Sequential(nn.Conv2d(8, 9, 2, dilation=2, bias=False), nn.Flatten(), nn.Linear(9, 3)),
-        (8, 3, 3),
+    "few positions": (
+        lambda: nn.Sequential(nn.Conv2d(16, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)),
+        (16, 3, 3),
     ),
     "group norm": (
         lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),
@@ -86,6 +86,16 @@ def test_m_sam_on_factored_gradients_is_m_sam(name, key, m) -> None:
     agree(*both(name, key, m))
 
 
+@pytest.mark.parametrize("name", ["cnn", "pooled cnn", "few positions", "group norm", "resnet"])
+def test_images_in_channels_last_format_give_the_same(name) -> None:
+    module, w, (x, y), _ = problem(name)
+    step = factored_step(get("sam").step, 2, Taps(module))
+    last = x.contiguous(memory_format=torch.channels_last)
+    first, second = (step(Oracle(cross_entropies(module), (a, y)), w, (), rho=0.05) for a in (x, last))
+    torch.testing.assert_close(second.h, first.h)
+    torch.testing.assert_close(second.eps.norm(dim=-1), first.eps.norm(dim=-1))
+
+
 @pytest.mark.parametrize("norms", ["exact", "one-probe"])
 @pytest.mark.parametrize("scale", ["raw", "standardised"])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -100,12 +110,12 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
     for name in NETWORKS:
         module, w, batch, _ = problem(name)
         for m in (1, 12):
-            kinds |= {getattr(f, "way", type(f)) for f in FactoredOracle(Taps(module), batch, m).grad(w).factors}
+            kinds |= {type(f) for f in FactoredOracle(Taps(module), batch, m).grad(w).factors}
     assert kinds == {
         factors.LowRank,
         factors.Dense,
-        factors_conv.by_patches,
-        factors_conv.by_groups,
+        factors_conv.Overlapping,
+        factors_kernels.Kernels,
         factors_norm.Affine,
         factors_norm.GroupAffine,
     }
