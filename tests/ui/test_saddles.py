@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -145,6 +146,15 @@ def test_the_contour_lines_are_where_the_loss_has_their_height() -> None:
     off = np.abs(np.arcsinh(x**2 - y**2)[:, None] - levels).min(1)
     assert len(x) > 1000
     assert off.max() < 0.02 * np.ptp(levels)
+
+
+def test_pieces_of_a_contour_that_meet_are_one_line_and_none_is_lost() -> None:
+    ring = [((0.0, 0.0), (1.0, 0.0)), ((1.0, 1.0), (1.0, 0.0)), ((0.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 1.0))]
+    path = [((5.0, 0.0), (6.0, 0.0)), ((7.0, 0.0), (6.0, 0.0))]
+    lines = list(walks._joined([*ring, *path]))
+    assert sorted(map(len, lines)) == [3, 5]
+    drawn = [frozenset(piece) for line in lines for piece in itertools.pairwise(line)]
+    assert sorted(map(sorted, drawn)) == sorted(sorted(piece) for piece in (*ring, *path))
 
 
 def test_on_paper_there_is_nothing_to_play() -> None:
