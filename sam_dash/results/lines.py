@@ -66,8 +66,7 @@ def figure(
                 seen |= {line} if shown else set()
                 fig.add_trace(trace, **at)
         _style_axes(fig, of, axes, panel, at)
-    legend_rows = math.ceil(sum(len(line) + 9 for line in lines) / (36 if narrow else 150))
-    _layout(fig, rows, legend_rows)
+    layout(fig, rows, lines, narrow)
     return fig
 
 
@@ -142,8 +141,9 @@ def _style_axes(fig: go.Figure, of: pd.DataFrame, axes: Axes, panel: str, at: di
         fig.add_hline(y=1, line={"color": style.GREY, "dash": "dot", "width": 1}, **at)
 
 
-def _layout(fig: go.Figure, rows: int, legend_rows: int) -> None:
-    top = 52 + 22 * legend_rows
+def layout(fig: go.Figure, rows: int, names: Iterable[str], narrow: bool) -> None:
+    """The height for so many rows of panels, with the legend of `names` above them."""
+    top = 52 + 22 * math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
     fig.update_layout(
         height=270 * rows + top + 31, margin={"l": 50, "r": 10, "t": top, "b": 52}, hovermode="closest",
         font={"size": 12},

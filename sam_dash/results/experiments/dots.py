@@ -59,7 +59,8 @@ def stacked(fig: go.Figure) -> go.Figure:
 
 def bars(mean: pd.DataFrame, width: int) -> dict[str, Any]:
     """The intervals of means, as error bars with caps of that width; of a single seed there is only the cap."""
-    return lines.bars(mean["y"], *(mean[end].fillna(mean["y"]) for end in ("low", "high")), width=width)
+    low, high = (mean[end].fillna(mean["y"]) for end in ("low", "high"))
+    return lines.bars(mean["y"], low, high, width=width)
 
 
 def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
