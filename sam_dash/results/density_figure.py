@@ -62,7 +62,7 @@ def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
         ticktext=[f"{t:g}" for t in ticks],
     )  # fmt: skip
     fig.update_yaxes(title="density", type="log", exponentformat="power", dtick=1, range=[-5, 1])
-    fig.update_layout(font_family=style.FONT, template="none")
+    fig.update_layout(font_family=style.FONT, template="none", legend_traceorder="normal")
     lines.layout(fig, 1, [t.name for t in fig.data if t.name], narrow)
     return fig
 
