@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, quality, style, tables
+from sam_dash.results import captions, opinions, quality
 from sam_dash.ui import figure, router, states
 
 router.ensure_routed()
@@ -30,15 +30,18 @@ if len(frame):
 loose = quality.unconverged(study.finals)
 if len(loose):
     st.markdown("**Not converged**: these have hollow markers in the figures")
-    shown = loose.assign(variant=[style.title(v) for v in loose["variant"]])
-    shown = shown[["variant", "m", "seed", "quantity", "value", "residual", "budget", "method", "run"]]
-    st.dataframe(shown, hide_index=True, placeholder="–", alt=f"{len(loose)} estimates that did not converge")
+    alt = f"{len(loose)} estimates that did not converge"
+    st.dataframe(quality.loose_table(loose), hide_index=True, placeholder="–", alt=alt)
 
 st.header("Second opinion: PyHessian", anchor=False)
-opinions = tables.opinions(study.finals)
-if len(opinions):
-    st.dataframe(captions.opinion_table(opinions), hide_index=True, alt="Our estimates beside PyHessian's, with errors")
-    st.caption(captions.opinion_caption(opinions))
+found = opinions.paired(study.finals)
+if len(found):
+    st.dataframe(
+        opinions.table(found, study.spec.training.batch),
+        hide_index=True,
+        alt="Our estimates beside PyHessian's, with errors",
+    )
+    st.caption(opinions.caption(found))
 else:
     st.markdown("This study did not ask for it. PyHessian measures the same weights again, with its own code.")
     st.page_link(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, figures, m_eval, statistics, style, tables, trend
+from sam_dash.results import captions, collapse, figures, m_eval, opinions, statistics, style, tables, trend
 from sam_dash.ui import controls, figure, router, sections, states
 
 router.ensure_routed()
@@ -57,11 +57,11 @@ st.header("The same weights, measured at any m", anchor=False)
 sections.m_eval(study, m_eval.frame(finals, runs, batch, interval), interval)
 sections.spectrum(study)
 
-opinions = tables.opinions(finals)
-if len(opinions):
+second = opinions.paired(finals)
+if len(second):
     st.header("Second opinion: PyHessian", anchor=False)
-    st.dataframe(captions.opinion_table(opinions), hide_index=True, alt="Our estimates beside PyHessian's")
-    st.caption(captions.opinion_caption(opinions))
+    st.dataframe(opinions.table(second, batch), hide_index=True, alt="Our estimates beside PyHessian's")
+    st.caption(opinions.caption(second))
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)
     st.markdown(f"Interval drawn: {statistics.INTERVALS[interval]}, over seeds.")

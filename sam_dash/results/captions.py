@@ -22,9 +22,10 @@ def every(epochs: int) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """For example "a, b and c"."""
+    """For example "a, b and c"; "a, 1; b, 2; and c" where parts have commas of their own."""
     items = list(parts)
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    comma, last = ("; ", "; and ") if len(items) > 2 and any(", " in item for item in items) else (", ", " and ")
+    return last.join([comma.join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def setting(spec: SweepSpec) -> str:
@@ -210,37 +211,3 @@ def _reading(low: float, high: float) -> str:
     if math.isnan(low):
         return "one seed: no interval"
     return "rises with m" if low > 0 else "falls with m" if high < 0 else "no trend detected"
-
-
-def opinion_table(opinions: pd.DataFrame) -> pd.DataFrame:
-    """`tables.opinions` for people: mean over the runs of a cell, each method with the standard error of one run."""
-    rows = []
-    for key, of in opinions.groupby(["variant", "m", "quantity"], sort=False, dropna=False):
-        variant, m, quantity = str(key[0]), float(str(key[1])), str(key[2])
-        ratio = statistics.mean(of["value_pyhessian"] / of["value"])
-        ends = "" if ratio.n < 2 else f" [{style.number(ratio.low, 4, True)}, {style.number(ratio.high, 4, True)}]"
-        rows.append(
-            {
-                "Variant": style.title(variant), "m": style.number(m),
-                "Quantity": style.quantity(quantity).name,
-                "sam-dash": _with_error(of["value"], of["stderr"]),
-                "PyHessian": _with_error(of["value_pyhessian"], of["stderr_pyhessian"]),
-                "PyHessian / sam-dash": f"{style.number(ratio.mean, 4, True)}{ends}", "Runs": ratio.n,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _with_error(values: pd.Series[float], errors: pd.Series[float]) -> str:
-    error = math.sqrt(float((errors**2).mean()))
-    mean = style.number(float(values.mean()), keep=True)
-    return f"{mean} (exact)" if error == 0 else f"{mean} ± {style.number(error, 2)}"
-
-
-def opinion_caption(opinions: pd.DataFrame) -> str:
-    """What the numbers beside each other are."""
-    return (
-        f"Mean over the runs of a cell ({len(opinions['run'].unique())} runs in all) ± the standard error of one run's "
-        "estimate (root mean square; – where the method states none); the ratio with its 95 % t-interval over runs. "
-        "Both look at the same weights."
-    )

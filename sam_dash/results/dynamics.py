@@ -133,6 +133,9 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
             f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves "
             f"of fewer than {FEW} points: raw)"
         )
+    lam = set(table["lam"].dropna()) if len(study.values("lam")) > 1 else set()
+    if len(lam) == 1:
+        parts.append(f"RW-SAM at λ = {lam.pop():g}")
     wide = {style.quantity(q).name: w for q, w in (widths or {}).items() if w > 1}
     parts.append("Measured on the clean weights; what is recorded at every step is drawn as it is")
     if wide:

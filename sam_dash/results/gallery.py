@@ -15,7 +15,7 @@ from sam_dash.results import (
     captions,
     cells,
     collapse,
-    density,
+    density_figure,
     dynamics,
     figures,
     layers,
@@ -188,7 +188,5 @@ def _experiments(study: Study) -> Iterator[Picture]:
 def _densities(study: Study) -> Iterator[Picture]:
     if len(study.density):
         seed = int(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].min())
-        frame = density.one_seed(study.density, study.runs, seed)
-        named = tables.records(frame.drop_duplicates("run"))
-        names = {r["run"]: style.cell_name(r["variant"], r["m"], study.spec.training.batch) for r in named}
-        yield Picture("density", density.figure(frame, names), density.caption(frame), frame)
+        frame = density_figure.one_seed(study, seed)
+        yield Picture("density", density_figure.figure(frame), density_figure.caption(frame), frame)

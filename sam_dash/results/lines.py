@@ -59,7 +59,7 @@ def figure(
                 panels.add(i, trace | {"showlegend": shown})
         panels.xaxes[i] |= _xaxis(of, axes)
         panels.yaxes[i] |= _yaxis(of, axes, panel)
-    fig = panels.figure(_layout(rows, math.ceil(sum(len(line) + 9 for line in lines) / (36 if narrow else 150))))
+    fig = panels.figure(layout(rows, lines, narrow))
     if axes.one in names:
         level(fig, names.index(axes.one), 1)
     return fig
@@ -146,8 +146,9 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
 
 
-def _layout(rows: int, legend_rows: int) -> dict[str, Any]:
-    top = 52 + 22 * legend_rows
+def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
+    """The height for so many rows of panels, with the legend of `names` above them."""
+    top = 52 + 22 * math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
     return {
         "height": 270 * rows + top + 39, "margin": {"l": 50, "r": 10, "t": top, "b": 60}, "hovermode": "closest",
         "font": {"size": 12},

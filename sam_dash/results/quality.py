@@ -108,6 +108,19 @@ def finding(frame: pd.DataFrame) -> str:
     return text
 
 
+def loose_table(loose: pd.DataFrame) -> pd.DataFrame:
+    """`unconverged` for people."""
+    return pd.DataFrame(
+        {
+            "Variant": [style.title(v) for v in loose["variant"]], "m": loose["m"], "Seed": loose["seed"],
+            "Quantity": [style.quantity(q).name for q in loose["quantity"]],
+            "Value": [style.number(v) for v in loose["value"]],
+            "Relative residual": [style.number(v, 2) for v in loose["residual"]],
+            "Budget": loose["budget"], "Method": loose["method"], "Run": loose["run"],
+        }
+    )  # fmt: skip
+
+
 def unconverged(finals: pd.DataFrame) -> pd.DataFrame:
     """The estimates that did not converge, one row each."""
     of = estimates(finals)

@@ -51,8 +51,12 @@ def findings(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str
     look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
     out = []
     told = tables.cell(of)
-    for key, part in of.groupby(told, dropna=False, sort=False):
-        row = cells.key_of(dict(zip(told, key, strict=True)))
+    parts = {
+        cells.key_of(dict(zip(told, key, strict=True))): part
+        for key, part in of.groupby(told, dropna=False, sort=False)
+    }
+    for row in (row for row in look if row in parts):
+        part = parts[row]
         first = statistics.mean(part.sort_values("step").groupby("run")["value"].first())
         late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
         last = statistics.mean(late.groupby("run")["value"].mean())

@@ -207,7 +207,7 @@ def show(key: str, value: float, difference: bool = False) -> str:
     """A value of a quantity in its unit: 85.9 %, 24.6; a difference of accuracies is in percentage points."""
     if is_fraction(key):
         unit = "points" if difference else "%"
-        return "–" if not math.isfinite(value) else f"{100 * value:.1f} {unit}".replace("-", "\N{MINUS SIGN}")
+        return "–" if not math.isfinite(value) else f"{100 * value:z.1f} {unit}".replace("-", "\N{MINUS SIGN}")
     return number(value, keep=True)
 
 

@@ -184,20 +184,6 @@ def slopes(finals: pd.DataFrame, quantities: Iterable[str], interval: str = "ci"
     return pd.DataFrame(rows, columns=columns)
 
 
-def opinions(finals: pd.DataFrame) -> pd.DataFrame:
-    """Our estimate beside PyHessian's, run by run, each with its own standard error; empty where it was not asked."""
-    index = ["run", "variant", "m", "seed"]
-    parts = []
-    for quantity in ("tr_H", "lam_max"):
-        ours = finals.loc[finals["quantity"] == quantity, [*index, "value", "stderr"]]
-        other = finals.loc[finals["quantity"] == f"{quantity}_pyhessian", ["run", "value", "stderr"]]
-        both = ours.merge(other, on="run", suffixes=("", "_pyhessian"))
-        parts.append(both.assign(quantity=quantity))
-    return pd.concat(parts, ignore_index=True)[
-        ["run", "variant", "m", "seed", "quantity", "value", "stderr", "value_pyhessian", "stderr_pyhessian"]
-    ]
-
-
 def curve_means(study_runs: pd.DataFrame, curves: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Seed mean of a curve per cell and step, over the runs that have got there: variant, m, rho, epoch, value, n."""
     one_network(study_runs)

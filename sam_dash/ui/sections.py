@@ -11,7 +11,7 @@ import streamlit as st
 from sam_dash.results import (
     captions,
     collapse,
-    density,
+    density_figure,
     layers,
     lines,
     matched,
@@ -20,7 +20,6 @@ from sam_dash.results import (
     simpson,
     statistics,
     style,
-    tables,
 )
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import looks
@@ -179,8 +178,8 @@ def spectrum(study: Study) -> None:
         return
     seeds = sorted(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].unique())
     seed = st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
-    frame = density.one_seed(study.density, study.runs, seed)
-    cells = tables.records(frame.drop_duplicates("run"))
-    names = {r["run"]: style.cell_name(r["variant"], r["m"], study.spec.training.batch) for r in cells}
-    fig = density.figure(frame, names)
-    figure.show(fig, frame, density.caption(frame), density.alt(frame), f"density-{study.id[:6]}", "density")
+    frame = density_figure.one_seed(study, seed)
+    figure.show(
+        density_figure.figure(frame, choices.narrow()), frame, density_figure.caption(frame), density_figure.alt(frame),
+        f"density-{study.id[:6]}", "density",
+    )  # fmt: skip

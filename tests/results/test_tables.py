@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from sam_dash.results import cells, opinions, tables
 from sam_dash.results import study as studies
-from sam_dash.results import tables
 from sam_dash.runs.store import Store
 from tests import synthetic
 from tests.results import frames
@@ -77,11 +77,12 @@ def test_selecting_a_rho_keeps_what_has_none() -> None:
 def test_the_second_opinion_is_joined_run_by_run() -> None:
     finals = frames.study().finals
     other = finals[finals["quantity"] == "tr_H"].assign(quantity="tr_H_pyhessian", stderr=2.0)
-    rows = tables.opinions(pd.concat([finals, other.assign(value=other["value"] + 1)]))
+    rows = opinions.paired(pd.concat([finals, other.assign(value=other["value"] + 1)]))
     assert len(rows) == 6
     assert list(rows["value_pyhessian"] - rows["value"]) == [1.0] * 6
     assert set(rows["stderr_pyhessian"]) == {2.0}
-    assert tables.opinions(finals).empty
+    assert set(opinions.table(rows, 4)["Setting"]) == set(cells.looks(rows, 4)["line"])
+    assert opinions.paired(finals).empty
 
 
 def test_a_study_from_the_store_has_the_final_values_and_the_means_over_steps(tmp_path: Path) -> None:

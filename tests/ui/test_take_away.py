@@ -191,5 +191,5 @@ def test_estimators_show_what_did_not_converge(store: Store, visit: Visit) -> No
         c.execute(update(measurements).where(where).values(converged=False, residual=0.01))
     at = visit("estimators", study=study)
     assert "Not converged: 1 of λ_max (hollow in figures)" in words(at)
-    assert KEYS[3] in set(next(d.value for d in at.dataframe if "residual" in d.value)["run"])
+    assert KEYS[3] in set(next(d.value for d in at.dataframe if "Relative residual" in d.value)["Run"])
     assert "This study did not ask for it" in words(at)
