@@ -59,7 +59,7 @@ class Report:
 
 def checks(report: Report, names: Sequence[str], device: str, capture: Capture, **sizes: int) -> None:
     """The tables of checks."""
-    B, n = sizes.get("B", 16), sizes.get("n", 64)
+    B, n = sizes.get("B", 16), sizes.get("n", 16)
 
     def same(name: str) -> Iterable[Sequence[str]]:
         for path, error in gpu_checks.check_steps(name, device, B).items():

@@ -91,7 +91,7 @@ def check_graphs(name: str, device: str, capture: Capture, B: int = 16, count: i
     return found
 
 
-def check_measures(name: str, device: str, n: int = 64) -> float:
+def check_measures(name: str, device: str, n: int = 16) -> float:
     """The largest relative difference of tr(GGN), tr(V) and lambda_max from those on the CPU, in float64."""
     found = []
     for where in ("cpu", device):
