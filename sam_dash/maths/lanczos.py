@@ -48,9 +48,14 @@ class Lanczos:
     """Lanczos runs from `starts` (b, d) in lock-step, with full re-orthogonalisation (twice is enough: Kahan)."""
 
     def __init__(self, starts: Tensor) -> None:
-        self.Q = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # (b, j, d)
+        self.room = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # for vectors to come: doubled when it is full
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
+
+    @property
+    def Q(self) -> Tensor:
+        """The vectors so far (b, j, d)."""
+        return self.room[:, : len(self.alphas) + 1]
 
     @property
     def last(self) -> Tensor:
@@ -59,12 +64,15 @@ class Lanczos:
 
     def advance(self, r: Tensor) -> None:
         """Take the products r (b, d) of the `last` vectors."""
-        self.alphas.append((self.last * r).sum(1))
+        Q, alpha = self.Q, (self.last * r).sum(1)
         for _ in range(2):
-            r = r - ((self.Q @ r[..., None]).mT @ self.Q)[:, 0]
+            r = r - ((Q @ r[..., None]).mT @ Q)[:, 0]
         beta = r.norm(dim=1)
+        self.alphas.append(alpha)
         self.betas.append(beta)
-        self.Q = torch.cat([self.Q, (r / beta[:, None])[:, None]], 1)
+        if len(self.alphas) == self.room.shape[1]:
+            self.room = torch.cat([self.room, torch.empty_like(self.room)], 1)
+        torch.div(r, beta[:, None], out=self.last)
 
     def spectrum(self) -> Spectrum:
         """What is known so far."""
@@ -76,7 +84,7 @@ class Lanczos:
     def take(self, runs: Sequence[int]) -> None:
         """Go on with those runs only."""
         i = list(runs)
-        self.Q, self.alphas, self.betas = self.Q[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
+        self.room, self.alphas, self.betas = self.room[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
 
 
 def lanczos(product: HVP, starts: Tensor, *, iterations: int) -> Spectrum:
