@@ -48,41 +48,52 @@ class Lanczos:
     """Lanczos runs from `starts` (b, d) in lock-step, with full re-orthogonalisation (twice is enough: Kahan)."""
 
     def __init__(self, starts: Tensor) -> None:
-        self.Q = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # (b, j, d)
+        self.room = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # for vectors to come: doubled when it is full
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
+
+    @property
+    def Q(self) -> Tensor:
+        """The vectors so far (b, j, d)."""
+        return self.room[:, : len(self.alphas) + 1]
 
     @property
     def last(self) -> Tensor:
         """The vectors (b, d) whose products are due."""
         return self.Q[:, -1]
 
-    def advance(self, r: Tensor) -> Spectrum:
+    def advance(self, r: Tensor) -> None:
         """Take the products r (b, d) of the `last` vectors."""
-        self.alphas.append((self.last * r).sum(1))
+        Q, alpha = self.Q, (self.last * r).sum(1)
         for _ in range(2):
-            r = r - ((self.Q @ r[..., None]).mT @ self.Q)[:, 0]
+            r = r - ((Q @ r[..., None]).mT @ Q)[:, 0]
         beta = r.norm(dim=1)
+        self.alphas.append(alpha)
         self.betas.append(beta)
+        if len(self.alphas) == self.room.shape[1]:
+            self.room = torch.cat([self.room, torch.empty_like(self.room)], 1)
+        torch.div(r, beta[:, None], out=self.last)
+
+    def spectrum(self) -> Spectrum:
+        """What is known so far."""
         off = torch.stack(self.betas, 1)[:, :-1].double()
         T = torch.diag_embed(torch.stack(self.alphas, 1).double())
         nodes, s = torch.linalg.eigh(T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1))
-        self.Q = torch.cat([self.Q, (r / beta[:, None])[:, None]], 1)
-        return Spectrum(nodes, s[:, 0].square(), beta[:, None].double() * s[:, -1].abs())
+        return Spectrum(nodes, s[:, 0].square(), self.betas[-1][:, None].double() * s[:, -1].abs())
 
     def take(self, runs: Sequence[int]) -> None:
         """Go on with those runs only."""
         i = list(runs)
-        self.Q, self.alphas, self.betas = self.Q[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
+        self.room, self.alphas, self.betas = self.room[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
 
 
 def lanczos(product: HVP, starts: Tensor, *, iterations: int) -> Spectrum:
     """So many iterations from `starts` (b, d), or d: with random starts, the spectral density with its error."""
     runs = Lanczos(starts)
     while True:
-        found = runs.advance(product(runs.last))
+        runs.advance(product(runs.last))
         if len(runs.betas) >= min(starts.shape[1], iterations) or not bool(runs.betas[-1].all()):
-            return found
+            return runs.spectrum()
 
 
 def top_eigenvalues(
@@ -136,7 +147,8 @@ def each_top(
     runs, going = Lanczos(starts), list(range(S))
     out: list[list[Estimate]] = [[] for _ in range(S)]
     while going:
-        found = runs.advance(product(runs.last[:, None])[:, 0])
+        runs.advance(product(runs.last[:, None])[:, 0])
+        found = runs.spectrum()
         j, goes_on = found.nodes.shape[1], runs.betas[-1].tolist()
         left = []
         for i, s in enumerate(going):

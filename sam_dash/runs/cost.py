@@ -2,8 +2,8 @@
 
     seconds of a stack = sum_k COEFFICIENTS[k] * features(spec, S)[k]
 
-times the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of four presets, or to the
-finished runs of a store, by
+times the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of the presets, or to the finished
+runs of a store, by
 
     python -m benchmarks.calibrate
     python -m sam_dash.runs.cost STORE
@@ -11,6 +11,8 @@ finished runs of a store, by
 
 from __future__ import annotations
 
+import itertools
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -26,11 +28,16 @@ from sam_dash.problems.problem import class_shares, source_classes, trained_on
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import ONCE, STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
-FEATURES = ("passes", "passes one by one", "multiply-adds", "floats", "looks", "measured multiply-adds", "stacks")
-COEFFICIENTS = (1.7e-4, 3.2e-4, 5.1e-11, 2.7e-10, 2e-4, 5.5e-11, 0.1)
-"""Seconds per unit of each feature: CPU time on one core of a 2-core EPYC with other work on the other core, by
-`python -m benchmarks.calibrate`. Of its 45 stacks, predictions are .65 to 1.42 times the time taken, median .97.
+FEATURES = ("passes", "runs in a pass", "passes one by one", "multiply-adds", "floats", "looks", "stacks")
+COEFFICIENTS = (1.5e-4, 1.6e-5, 2.8e-4, 3.6e-11, 8.9e-10, 2.4e-4, 0.081)
+"""Seconds per unit of each feature, and `PRICES` of measurements in gradients over the samples that they are made on:
+CPU time on one core of a 2-core EPYC with other work on it, by `python -m benchmarks.calibrate`.
 """
+
+PRICES = {
+    "trace": 9.6, "lam_max": 58.0, "noise": 11.0, "pyhessian": 1200.0, "m_sharpness": 26.0, "density": 1500.0,
+    "ascent": 490.0, "weight_tail": 0.0,
+}  # fmt: skip
 
 START = 8.0
 """Seconds until a new engine trains. A cold start to the finished digits preset took 14.7 (docs/benchmarks.md)."""
@@ -51,16 +58,17 @@ class Measure:
     gradients: float
 
 
-MEASURES: dict[str, Measure] = {
-    "trace": Measure("tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN", 12),
-    "lam_max": Measure("largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products", 60),
-    "noise": Measure("tr(V) at m = 1 ... B, norm of the mean gradient, tail index: per-sample norms in one pass", 4),
-    "pyhessian": Measure("PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion", 400),
-    "m_sharpness": Measure("m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch", 20),
-    "density": Measure("spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products", 640),
-    "ascent": Measure("curvature along the gradient, of all samples and of micro-batches of m = 1 ... B", 120),
-    "weight_tail": Measure("tail index of the fluctuations of ‖w‖ over the second half of the steps: Hill", 0),
+ABOUT = {
+    "trace": "tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN",
+    "lam_max": "largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products",
+    "noise": "tr(V) at m = 1 ... B, norm of the mean gradient, tail index: per-sample norms in one pass",
+    "pyhessian": "PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion",
+    "m_sharpness": "m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch",
+    "density": "spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products",
+    "ascent": "curvature along the gradient, of all samples and of micro-batches of m = 1 ... B",
+    "weight_tail": "tail index of the fluctuations of ‖w‖ over the second half of the steps: Hill",
 }
+MEASURES = {key: Measure(about, PRICES[key]) for key, about in ABOUT.items()}
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,6 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     B, T, per = spec.training.batch, steps(spec), spec.cost()
     d, work = _size(spec.problem)
     passes = per.in_gradients(n / B)
-    groups_per_step = B // spec.m if spec.m else 1
     before = _steps_before(spec)
     looks = spec.training.epochs + 1
     every = spec.measures.every
@@ -153,13 +160,27 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     together = (own if perceptron and spec.variant in CHAINED else 0) + (3 * before if perceptron else 0)
     return (
         together,
+        S * together,
         S * (own + 3 * before) - S * together,
-        S * B * 3 * work * (T * passes + before) + S * looks * (n + n_test) * work,
-        S * d * (T * (groups_per_step * passes + 4) + before * 5),
+        S * 3 * work * (B * (T * passes + before) + measured) + S * looks * (n + n_test) * work,
+        S * (T * (_floats(spec) * passes + 4 * d) + before * 5 * d),
         S * (looks + sum(times.values())),
-        S * measured * 3 * work,
         1.0,
     )
+
+
+def _floats(spec: RunSpec) -> int:
+    """Numbers in the gradients of a step's micro-batches; a perceptron's are kept as inputs and deltas where those are
+    fewer (`maths.chain_parts`).
+    """
+    B = spec.training.batch
+    G = B // spec.m if spec.m else 1
+    family, widths = parse(spec.problem.network)
+    if G == 1 or family != "mlp":
+        return G * _size(spec.problem)[0]
+    data = _data(spec.problem.dataset, spec.problem.data_hash)
+    pairs = itertools.pairwise((math.prod(data.shape), *widths, data.classes))
+    return sum(min(G * a * b, B * (a + b)) for a, b in pairs)
 
 
 def seconds(spec: RunSpec, S: int) -> float:
@@ -181,6 +202,11 @@ def _data(name: str, _data_hash: str) -> Dataset:
         return describe(name)
     except DataError as error:
         raise SpecError(str(error)) from None
+
+
+def multiply_adds(problem: Problem) -> int:
+    """Of one sample's forward pass."""
+    return _size(problem)[1]
 
 
 def _size(problem: Problem) -> tuple[int, int]:

@@ -192,13 +192,19 @@ class Store:
         return gone
 
     def speed(self) -> float:
-        """This machine's factor: the median of seconds / predicted seconds of the last finished runs; 1 without any."""
+        """This machine's factor: the median of seconds / predicted seconds of the last finished runs, each counted by
+        its predicted seconds, as short runs say little of long ones; 1 without any.
+        """
         recent = select(runs.c.seconds, runs.c.predicted).where(
             runs.c.status == "done", runs.c.seconds > 0, runs.c.environment.not_like('{"imported"%')
         )  # fmt: skip
         with self.read() as c:
             rows = c.execute(recent.order_by(runs.c.ended.desc()).limit(200)).all()
-        return float(np.median([seconds / predicted for seconds, predicted in rows])) if rows else 1.0
+        if not rows:
+            return 1.0
+        ratios, weights = zip(*sorted((seconds / predicted, predicted) for seconds, predicted in rows), strict=True)
+        share = np.cumsum(weights)
+        return float(ratios[int(np.searchsorted(share, share[-1] / 2))])
 
 
 def _statuses(c: Connection, keys: Sequence[str]) -> dict[str, str]:

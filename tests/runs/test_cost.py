@@ -43,9 +43,12 @@ def test_what_trains_in_one_pass_is_known_without_trying(key):
     spec = RunSpec(variant=key, problem=problem, training=Training(batch=16, epochs=1))
     P = stack(problem, (0, 1), torch.device("cpu"))
     assert (stepper(P, [spec, replace(spec, seed=1)]).path == "chain") == (key in cost.CHAINED)
-    one, two = (cost.features(spec, S)[:2] for S in (1, 2))
-    grows = 0 if key in cost.CHAINED else 1
-    assert (two[1] == 2 * one[1] > 0) if grows else (one == two and one[1] == 0), v.title
+    one, two = (dict(zip(cost.FEATURES, cost.features(spec, S), strict=True)) for S in (1, 2))
+    alone = "passes one by one"
+    if key in cost.CHAINED:
+        assert (two["passes"], one[alone], two[alone]) == (one["passes"], 0, 0), v.title
+    else:
+        assert two[alone] == 2 * one[alone] > 0, v.title
 
 
 def test_finished_runs_cost_nothing_and_failed_ones_do():
@@ -67,7 +70,6 @@ def test_predicted_seconds_fall_with_workers_and_scale_with_the_machine():
 def test_more_of_anything_takes_longer():
     base = RunSpec(variant="sam", m=8, training=Training(epochs=10), measures=Measures(what=()))
     more = [
-        replace(base, m=1),
         replace(base, training=replace(base.training, epochs=20)),
         replace(base, problem=replace(base.problem, network="mlp:128")),
         *(replace(base, measures=Measures(what=(q,))) for q in MEASURES),
@@ -93,7 +95,7 @@ def test_calibration_finds_the_coefficients_that_made_the_times():
     rows = []
     for network in ("mlp:16", "mlp:256", "mlp:64-64"):
         for variant, m in (("sam", 64), ("sam", 8), ("sam", 1), ("slsam", 64)):
-            for what, seeds, epochs in (((), 1, 2), (("trace",), 4, 50), (("lam_max", "noise"), 9, 7)):
+            for what, seeds, epochs in (((), 1, 2), ((), 6, 20), (("trace",), 4, 50), (("lam_max", "noise"), 9, 7)):
                 spec = RunSpec(
                     variant=variant, m=m, problem=Problem(network=network),
                     training=Training(epochs=epochs), measures=Measures(what=what),
@@ -101,6 +103,20 @@ def test_calibration_finds_the_coefficients_that_made_the_times():
                 took = float(truth @ cost.features(spec, seeds))
                 rows.append({"status": "done", "spec": spec.to_dict(), "stack": seeds, "seconds": took / seeds})
     np.testing.assert_allclose(cost.calibrate(rows), truth, rtol=1e-6)
+
+
+def test_gradients_of_micro_batches_are_counted_as_they_are_kept():
+    """At m = 1 inputs and deltas, 64 + 512 + 512 + 10 numbers a sample; at m = 32 the output layer's are formed."""
+    floats = cost.FEATURES.index("floats")
+    wide, d = Problem(network="mlp:512"), 512 * 64 + 512 + 10 * 512 + 10
+    one, half, whole = (
+        cost.features(RunSpec(variant="sam", m=m, problem=wide, training=Training(epochs=1)), 1)[floats]
+        for m in (1, 32, 64)
+    )
+    steps = 1000 // 64
+    assert one == steps * (2 * 64 * (64 + 512 + 512 + 10) + 4 * d)
+    assert half == steps * (2 * (64 * (64 + 512) + 2 * 10 * 512) + 4 * d)
+    assert whole == steps * (2 * d + 4 * d)
 
 
 def test_a_file_that_is_not_data_is_refused_in_one_line(tmp_path):

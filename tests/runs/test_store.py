@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +287,17 @@ def test_a_worker_stores_what_training_reports_and_how_it_ends(store):
     assert first["environment"]["packages"]["torch"]
     assert store.series(keys)[keys[1]]["g_norm"].tolist() == [2]
     assert store.speed() > 0
+
+
+def test_the_machines_factor_is_that_of_the_runs_that_take_the_time(store):
+    """Many short runs took half of what was predicted, one long run twice."""
+    store.submit(replace(TINY, seeds=tuple(range(10))))
+    with store.write() as c:
+        for i, row in enumerate(store.runs()):
+            predicted, seconds = (100.0, 200.0) if i == 3 else (1.0, 0.5)
+            done = {"status": "done", "predicted": predicted, "seconds": seconds, "environment": "{}", "ended": 1.0}
+            c.execute(tables.runs.update().where(tables.runs.c.key == row["key"]).values(**done))
+    assert store.speed() == 2
 
 
 def test_an_exception_in_training_fails_the_runs_with_one_line_and_a_log(store):
