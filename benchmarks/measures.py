@@ -154,7 +154,7 @@ def trace(name: str, P: Stack, w: Tensor, batch: Batch, module: nn.Module, budge
 def eigenvalue(name: str, P: Stack, w: Tensor, batch: Batch, module: nn.Module, budget: float) -> Iterator[Row]:
     """lambda_max to .5 %."""
     sides, true, note = eigenvalue_sides(P, w, batch, module)
-    times = side_by_side(sides, 10 * budget)
+    times = side_by_side(sides, 30 * budget)
     yield at_least(f"{name}: λ_max to .5 %, PyHessian's time against ours", times.ratio("PyHessian", "us"), 3, note)
     if "MLP" in name:
         for other, find in others(module, batch).items():

@@ -63,9 +63,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What is measured besides losses and accuracies: at the end, or also every `every` epochs (0: only then), but for
-    what is in `ONCE`.
-    """
+    """What is measured besides losses and accuracies: at the end and, but for `ONCE`, every `every` epochs (0: not)."""
 
     what: tuple[str, ...] = ("trace", "lam_max", "noise")
     every: int = 0
@@ -219,7 +217,7 @@ class SweepSpec:
                             variant=key, m=m, knobs=dict(knobs), seed=seed,
                             problem=problem, training=self.training, measures=self.measures,
                         )  # fmt: skip
-                        cells[run.key] = run
+                        cells[problem, key, run.m, *run.knobs.items(), seed] = run  # a key for each would be dear
                         check(len(cells) <= MAX_RUNS, f"more than {MAX_RUNS} runs in one sweep; narrow an axis")
         return tuple(cells.values())
 

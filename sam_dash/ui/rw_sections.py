@@ -90,7 +90,6 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
         names = {"norms": "exact norms", "scale": "standardised norms", "normalised": "no normalisation"}
         what = captions.listed(names[k] for k in absent)
         sweep = links.extended(study, variants=("rwsam",), m=(), knobs=absent)
-        sweep = replace(sweep, knobs={k: v for k, v in sweep.knobs.items()})
         links.missing(f"Not in this study: {what}", "Each is a mode of RW-SAM with everything else as it is here.",
                       {f"Set up RW-SAM with {what}": sweep})  # fmt: skip
 
