@@ -23,8 +23,9 @@ from sam_dash.runs import presets, steppers
 from sam_dash.runs import train as training
 from sam_dash.runs.loop import steps
 from sam_dash.runs.pretrain import pretrain
-from sam_dash.runs.probes import WIDTH, evaluate, measure
+from sam_dash.runs.probes import WIDTH, measure
 from sam_dash.runs.report import Report
+from sam_dash.runs.scores import evaluate
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.steppers import Stepper, vmapped
 from sam_dash.runs.train import train
