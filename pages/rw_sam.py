@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, collapse, figures, style, tables
-from sam_dash.ui import choices, controls, figure, pool, router, rw_sections, sections, states
+from sam_dash.ui import controls, figure, router, rw_sections, sections, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -49,18 +49,6 @@ st.header("What these runs say", anchor=False)
 sections.collapsed_note(runs, gone, batch)
 found = captions.findings(kept, "lam", batch, name)
 st.markdown("\n".join(f"- {line}" for line in found) or "A single λ: nothing to compare along the axis.")
-st.header("At equal length", anchor=False)
-judged = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity")
-if judged is not None:
-    pooled = pool.of(study)
-    rw_sections.equal(study, collapse.without(finals, gone), pooled, judged)
-    st.header("Equivalent m", anchor=False)
-    rw_sections.equivalent(study, collapse.without(finals, gone), pooled, judged)
-st.header("The weights over training", anchor=False)
-rw_sections.weights(study, runs)
-st.header("Which share of the batch decides", anchor=False)
-rw_sections.histogram(study, runs)
-st.header("Its modes, compared seed by seed", anchor=False)
-rw_sections.modes(study, collapse.without(finals, gone), [q for q in quantities if q in style.SHARPNESS])
+rw_sections.further(study, collapse.without(finals, gone), runs, quantities)
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

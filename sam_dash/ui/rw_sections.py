@@ -10,10 +10,35 @@ import streamlit as st
 
 from sam_dash.results import captions, collapse, equal_length, lines, rw_weights, style, tenths
 from sam_dash.results.study import Study
-from sam_dash.ui import choices, figure, links, trajectory
+from sam_dash.ui import choices, figure, links, pool, trajectory
 
+PARTS = ("At equal length", "Its weights", "Its modes")
 Pool = tuple[pd.DataFrame, pd.DataFrame]  # as from `pool.of`
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
+
+
+@st.fragment
+def further(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: list[str]) -> None:
+    """The rest of the page, of which only the open tab is made: its figures and tables would take a second."""
+    equally, weighted, by_mode = st.tabs(PARTS, key="rw_part", bind="query-params")
+    if equally.open:
+        with equally:
+            judged = choices.one_quantity(
+                finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity"
+            )
+            if judged is not None:
+                pooled = pool.of(study)
+                equal(study, finals, pooled, judged)
+                st.header("Equivalent m", anchor=False)
+                equivalent(study, finals, pooled, judged)
+    if weighted.open:
+        with weighted:
+            weights(study, runs)
+            st.header("Which share of the batch decides", anchor=False)
+            histogram(study, runs)
+    if by_mode.open:
+        with by_mode:
+            modes(study, finals, [q for q in quantities if q in style.SHARPNESS])
 
 
 def equal(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) -> None:

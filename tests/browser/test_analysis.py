@@ -33,7 +33,8 @@ def study(address: str, browser: Any) -> str:
     [
         ("sharpness", "Sharpness over m", 2), ("rho_m", "ρ × m", 1),
         ("matched?against=Seconds", "Matched comparisons", 2),
-        ("rw_sam", "RW-SAM over λ", 3), ("noise", "Gradient noise", 2),
+        ("rw_sam", "RW-SAM over λ", 1), ("rw_sam?rw_part=Its+weights", "RW-SAM over λ", 3),
+        ("noise", "Gradient noise", 2),
         ("dynamics?clock=Step", "Dynamics of training", 1),
     ],
 )  # fmt: skip
@@ -72,7 +73,7 @@ def test_a_control_is_in_the_link_and_a_missing_measure_leads_to_the_form(addres
     settle(page)
     page.get_by_role("radio", name="Gradient evaluations").click()
     page.wait_for_url(re.compile("against=Gradient"))
-    page.goto(f"{address}/rw_sam?study={study}")
+    page.goto(f"{address}/rw_sam?study={study}&rw_part=Its+modes")
     settle(page)
     page.get_by_role("link", name=re.compile("Set up RW-SAM with exact norms")).click()
     page.get_by_text(re.compile(r"to train|in the store already")).first.wait_for()

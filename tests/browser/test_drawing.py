@@ -15,10 +15,12 @@ GROWN = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(p => !
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", ["", "sharpness", "rw_sam", "noise", "dynamics", "matched", "saddles"])
+@pytest.mark.parametrize(
+    "name", ["", "sharpness", "rw_sam?rw_part=Its+weights", "noise", "dynamics", "matched", "saddles"]
+)
 def test_the_margins_of_every_figure_hold_its_labels(address: str, page: Any, name: str) -> None:
     """But those with names of their own length along an axis, which ask for a margin that grows."""
-    page.goto(f"{address}/{name}?study=example")
+    page.goto(f"{address}/{name}{'&' if '?' in name else '?'}study=example")
     page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
     settle(page)
     grown = page.evaluate(GROWN)

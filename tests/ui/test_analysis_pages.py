@@ -243,7 +243,9 @@ def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit)
     assert list(table["RW-SAM"]) == ["RW-SAM, λ = 0.5", "RW-SAM, λ = 1"]
     assert list(table["Seeds"]) == [3, 3]
     assert list(shown(at, "Equivalent m")["By"]) == ["tr(H)"] * 2
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its weights")
     assert "effective sample size" in words(at)
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its modes")
     assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
 
 
@@ -257,7 +259,7 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
         return plain(run) | (tenths if run.variant == "rwsam" else {})
 
     monkeypatch.setattr(synthetic, "per_step", per_step)
-    at = visit("rw_sam", study=fill(store, SWEEP), tenths_tab="Data", rw_sam_tab="Data")
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its weights", tenths_tab="Data", rw_sam_tab="Data")
     drawn = next(c for c in at.get("plotly_chart") if "most weighted tenth" in c.proto.alt)
     assert "λ = 0.5: the most weighted tenth holds 19% of the weight early and 19% late (a tie" in drawn.proto.alt
     frame = next(d.value for d in at.dataframe if set(d.value.get("panel", ())) == {"early", "middle", "late"})
@@ -270,7 +272,7 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
 
 def test_without_the_tenths_there_is_a_link_to_seeds_that_have_them(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
-    at = visit("rw_sam", study=study)
+    at = visit("rw_sam", study=study, rw_part="Its weights")
     assert "How the weights are spread was not recorded in this study" in words(at)
     spec = store.sweep(study)
     assert spec is not None
@@ -293,7 +295,8 @@ def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
 
 def test_modes_are_compared_seed_by_seed(store: Store, visit: Visit) -> None:
     knobs = {"rho": (0.1,), "lam": (0.5,), "norms": ("one-probe", "exact")}
-    at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("rwsam", "sam"), knobs=knobs)))
+    sweep = replace(SWEEP, variants=("rwsam", "sam"), knobs=knobs)
+    at = visit("rw_sam", study=fill(store, sweep), rw_part="Its modes")
     table = shown(at, "exact minus one-probe (paired)")
     assert set(table["Seeds"]) == {3}
 

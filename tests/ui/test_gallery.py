@@ -17,7 +17,10 @@ from tests.synthetic import SWEEP, fill
 EXAMPLE = studies.EXAMPLE
 WIDE = replace(SWEEP, knobs={"rho": (0.1, 0.2), "lam": (0.0, 0.5)})
 NOT_OF_THE_STUDY = {"saddles", "experiments"}  # computed when asked for; each of its preset's own study
-FURTHER = [("matched", {"against": "Gradient evaluations"}), ("matched", {"against": "Seconds"})]
+FURTHER = [
+    ("matched", {"against": "Gradient evaluations"}), ("matched", {"against": "Seconds"}),
+    ("rw_sam", {"rw_part": "Its weights"}),
+]  # fmt: skip
 PAGES = [name for name in router.PAGES if name not in {"overview", *NOT_OF_THE_STUDY}]
 VISITS: list[tuple[str, dict[str, str]]] = [*((name, {}) for name in PAGES), *FURTHER]
 

@@ -38,7 +38,7 @@ FULL = replace(
     SWEEP, variants=("sgd", "sam", "usam", "rwsam"), knobs={"rho": (0.1, 0.2), "lam": (0.0, 0.5, 1.0)},
     measures=Measures(what=("trace", "lam_max", "noise", "m_sharpness", "pyhessian")),
 )  # fmt: skip
-PAGES = [*(page for page in router.PAGES if page != "saddles"), "saddles", "saddles:In a network"]
+PAGES = [*router.PAGES, "saddles:saddle_of=In a network", "rw_sam:rw_part=Its weights", "rw_sam:rw_part=Its modes"]
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -123,12 +123,13 @@ def test_a_cold_link_restores_every_control_of_a_page(
     assert EXPERIMENTS
     study = fill(store, FULL)
     fixed = {"study": study}
-    page, _, saddle = page.partition(":")
-    fixed |= {"saddle_of": saddle} if saddle else {}
+    page, _, part = page.partition(":")
+    fixed |= dict([part.split("=")]) if part else {}
     at = visit(page, **fixed)
     asked = {name: other(name, node) for name, node in controls(at).items() if name not in fixed}
     asked.pop("land", None)  # another landscape has knobs of its own
-    asked.pop("saddle_of", None)
+    for part in ("saddle_of", "rw_part"):  # another part of the page has other controls
+        asked.pop(part, None)
     later = controls(visit(page, **fixed, **asked))
     gone = {name for name in asked if name not in later}
     wrong = {n: (v, shown(later[n])) for n, v in asked.items() if n in later and not same(shown(later[n]), v)}
