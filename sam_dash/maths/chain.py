@@ -129,6 +129,7 @@ class ChainOracle:
     t: int = 0
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
+    places: list[Tensor] = field(default_factory=list)  # where gradients were asked for
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
@@ -143,6 +144,7 @@ class ChainOracle:
         if self.descents:
             raise NotFactoredError("a gradient after the descent gradients have been averaged")
         if not isinstance(W, Shifted):
+            self.places.append(W)
             return self._first(W)[1](1 / self.m, self.m)
         h = self._shifted(W.w, W.eps) if W.eps.flat is None else self._mean(W.eps.added_to(W.w))
         self.descents.append(h)
@@ -214,7 +216,7 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
         if not isinstance(out.g, Gradient):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
         g = out.g.mean()
-        if out.h is out.g and isinstance(out.eps, Tensor):  # a descent at w itself: SGD
+        if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0] is W:  # a descent at w itself: SGD
             return Step(g, out.eps, g, (), dict(out.info))
         if not isinstance(out.eps, Gradient) or not oracle.descents or out.h is not oracle.descents[0]:
             raise NotFactoredError("a descent that is not the gradient at w + eps")

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import cells, lines, style
+from sam_dash.results import cells, lines, style, tables
 from sam_dash.results.study import Study
 
 
@@ -15,7 +15,8 @@ def one_seed(study: Study, seed: int) -> pd.DataFrame:
     """The densities of the last measurement of the runs of one seed, with cell, line, colour and dash of each."""
     runs = study.runs[(study.runs["seed"] == seed) & study.runs["run"].isin(study.density["run"])]
     look = cells.looks(runs, study.spec.training.batch, study.spec.m).drop(columns="marker")
-    named = runs[["run", "seed", *cells.KEY]].merge(look, on=cells.KEY)
+    told = tables.cell(runs)
+    named = runs[["run", "seed", *told]].merge(look, on=told)
     return named[["run", "variant", "m", "seed", "line", "colour", "dash"]].merge(study.density, on="run")
 
 
