@@ -62,7 +62,8 @@ def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
         title="eigenvalue of <i>H</i> (asinh scale)", tickvals=[math.asinh(t / scale) for t in ticks],
         ticktext=[f"{t:g}" for t in ticks],
     )  # fmt: skip
-    fig.update_yaxes(title={"text": "density", "standoff": 6}, type="log", exponentformat="power", dtick=1, range=[-5, 1])
+    fig.update_yaxes(title={"text": "density", "standoff": 6}, type="log", exponentformat="power", dtick=1)
+    fig.update_yaxes(range=[-5, 1])
     fig.update_layout(font_family=style.FONT, template="none", legend_traceorder="normal")
     fig.update_layout(lines.layout(1, [t.name for t in fig.data if t.name], narrow))
     fig.update_layout(margin_l=70)  # there is a title beside the labels
