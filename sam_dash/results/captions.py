@@ -171,7 +171,9 @@ def _compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: l
     if d.n < 2:
         return f"{subject} goes {change} (one seed: no interval)."
     if d.excludes(0):
-        return f"{subject} {'rises' if d.mean > 0 else 'falls'} {change} (paired, n = {d.n})."
+        low, high = (style.show(q, end, True).removesuffix(" points") for end in (d.low, d.high))
+        by = f"{style.show(q, d.mean, True)} [{low}, {high}]"
+        return f"{subject} {'rises' if d.mean > 0 else 'falls'} {change}: {by} (paired, 95 %, n = {d.n})."
     if d.mean == 0 and d.low == d.high:
         return f"{subject} is the same at {at[0]} and {at[1]}: {values[0]} (n = {d.n})."
     return (

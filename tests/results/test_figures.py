@@ -136,7 +136,8 @@ def test_a_setting_without_any_result_is_named() -> None:
 
 def test_the_alternative_text_states_the_finding() -> None:
     text = captions.alt(frames.summary(), "m", 4)
-    assert "tr(H) falls from 72.0 at m = 4 (SAM) to 24.5 at m = 1 (paired, n = 2)." in text
+    by = "−47.5 [−66.6, −28.4]"  # of -46 and -49: 1.5 times t = 12.7 either way
+    assert f"tr(H) falls from 72.0 at m = 4 (SAM) to 24.5 at m = 1: {by} (paired, 95 %, n = 2)." in text
     assert "Test accuracy: a tie between 73.0 % at m = 4 (SAM) and 77.0 % at m = 1" in text
 
 
