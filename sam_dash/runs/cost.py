@@ -2,18 +2,15 @@
 
     seconds of a stack = sum_k COEFFICIENTS[k] * features(spec, S)[k]
 
-times the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of the presets, or to the finished
-runs of a store, by
+times the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of the presets, by
 
     python -m benchmarks.calibrate
-    python -m sam_dash.runs.cost STORE
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -229,11 +226,3 @@ def calibrate(rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
     X = np.array([features(from_dict(RunSpec, r["spec"]), r["stack"]) for r in done])
     took = np.array([r["seconds"] * r["stack"] for r in done])
     return np.asarray(nnls(X / took[:, None], np.ones(len(done)))[0])
-
-
-if __name__ == "__main__":
-    from sam_dash.runs.store import Store
-
-    finished = Store(sys.argv[1]).runs()
-    fitted = calibrate(finished)
-    print("COEFFICIENTS =", tuple(float(f"{c:.2g}") for c in fitted))
