@@ -71,5 +71,5 @@ def test_a_run_that_does_not_stop_when_asked_is_ended_with_its_worker_and_the_ne
     assert row["error"] == f"stopped at step {row['step']}: its worker had to be ended"
     assert len(store.series([deaf])[deaf]["g_norm"]) > 0
     until(lambda: store.statuses([after])[after] == "done")
-    assert gone([worker])
+    until(lambda: gone([worker]))
     served.close()
