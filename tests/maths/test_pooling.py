@@ -35,11 +35,19 @@ def test_a_tapped_network_pools_so():
     assert not any("max_pool2d" in event.key for event in found.key_averages())
 
 
+class Doubled(nn.MaxPool2d):
+    """Something else, by inheritance."""
+
+    def forward(self, h):
+        return 2 * super().forward(h)
+
+
 def test_only_layers_that_pool_so_are_written_out():
     assert written_out(nn.MaxPool2d(2))
     assert written_out(nn.MaxPool2d((2, 2), stride=(2, 2)))
     others = [
         nn.MaxPool2d(3), nn.MaxPool2d(2, stride=1), nn.MaxPool2d(2, padding=1), nn.MaxPool2d(2, dilation=2),
         nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(2, return_indices=True), nn.MaxPool1d(2), nn.AvgPool2d(2),
+        Doubled(2),
     ]  # fmt: skip
     assert not any(map(written_out, others))
