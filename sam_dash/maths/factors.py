@@ -7,7 +7,7 @@ n/m micro-batches of m consecutive samples. Gradients are in the order of the la
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -91,13 +91,10 @@ class LowRank:
         D = p[:, None, None] * self.D
         return cheaper(LowRank(self.X.flatten(0, 1)[None], D.flatten(0, 1)[None], self.bias))
 
-    def extra(self, H: Tensor, scale: Tensor) -> Tensor:
-        """What the perturbation adds to the outputs for inputs H (G, r, i): (G, r, o)."""
-        return (H @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
-
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
         out = plain(layer, h)
-        return out + self.extra(h.reshape(self.X.shape), scale).reshape(out.shape)
+        extra = (h.reshape(self.X.shape) @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
+        return out + extra.reshape(out.shape)
 
 
 @dataclass(frozen=True)
@@ -124,21 +121,19 @@ class Dense:
         out = weight @ v[: weight.shape[1]]
         return out if self.bias is None else out + self.bias @ v[weight.shape[1] :]
 
-    def grouped(self, m: int) -> Dense:
-        return Dense(whole(self.weight, m).sum(1), None if self.bias is None else whole(self.bias, m).sum(1))
+    def grouped(self, m: int) -> Self:
+        return type(self)(whole(self.weight, m).sum(1), None if self.bias is None else whole(self.bias, m).sum(1))
 
-    def weighted(self, p: Tensor) -> Dense:
+    def weighted(self, p: Tensor) -> Self:
         weight = torch.tensordot(p, self.weight, 1)[None]
-        return Dense(weight, None if self.bias is None else (p @ self.bias)[None])
-
-    def extra(self, H: Tensor, scale: Tensor) -> Tensor:
-        """What the perturbation adds to the outputs for inputs H (G, r, i): (G, r, o)."""
-        out = H @ (scale[:, None, None] * self.weight).mT
-        return out if self.bias is None else out + (scale[:, None] * self.bias)[:, None]
+        return type(self)(weight, None if self.bias is None else (p @ self.bias)[None])
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
         out = plain(layer, h)
-        return out + self.extra(h.reshape(len(self.weight), -1, h.shape[-1]), scale).reshape(out.shape)
+        extra = h.reshape(len(self.weight), -1, h.shape[-1]) @ (scale[:, None, None] * self.weight).mT
+        if self.bias is not None:
+            extra = extra + (scale[:, None] * self.bias)[:, None]
+        return out + extra.reshape(out.shape)
 
 
 def dense(low: LowRank) -> Dense:

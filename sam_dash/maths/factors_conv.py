@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.convolution import Convolution
-from sam_dash.maths.factors import Dense, Factor, whole
+from sam_dash.maths.factors import Factor, whole
 from sam_dash.maths.factors_kernels import Kernels, each_kernel
 from sam_dash.maths.overlaps import Overlaps, pixels
 
@@ -32,7 +32,7 @@ def formed(layer: Any, X: Tensor, D: Tensor, m: int) -> Kernels:
     """The gradients of the kernels themselves."""
     weight = each_kernel(Convolution.of(layer), D, X, layer.weight, m)
     bias = None if layer.bias is None else D.sum((2, 3)).unflatten(0, (-1, m)).sum(1)
-    return Kernels(Dense(weight.flatten(2), bias))
+    return Kernels(weight.flatten(2), bias)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,33 +11,12 @@ from sam_dash.maths.convolution import Convolution
 from sam_dash.maths.factors import Dense
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The kernels' gradients in G micro-batches."""
-
-    inner: Dense
-
-    def squares(self) -> Tensor:
-        return self.inner.squares()
-
-    def dense(self) -> Tensor:
-        return self.inner.dense()
-
-    def total(self, scale: Tensor) -> Tensor:
-        return self.inner.total(scale)
-
-    def along(self, v: Tensor) -> Tensor:
-        return self.inner.along(v)
-
-    def grouped(self, m: int) -> Kernels:
-        return Kernels(self.inner.grouped(m))
-
-    def weighted(self, p: Tensor) -> Kernels:
-        return Kernels(self.inner.weighted(p))
+class Kernels(Dense):
+    """The kernels' gradients in G micro-batches, (G, o, i), and the layer perturbed by a grouped convolution."""
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        kernels = self.inner.weight.view(-1, *layer.weight.shape)
-        bias = None if self.inner.bias is None else layer.bias + scale[:, None] * self.inner.bias
+        kernels = self.weight.view(-1, *layer.weight.shape)
+        bias = None if self.bias is None else layer.bias + scale[:, None] * self.bias
         if not layer.weight.requires_grad:  # then something else is differentiated, forward
             return each(Convolution.of(layer), h, shift(layer.weight, kernels, scale), bias)
         out: Tensor = By.apply(h, layer.weight, bias, kernels, scale, Convolution.of(layer))

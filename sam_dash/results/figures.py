@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from sam_dash import variants
 from sam_dash.results import lines, style, tables
-from sam_dash.results.panels import Panels
+from sam_dash.results.panels import Panels, layout, log_steps
 
 SYMBOLS = {"m": "m", "lam": "λ"}
 AXES = {"m": "micro-batch size <i>m</i> (log₂ scale)", "lam": "weighting strength <i>λ</i>"}
@@ -54,7 +54,7 @@ def multiples(
     rows = max(1, math.ceil(len(quantities) / columns))
     titles = [("Δ " if difference else "") + style.quantity(q).html for q in quantities]
     gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
-    panels = Panels(titles, columns, gap, 0.3 / rows if rows > 1 else 0)
+    panels = Panels(titles, columns, gap, 0.3 / rows)
     drawn = series(frame, x)
     ticks = sorted({float(t) for v, _, part in drawn if is_curve(v, x) for t in part[x].dropna()})
     ticks = ticks or [float(batch or 1)]
@@ -92,7 +92,8 @@ def multiples(
         panels.add(0, _cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True))
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     panels.xaxes[below]["title"] = {"text": AXES[x], "standoff": 6}
-    return panels.figure(_layout(rows, legend_rows=math.ceil((len(drawn) + bool(crosses)) / (columns + 1))))
+    legend_rows = math.ceil((len(drawn) + bool(crosses)) / (columns + 1))
+    return panels.figure(layout(rows, PANEL, legend_rows, 44, 8, 58))
 
 
 def _span(ticks: list[float], x: str) -> tuple[float, float]:
@@ -124,8 +125,7 @@ def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
         axis["tickformat"] = "~s"
     drawn = [r["y"] for r in alive if not math.isnan(r["y"])]
     if not difference and values and min(values) > 0 and max(drawn) > 10 * min(drawn):
-        decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
-        steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+        steps = log_steps(min(values), max(values))
         axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps]}
         axis["title"] = {"text": "log", "font": {"size": 11}, "standoff": 2}
     return axis
@@ -145,18 +145,6 @@ def _floor(axis: dict[str, Any], alive: Rows) -> float:
 def place(value: float, by: float, x: str, width: float) -> float:
     """A position on the axis `x`, moved aside by `by` (halves of a doubling of m, tenths of the width)."""
     return float(value * 2**by if x == "m" else value + by * width / 10)
-
-
-def _layout(rows: int, legend_rows: int) -> dict[str, Any]:
-    top = 52 + 22 * legend_rows
-    return {
-        "height": PANEL * rows + top + 37, "margin": {"l": 44, "r": 8, "t": top, "b": 58}, "hovermode": "closest",
-        "font": {"size": 12},
-        "legend": {
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
-        },
-    }  # fmt: skip
 
 
 def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.panels import Panels, level
+from sam_dash.results import panels
+from sam_dash.results.panels import Panels, level, log_steps
 
 COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
 LOOK = ["colour", "dash", "marker"]
@@ -43,7 +44,7 @@ def figure(
     columns = 1 if narrow else max(1, min(columns, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
     gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
-    panels = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows if rows > 1 else 0)
+    grid = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows)
     lines = list(dict.fromkeys(frame["line"]))
     seen: set[str] = set()
     for i, panel in enumerate(names):
@@ -56,16 +57,17 @@ def figure(
             for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
                 shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
-                panels.add(i, trace | {"showlegend": shown})
-        panels.xaxes[i] |= _xaxis(of, axes)
-        panels.yaxes[i] |= _yaxis(of, axes, panel)
-    fig = panels.figure(layout(rows, lines, narrow))
+                grid.add(i, trace | {"showlegend": shown})
+        grid.xaxes[i] |= _xaxis(of, axes)
+        grid.yaxes[i] |= _yaxis(of, axes, panel)
+    fig = grid.figure(layout(rows, lines, narrow))
     if axes.one in names:
         level(fig, names.index(axes.one), 1)
     return fig
 
 
-def _points(rows: pd.DataFrame, by: float = 1.0) -> dict[str, list[float]]:
+def points(rows: pd.DataFrame, by: float = 1.0) -> dict[str, list[float]]:
+    """The coordinates of a trace, x times `by`."""
     return {"x": (rows["x"] * by).tolist(), "y": rows["y"].tolist()}
 
 
@@ -76,7 +78,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     formulas = part[part["kind"] == "reference"].sort_values("x")
     for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
         yield {
-            **_points(reference), "mode": "lines", **common, "showlegend": True,
+            **points(reference), "mode": "lines", **common, "showlegend": True,
             "line": {"color": look["colour"], "width": 1.5, "dash": look["dash"]},
             "hovertemplate": f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
             "<extra></extra>",
@@ -84,7 +86,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     raw = part[part["kind"] == "raw"].sort_values("x")
     if len(raw):
         yield {
-            **_points(raw), "mode": "lines", "opacity": 0.3, "hoverinfo": "skip", **common,
+            **points(raw), "mode": "lines", "opacity": 0.3, "hoverinfo": "skip", **common,
             "line": {"color": look["colour"], "width": 1},
         }  # fmt: skip
     mean = part[part["kind"] == "mean"].sort_values("x")
@@ -102,7 +104,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     seeds = part[part["kind"] == "seed"]
     if len(seeds):
         yield {
-            **_points(seeds, moved * (2**0.06 if axes.log2 else 1)), "mode": "markers", **common,
+            **points(seeds, moved * (2**0.06 if axes.log2 else 1)), "mode": "markers", **common,
             "marker": {"color": look["colour"], "size": 4, "opacity": 0.6},
             "customdata": seeds[["seed", "x"]].to_numpy().tolist(),
             "hovertemplate": f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
@@ -111,7 +113,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     if mean.empty:
         return
     yield {
-        **_points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
+        **points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
         "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
         "marker": {"color": look["colour"], "size": 7, "symbol": look["marker"]},
         "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
@@ -139,8 +141,7 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     values = of["y"]
     if panel not in axes.logy or not values.min() > 0:
         return axis
-    decades = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
-    steps = [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+    steps = log_steps(values.min(), values.max())
     text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
     span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
     return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
@@ -148,15 +149,8 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
 
 def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
     """The height for so many rows of panels, with the legend of `names` above them."""
-    top = 52 + 22 * math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
-    return {
-        "height": 270 * rows + top + 39, "margin": {"l": 50, "r": 10, "t": top, "b": 60}, "hovermode": "closest",
-        "font": {"size": 12},
-        "legend": {
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
-        },
-    }  # fmt: skip
+    legend_rows = math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
+    return panels.layout(rows, 270, legend_rows, 50, 10, 60)
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
     blue = style.look("sgd").colour
     if len(track):
         traces.append({
-            **_points(track), "mode": "lines+markers", "name": "SGD, stopped early", "opacity": 0.75,
+            **lines.points(track), "mode": "lines+markers", "name": "SGD, stopped early", "opacity": 0.75,
             "line": {"color": blue, "width": 1.5, "dash": "dot"}, "marker": {"color": blue, "size": 4},
             "customdata": track[["epoch", "n"]].to_numpy().tolist(),
             "hovertemplate": "SGD after %{customdata[0]:.4~g} epochs<br>"
@@ -30,13 +30,13 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
         if cells.swept(str(variant)) and len(of) > 1:
             pen = {"color": style.look(str(variant)).colour, "width": 1}
             traces.append({
-                **_points(of.sort_values("m")), "mode": "lines", "line": pen, "opacity": 0.6, "hoverinfo": "skip",
+                **lines.points(of.sort_values("m")), "mode": "lines", "line": pen, "opacity": 0.6, "hoverinfo": "skip",
                 "showlegend": False, "name": f"m-{style.title(str(variant))}",
             })  # fmt: skip
     front = table[table["front"].astype(bool)].sort_values("x")
     if len(front):
         traces.append({
-            **_points(front), "mode": "lines+markers", "name": "Pareto front", "hoverinfo": "skip",
+            **lines.points(front), "mode": "lines+markers", "name": "Pareto front", "hoverinfo": "skip",
             "line": {"color": style.GREY, "width": 1.5, "shape": "hv"},
             "marker": {"size": 14, "symbol": "circle-open", "color": style.GREY, "line": {"width": 1.5}},
         })  # fmt: skip
@@ -44,7 +44,7 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
         dots = seeds[seeds["line"] == r["line"]]
         common = {"name": r["line"], "legendgroup": r["line"]}
         traces.append({
-            **_points(dots), "mode": "markers", "marker": {"color": r["colour"], "size": 4, "opacity": 0.6},
+            **lines.points(dots), "mode": "markers", "marker": {"color": r["colour"], "size": 4, "opacity": 0.6},
             "customdata": dots[["seed", "run"]].to_numpy().tolist(), "showlegend": False, **common,
             "hovertemplate": f"{r['line']}<br>seed %{{customdata[0]}}<br>{title} = %{{x:.4~g}}<br>%{{y:{unit}}}"
             "<br>run %{customdata[1]}<extra></extra>",
@@ -61,10 +61,6 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
             f"%{{customdata[3]:{unit}}}]<br>n = {r['n']:g}<extra></extra>",
         })  # fmt: skip
     return go.Figure({"data": traces, "layout": _layout(table, x, y, narrow)})
-
-
-def _points(rows: pd.DataFrame) -> dict[str, list[float]]:
-    return {"x": rows["x"].tolist(), "y": rows["y"].tolist()}
 
 
 def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]:

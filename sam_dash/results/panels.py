@@ -6,6 +6,7 @@ took a fifth of a second for six panels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,13 @@ from sam_dash.results import style
 
 
 class Panels:
-    """A panel a title, row by row from the top; `xaxes` and `yaxes` are to be filled, one of each a panel."""
+    """A panel a title, row by row from the top; `xaxes` and `yaxes` are to be filled, one of each a panel.
+
+    The gaps between columns and rows are shares of the whole width and height.
+    """
 
     def __init__(self, titles: Sequence[str], columns: int, gap_x: float, gap_y: float) -> None:
-        self.columns, self.rows = columns, max(1, -(-len(titles) // columns))
+        self.rows = max(1, math.ceil(len(titles) / columns))
         width = (1 - gap_x * (columns - 1)) / columns
         height = (1 - gap_y * (self.rows - 1)) / self.rows
         self.xaxes: list[dict[str, Any]] = []
@@ -53,6 +57,25 @@ def level(fig: go.Figure, panel: int, y: float) -> None:
     line = {"color": style.GREY, "dash": "dot", "width": 1}
     n = _nth(panel)
     fig.add_shape(type="line", x0=0, x1=1, xref=f"x{n} domain", y0=y, y1=y, yref=f"y{n}", line=line)
+
+
+def log_steps(low: float, high: float) -> list[float]:
+    """Where a logarithmic axis from `low` to `high` is labelled: at 1, 2 and 5 of each decade, at 1 over many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+
+
+def layout(rows: int, height: int, legend_rows: int, left: int, right: int, below: int) -> dict[str, Any]:
+    """Of rows of panels of that height (px), with the legend above them and margins that hold their labels."""
+    top = 52 + 22 * legend_rows
+    return {
+        "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
+        "hovermode": "closest", "font": {"size": 12},
+        "legend": {
+            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
+        },
+    }  # fmt: skip
 
 
 def _nth(i: int) -> str:

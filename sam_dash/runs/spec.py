@@ -6,16 +6,15 @@ hence the store is the cache: a run that exists is not run again.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from sam_dash import variants
 from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_number
+from sam_dash.runs.plain import digest, plain
 
 SCHEMA = 1
 MEASURES = (
@@ -75,18 +74,9 @@ class Measures:
         check_number(self, "every", 0, 10_000, whole=True)
 
 
-def _json(value: Any) -> Any:
-    """What a spec is made of (dataclasses, mappings, tuples), as JSON would give it back."""
-    if is_dataclass(value):
-        return {f.name: _json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
-    return [_json(v) for v in value] if isinstance(value, tuple | list) else value
-
-
 def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
     """A spec as plain JSON values, without what a later version added and is at its default: keys then stay."""
-    out: dict[str, Any] = _json(spec)
+    out: dict[str, Any] = plain(spec)
     if out["problem"]["imbalance"] == 1:
         del out["problem"]["imbalance"]
     if out.get("networks") == []:
@@ -141,8 +131,7 @@ class RunSpec:
     @cached_property
     def key(self) -> str:
         """Twelve hex digits that name this run."""
-        text = json.dumps([SCHEMA, self.to_dict()], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest([SCHEMA, self.to_dict()])
 
     @property
     def group(self) -> str:
@@ -228,8 +217,7 @@ class SweepSpec:
     @property
     def key(self) -> str:
         """Twelve hex digits that name this sweep."""
-        text = json.dumps([SCHEMA, self.to_dict()], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest([SCHEMA, self.to_dict()])
 
 
 def from_dict(cls: type[Any], data: Any) -> Any:

@@ -26,23 +26,17 @@ def agree(found: Estimate, plain: Estimate) -> None:
 
 
 @pytest.mark.usefixtures("_pieces")
+@pytest.mark.parametrize(
+    ("ours", "definition", "more"),
+    [(moved.m_sharpness, m_sharpness.m_sharpness, {"rho": 0.3}), (moved.by_size, ascent.by_size, {})],
+    ids=["rises", "curvatures"],
+)
 @pytest.mark.parametrize("case", CASES)
-def test_the_rises_are_those_of_copies_of_the_weights(case) -> None:
+def test_they_are_those_of_copies_of_the_weights(case, ours, definition, more) -> None:
     module, way, W, (x, y) = problem(case)
-    found = moved.m_sharpness(way, W, (x, y), m=SIZES, rho=0.3, generators=generators(len(W)))
+    found = ours(way, W, (x, y), m=SIZES, generators=generators(len(W)), **more)
     for s, g in enumerate(generators(len(W))):
-        plain = m_sharpness.m_sharpness(cross_entropies(module), W[s], (x[s], y[s]), m=SIZES, rho=0.3, generator=g)
-        for m in SIZES:
-            agree(found[s][m], plain[m])
-
-
-@pytest.mark.usefixtures("_pieces")
-@pytest.mark.parametrize("case", CASES)
-def test_the_curvatures_are_those_of_copies_of_the_weights(case) -> None:
-    module, way, W, (x, y) = problem(case)
-    found = moved.by_size(way, W, (x, y), m=SIZES, generators=generators(len(W)))
-    for s, g in enumerate(generators(len(W))):
-        plain = ascent.by_size(cross_entropies(module), W[s], (x[s], y[s]), m=SIZES, generator=g)
+        plain = definition(cross_entropies(module), W[s], (x[s], y[s]), m=SIZES, generator=g, **more)
         for m in SIZES:
             agree(found[s][m], plain[m])
 
