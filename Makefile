@@ -36,7 +36,7 @@ bench: $(VENV)/.bench ## Time the fast paths side by side with what a user would
 docs: $(VENV)/.run ## Write the generated tables of docs/
 	@$(BIN)/python -m docs.generate
 
-example: $(VENV)/.run ## Make the example that ships with the project (a minute or two)
+example: $(VENV)/.run ## Make the studies that ship with the project (nine minutes on two cores)
 	@$(BIN)/python -m docs.example
 
 screenshots: $(VENV)/.test browser ## Photograph every page, light and dark, into docs/screenshots

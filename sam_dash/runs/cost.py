@@ -26,14 +26,14 @@ from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import ONCE, STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
 FEATURES = ("passes", "runs in a pass", "passes one by one", "multiply-adds", "floats", "looks", "stacks")
-COEFFICIENTS = (1.5e-4, 1.6e-5, 2.8e-4, 3.6e-11, 8.9e-10, 2.4e-4, 0.081)
+COEFFICIENTS = (1.7e-4, 4.1e-6, 3.0e-4, 3.5e-11, 4.1e-10, 5.5e-4, 0.047)
 """Seconds per unit of each feature, and `PRICES` of measurements in gradients over the samples that they are made on:
-CPU time on one core of a 2-core EPYC with other work on it, by `python -m benchmarks.calibrate`.
+CPU time on one core of an idle 2-core EPYC, by `python -m benchmarks.calibrate`.
 """
 
 PRICES = {
-    "trace": 9.6, "lam_max": 58.0, "noise": 11.0, "pyhessian": 1200.0, "m_sharpness": 26.0, "density": 1500.0,
-    "ascent": 490.0, "weight_tail": 0.0,
+    "trace": 7.1, "lam_max": 45.0, "noise": 8.4, "pyhessian": 780.0, "m_sharpness": 16.0, "density": 1100.0,
+    "ascent": 360.0, "weight_tail": 0.0,
 }  # fmt: skip
 
 START = 8.0

@@ -76,7 +76,7 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
 
 
 def _drift(study: Study) -> str:
-    """In how many runs the norm was not steady; nothing where that was not kept, as in an exported study."""
+    """In how many runs the norm was not steady; nothing where that is not known: a folder without estimators.csv."""
     steady = study.finals.loc[study.finals["quantity"] == "w_tail", "converged"]
     if steady.isna().any():
         return ""
