@@ -11,6 +11,7 @@ and at w + s_j g_j either the extra products of `factored` or, where micro-batch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine
+from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine, views
 from sam_dash.maths.contract import Step
 from sam_dash.maths.factored import Shifted
 from sam_dash.maths.oracle import Batch, Oracle
@@ -50,18 +51,11 @@ class Chain:
 
     def layers(self, W: Tensor) -> list[Layer]:
         """W (S, d) as views."""
-        out, at = [], 0
-        for o, i, bias in self.shapes:
-            weight = W[:, at : at + o * i].view(-1, o, i)
-            at += o * i
-            out.append(Layer(weight, W[:, at : at + o].unsqueeze(1) if bias else None))
-            at += o * bias
-        return out
+        return views(W, self.shapes)
 
     def forward(self, W: Tensor, x: Tensor) -> tuple[list[Layer], list[Tensor], Tensor]:
         """The layers at W, their inputs (S, B, i), and the logits (S, B, C)."""
-        layers, inputs = self.layers(W), []
-        h = x.flatten(2)
+        layers, inputs, h = self.layers(W), [], x if x.ndim == 3 else x.flatten(2)
         for k, layer in enumerate(layers):
             h = h.relu_() if k else h
             inputs.append(h)
@@ -81,7 +75,7 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
     """The deltas of all layers from those of the last, (S, B, o) each."""
     deltas = [d]
     for layer, a in zip(reversed(layers), reversed(inputs[1:]), strict=False):
-        deltas.append(mask_(deltas[-1] @ layer.weight, a))
+        deltas.append(mask_(torch.bmm(deltas[-1], layer.weight), a))
     return deltas[::-1]
 
 
@@ -137,7 +131,7 @@ class ChainOracle:
     def losses(self, W: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (S, d) -> (S, n)."""
         self._one_group()
-        return self._losses(self.chain.forward(W, self.batch[0])[2])
+        return self._losses(self.chain.forward(W, self._x)[2])
 
     def grad(self, W: Any) -> Any:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
@@ -152,13 +146,13 @@ class ChainOracle:
 
     def _mean(self, W: Tensor) -> Tensor:
         """The gradient of the mean loss at weights that are formed (S, d)."""
-        layers, inputs, out = self.chain.forward(W, self.batch[0])
+        layers, inputs, out = self.chain.forward(W, self._x)
         deltas = backward(layers, inputs, self._error(out).div_(self.batch[1].shape[1]))
         return weight_gradients(self.chain, inputs, deltas)
 
     def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
         """The same with every micro-batch at W + eps_j, none of which is formed."""
-        out, inputs, pulls = shifted(self.chain.layers(W), self.batch[0].flatten(2), eps)
+        out, inputs, pulls = shifted(self.chain.layers(W), self._x, eps)
         deltas = [self._error(out).div_(self.batch[1].shape[1])]
         for pull, a in zip(reversed(pulls[1:]), reversed(inputs[1:]), strict=True):
             deltas.append(mask_(pull(deltas[-1]), a))
@@ -184,14 +178,24 @@ class ChainOracle:
 
     def _error(self, out: Tensor) -> Tensor:
         """The gradient of the cross-entropies, (S, n, C)."""
-        p = out.softmax(2)
-        return p.scatter_add_(2, self.batch[1].unsqueeze(2), p.new_full((1, 1, 1), -1.0).expand(*p.shape[:2], 1))
+        return out.softmax(2).sub_(self._labels)
+
+    @functools.cached_property
+    def _labels(self) -> Tensor:
+        """Ones where the labels are (S, n, C)."""
+        (x, y), C = self.batch, self.chain.shapes[-1][0]
+        return x.new_zeros(*y.shape, C).scatter_(2, y.unsqueeze(2), 1.0)
+
+    @functools.cached_property
+    def _x(self) -> Tensor:
+        """The inputs (S, n, i)."""
+        return self.batch[0].flatten(2)
 
     def _first(self, W: Tensor) -> tuple[Tensor, Callable[[Any, int], Gradient]]:
-        layers, inputs, out = self.chain.forward(W, self.batch[0])
+        layers, inputs, out = self.chain.forward(W, self._x)
 
         def pull(p: Any, m: int) -> Gradient:
-            deltas = backward(layers, inputs, self._error(out) * p)
+            deltas = backward(layers, inputs, self._error(out).mul_(p))
             if m == self.batch[1].shape[1]:
                 return Gradient.whole(weight_gradients(self.chain, inputs, deltas))
             shapes = zip(inputs, deltas, self.chain.shapes, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -21,79 +22,118 @@ class Layer(NamedTuple):
     bias: Tensor | None
 
 
+def views(flat: Tensor, shapes: Sequence[tuple[int, int, bool]]) -> list[Layer]:
+    """The layers (outputs, inputs, bias) of weights or of a gradient (S, d), without a copy."""
+    sizes = [size for o, i, bias in shapes for size in ((o * i, o) if bias else (o * i,))]
+    pieces = iter(flat.split_with_sizes(sizes, 1))
+    return [Layer(next(pieces).view(-1, o, i), next(pieces).unsqueeze(1) if bias else None) for o, i, bias in shapes]
+
+
 def affine(layer: Layer, h: Tensor) -> Tensor:
     """h W^T + b.  (S, B, i) -> (S, B, o)."""
-    return h @ layer.weight.mT if layer.bias is None else torch.baddbmm(layer.bias, h, layer.weight.mT)
+    weight = layer.weight.mT
+    return torch.bmm(h, weight) if layer.bias is None else torch.baddbmm(layer.bias, h, weight)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One layer's gradients in S G micro-batches of m: X (S G, m, i), D (S G, m, o); formed where that is cheaper."""
+    """One layer's gradients in S G micro-batches of m: X (S G, m, i), D (S G, m, o); formed where that is cheaper.
+
+    `source` are the inputs (S, B, i) that X is cut from: at the same inputs, products with X are known from the norms.
+    """
 
     X: Tensor
     D: Tensor
     bias: bool
     weight: Tensor | None = None
+    source: Tensor | None = None
 
     @classmethod
     def of(cls, X: Tensor, D: Tensor, bias: bool, m: int) -> Part:
         """From inputs X (S, B, i) and deltas D (S, B, o)."""
+        source = X
         X, D = (a.reshape(-1, m, a.shape[-1]) for a in (X, D))
         (i, o) = X.shape[2], D.shape[2]
-        return cls(X, D, bias, D.mT @ X if m * (i + o) >= i * o else None)
+        return cls(X, D, bias, torch.bmm(D.mT, X) if m * (i + o) >= i * o else None, source)
+
+    @functools.cached_property
+    def gram(self) -> Tensor:
+        """X X^T, + 1 where there is a bias; (S G, m, m)."""
+        gram = lengths(self.X).unsqueeze(2) if self.X.shape[1] == 1 else torch.bmm(self.X, self.X.mT)
+        return gram.add_(1) if self.bias else gram
+
+    @property
+    def shape(self) -> tuple[int, int, bool]:
+        """(outputs, inputs, whether there is a bias) of the layer."""
+        return self.D.shape[2], self.X.shape[2], self.bias
 
     def squares(self) -> Tensor:
         """||g_j||^2 (S G,)."""
-        X, D = self.X, self.D
+        D = self.D
         if self.weight is not None:
             squares = self.weight.square().sum((1, 2))
             return squares + D.sum(1).square().sum(1) if self.bias else squares
-        if X.shape[1] == 1:
-            return lengths(X).add_(self.bias).mul_(lengths(D)).squeeze(1)
-        return (X @ X.mT).add_(self.bias).mul_(D @ D.mT).sum((1, 2))
+        if D.shape[1] == 1:
+            return lengths(D).mul_(self.gram.squeeze(2)).squeeze(1)
+        return torch.bmm(D, D.mT).mul_(self.gram).sum((1, 2))
 
-    def total(self, S: int, scale: Tensor | None) -> list[Tensor]:
-        """sum_j scale_j g_j (S, d_l), in parts."""
-        D = self.D if scale is None else self.D * scale.view(-1, 1, 1)
+    def total(self, out: Layer, scale: Tensor | None) -> None:
+        """Write sum_j scale_j g_j, of S stacks."""
+        S, (o, i, _) = len(out.weight), self.shape
+        D = (self.D if scale is None else self.D * scale.view(-1, 1, 1)).reshape(S, -1, o)
         if self.weight is not None and scale is None:
-            weight = self.weight.view(S, -1, self.weight[0].numel()).sum(1) if len(self.weight) > S else self.weight
+            torch.sum(self.weight.view(S, -1, o, i), 1, out=out.weight)
         else:
-            weight = D.reshape(S, -1, D.shape[2]).mT @ self.X.reshape(S, -1, self.X.shape[2])
-        return [weight.reshape(S, -1), *([D.reshape(S, -1, D.shape[2]).sum(1)] if self.bias else [])]
+            torch.bmm(D.mT, self.X.reshape(S, -1, i), out=out.weight)
+        if out.bias is not None:
+            torch.sum(D, 1, keepdim=True, out=out.bias)
 
     def perturbed(self, layer: Layer, h: Tensor, scale: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The outputs (S, B, o) for inputs h (S, B, i) with s_j g_j added in micro-batch j, and d -> d_in."""
         S, G = scale.shape
         if self.weight is not None:
-            o, i = self.weight.shape[1:]
+            (o, i), b = self.weight.shape[1:], layer.bias
             W = torch.addcmul(layer.weight.unsqueeze(1), scale.view(S, G, 1, 1), self.weight.view(S, G, o, i))
             W = W.view(-1, o, i)
-            b = None
-            if layer.bias is not None:
-                b = (layer.bias + scale.unsqueeze(2) * self.D.sum(1).view(S, G, o)).view(-1, 1, o)
+            if b is not None:
+                b = (b + scale.unsqueeze(2) * self.D.sum(1).view(S, G, o)).view(-1, 1, o)
             out = affine(Layer(W, b), h.reshape(S * G, -1, i))
-            return out.view(S, -1, o), lambda d: (d.view(S * G, -1, o) @ W).view(h.shape)
+            return out.view(S, -1, o), lambda d: torch.bmm(d.view(S * G, -1, o), W).view(h.shape)
         s = scale.view(-1, 1, 1)
         out = affine(layer, h)
-        _add_product(out, h, self.X, self.D, s, self.bias)
+        _add_multiple(out, self.gram if h is self.source else _products(h, self.X, self.bias), s, self.D)
 
         def pull(d: Tensor) -> Tensor:
-            d_in = d @ layer.weight
-            _add_product(d_in, d, self.D, self.X, s, False)
+            d_in = torch.bmm(d, layer.weight)
+            _add_multiple(d_in, _products(d, self.D, False), s, self.X)
             return d_in
 
         return out, pull
 
 
-def _add_product(out: Tensor, H: Tensor, X: Tensor, D: Tensor, s: Tensor, one: bool) -> None:
-    """Add s (H X^T + one) D to `out`, in place; X and D may be of other samples than H, as in n-SAM."""
-    H, out = H.reshape(len(X), -1, X.shape[2]), out.view(len(D), -1, D.shape[2])
-    if X.shape[1] == H.shape[1] == 1:
-        inner = (H * X).sum(2, keepdim=True)
-        out.addcmul_((inner.add_(1) if one else inner).mul_(s), D)
-    else:
-        inner = H @ X.mT
-        out.baddbmm_((inner.add_(1) if one else inner).mul_(s), D)
+def _products(H: Tensor, X: Tensor, one: bool) -> Tensor:
+    """H X^T + one in every micro-batch; X may be of other samples than H, as in n-SAM."""
+    H = H.reshape(len(X), -1, X.shape[2])
+    inner = (H * X).sum(2, keepdim=True) if X.shape[1] == H.shape[1] == 1 else torch.bmm(H, X.mT)
+    return inner.add_(1) if one else inner
+
+
+def _add_multiple(out: Tensor, inner: Tensor, s: Tensor, D: Tensor) -> None:
+    """Add s inner D to `out`, in place."""
+    out = out.view(len(D), -1, D.shape[2])
+    (out.addcmul_ if inner.shape[1] == inner.shape[2] == 1 else out.baddbmm_)(inner * s, D)
+
+
+def combined(parts: Sequence[Part], S: int, scale: Tensor | None) -> Tensor:
+    """sum_j scale_j g_j of all layers (S, d); scale (S, G), None: 1."""
+    flat = parts[0].D.new_empty(S, _size(parts))
+    for part, out in zip(parts, views(flat, [part.shape for part in parts]), strict=True):
+        part.total(out, scale)
+    return flat
+
+
+def _size(parts: Sequence[Part]) -> int:
+    return sum(o * (i + bias) for o, i, bias in (part.shape for part in parts))
 
 
 @dataclass(frozen=True)
@@ -131,7 +171,7 @@ class Gradient:
         """(S, d)."""
         if self.flat is not None:
             return tuple(self.flat.shape)
-        return self.stacks, sum(p.X.shape[2] * p.D.shape[2] + p.bias * p.D.shape[2] for p in self.parts)
+        return self.stacks, _size(self.parts)
 
     @property
     def groups(self) -> int:
@@ -151,8 +191,7 @@ class Gradient:
         """The mean over the micro-batches (S, d)."""
         if self.flat is not None:
             return self.flat if self.scale is None else self.flat * self.scale
-        parts = [a for part in self.parts for a in part.total(self.stacks, self.scale)]
-        return torch.cat(parts, 1).div_(self.groups)
+        return combined(self.parts, self.stacks, self.scale).div_(self.groups)
 
     def added_to(self, W: Tensor) -> Tensor:
         """W + c g (S, d), for one micro-batch a stack."""
@@ -205,5 +244,5 @@ class PerSample:
     def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
             p, of = args
-            return Gradient.whole(torch.cat([a for part in of.parts for a in part.total(len(p), p)], 1))
+            return Gradient.whole(combined(of.parts, len(p), p))
         raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")

@@ -82,8 +82,8 @@ def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
         L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate)
         out = step(L, W, state, **knobs)
         eps = out.eps.norm(dim=-1).reshape(len(W), -1)
-        g, h = out.g.norm(dim=1), out.h.norm(dim=1)
-        cosine = (out.g * out.h).sum(1) / (g * h).clamp_min(1e-30)
+        g, h = (torch.linalg.vector_norm(a, dim=1) for a in (out.g, out.h))
+        cosine = torch.linalg.vecdot(out.g, out.h) / (g * h).clamp_min(1e-30)
         return out.h, out.state, {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
 
     return take
