@@ -20,8 +20,8 @@ if len(frame):
     st.caption(
         f"{captions.setting(study.spec)}. {captions.excluded(study)} Measured at the last step, on the clean weights. "
         "Relative error: standard error of one estimate over its value. Budget: probes, iterations or samples. "
-        "Residual: of an iterative method, relative; it bounds the distance to some eigenvalue, which in one random start "
-        "of 300 was not the largest (docs/LOG.md)."
+        "Residual: of an iterative method, relative; it bounds the distance to some eigenvalue, which in one random "
+        "start of 300 was not the largest (docs/LOG.md)."
     )
     name = f"estimators-{study.id[:6]}"
     st.download_button(

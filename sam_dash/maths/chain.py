@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine, views
 from sam_dash.maths.contract import Step
-from sam_dash.maths.factored import Shifted
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.maths.taps import NotFactoredError
+from sam_dash.maths.unformed import Groups, Shifted
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def mask_(d: Tensor, a: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ChainOracle:
+class ChainOracle(Groups):
     """What `FactoredOracle` is, for S stacks: batch (S, B, ...), (S, B); weights (S, d); noise (K, S, d)."""
 
     chain: Chain
@@ -125,18 +125,14 @@ class ChainOracle:
     descents: list[Tensor] = field(default_factory=list)
     places: list[Tensor] = field(default_factory=list)  # where gradients were asked for
 
-    def __getattr__(self, name: str) -> Any:
-        raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
-
     def losses(self, W: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (S, d) -> (S, n)."""
-        self._one_group()
+        self.one_group()
         return self._losses(self.chain.forward(W, self._x)[2])
 
     def grad(self, W: Any) -> Any:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
-        if self.descents:
-            raise NotFactoredError("a gradient after the descent gradients have been averaged")
+        self.before_the_descent()
         if not isinstance(W, Shifted):
             self.places.append(W)
             return self._first(W)[1](1 / self.m, self.m)
@@ -160,18 +156,14 @@ class ChainOracle:
 
     def grads(self, W: Tensor) -> PerSample:
         """Per-sample gradients."""
-        self._one_group()
+        self.one_group()
         return PerSample(self._first(W)[1](1.0, 1).parts, len(W))
 
     def pullback(self, W: Tensor) -> tuple[Tensor, Callable[[Tensor], Gradient]]:
         """Losses (S, n) and p (S, n) -> grad of sum_i p_i l_i, factored."""
-        self._one_group()
+        self.one_group()
         out, pull = self._first(W)
         return self._losses(out), lambda p: pull(p.unsqueeze(2), self.m)
-
-    def _one_group(self) -> None:
-        if self.m != self.batch[1].shape[1]:
-            raise NotFactoredError("weights of samples within more than one micro-batch")
 
     def _losses(self, out: Tensor) -> Tensor:
         return F.cross_entropy(out.flatten(0, 1), self.batch[1].flatten(), reduction="none").view(out.shape[:2])
@@ -217,13 +209,9 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
         noise = None if L.noise is None else L.noise.transpose(0, 1)
         oracle = ChainOracle(chain, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
         out = step(oracle, W, s, **knobs)
-        if not isinstance(out.g, Gradient):
-            raise NotFactoredError("a step that is not one perturbation along a gradient at w")
-        g = out.g.mean()
         if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0] is W:  # a descent at w itself: SGD
+            g = out.g.mean()
             return Step(g, out.eps, g, (), dict(out.info))
-        if not isinstance(out.eps, Gradient) or not oracle.descents or out.h is not oracle.descents[0]:
-            raise NotFactoredError("a descent that is not the gradient at w + eps")
-        return Step(out.h, out.eps, g, (), dict(out.info))
+        return oracle.ended(out)
 
     return stacked

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sam_dash.maths.factored import Shifted, refuse
 from sam_dash.maths.factors import lengths
 from sam_dash.maths.taps import NotFactoredError
+from sam_dash.maths.unformed import Each, Multiple
 
 
 class Layer(NamedTuple):
@@ -137,7 +137,7 @@ def _size(parts: Sequence[Part]) -> int:
 
 
 @dataclass(frozen=True)
-class Gradient:
+class Gradient(Multiple):
     """c_j g_j of the S stacks' G micro-batches: `scale` (S, G) the c_j, None: 1. Where G = 1: `flat`, no parts."""
 
     parts: Sequence[Part]
@@ -198,7 +198,8 @@ class Gradient:
         assert self.flat is not None
         return W + self.flat if self.scale is None else torch.addcmul(W, self.scale, self.flat)
 
-    def _scaled(self, c: Any) -> Gradient:
+    def scaled(self, c: Any) -> Gradient:
+        """c: a number, (S, 1) or (S, G)."""
         G = self.groups
         if isinstance(c, Tensor) and c.shape not in ((), (self.stacks, 1), (self.stacks, G)):
             raise NotFactoredError("more than a scalar times a factored gradient")
@@ -207,30 +208,9 @@ class Gradient:
         c = c.expand(self.stacks, G) if isinstance(c, Tensor) else self.like.new_full((self.stacks, G), c)
         return replace(self, scale=c)
 
-    def __mul__(self, c: Any) -> Gradient:
-        return self._scaled(c)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, c: Any) -> Gradient:
-        return self._scaled(1 / c)
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = refuse
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotFactoredError(f"{name} of a factored gradient")
-
-    @classmethod
-    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.add, torch.Tensor.__add__) and isinstance(args[1], Gradient):
-            return Shifted(*args)
-        if func in (torch.Tensor.mul, torch.Tensor.__mul__) and isinstance(args[1], Gradient):
-            return args[1] * args[0]
-        raise NotFactoredError(f"{getattr(func, '__name__', func)} of a factored gradient")
-
 
 @dataclass(frozen=True)
-class PerSample:
+class PerSample(Each):
     """Gradients of all samples of the only micro-batch."""
 
     parts: Sequence[Part]
@@ -240,9 +220,6 @@ class PerSample:
         """||g_i|| (S, n)."""
         return Gradient(self.parts, self.stacks).norm()
 
-    @classmethod
-    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
-            p, of = args
-            return Gradient.whole(combined(of.parts, len(p), p))
-        raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")
+    def weighted(self, p: Tensor) -> Gradient:
+        """sum_i p_i g_i, p (S, n)."""
+        return Gradient.whole(combined(self.parts, len(p), p))

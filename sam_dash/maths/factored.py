@@ -6,8 +6,7 @@ back-propagated deltas (m, o). So a weight perturbed by s_j times it need not be
     z = h W^T + b + s_j (h X_j^T + 1) D_j          ||g_j||^2 = sum over layers of sum((X_j X_j^T + 1) * (D_j D_j^T))
 
 (the 1 is the bias's). `FactoredOracle` answers a variant's questions for all G = B/m micro-batches at once with such
-gradients. They can be scaled, normed and added to w, which is all that SAM, USAM and RW-SAM ask; anything else raises
-`NotFactoredError`, and the plain vmapped step, which is the definition, is taken instead.
+gradients. They can be scaled, normed and added to w, which is all that SAM, USAM and RW-SAM ask; see `unformed`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sam_dash.maths.contract import Step
 from sam_dash.maths.factors import Factor
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.maths.taps import NotFactoredError, Taps
+from sam_dash.maths.unformed import Each, Groups, Multiple, Shifted
 
 
 def norms(factors: Sequence[Factor]) -> Tensor:
@@ -31,13 +31,8 @@ def norms(factors: Sequence[Factor]) -> Tensor:
     return torch.stack([f.squares() for f in factors]).sum(0).clamp_min(0).sqrt()
 
 
-def refuse(*_: Any) -> Any:
-    """What any arithmetic beyond a scalar times a factored gradient comes to."""
-    raise NotFactoredError("arithmetic of a factored gradient")
-
-
 @dataclass(frozen=True)
-class Factored:
+class Factored(Multiple):
     """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j."""
 
     factors: Sequence[Factor]
@@ -56,48 +51,15 @@ class Factored:
         """The mean of the c_j g_j (d,)."""
         return torch.cat([f.total(self.scale) for f in self.factors]) / len(self.scale)
 
-    def __mul__(self, c: Any) -> Factored:
-        return replace(self, scale=self.scale * self._scalar(c))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, c: Any) -> Factored:
-        return replace(self, scale=self.scale / self._scalar(c))
-
-    def _scalar(self, c: Any) -> Any:
+    def scaled(self, c: Any) -> Factored:
+        """c: a number or (G,)."""
         if isinstance(c, Factored) or (isinstance(c, Tensor) and c.shape not in ((), self.scale.shape)):
             raise NotFactoredError("more than a scalar times a factored gradient")
-        return c
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __matmul__ = __rmatmul__ = __pow__ = __getitem__ = refuse
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotFactoredError(f"{name} of a factored gradient")
-
-    @classmethod
-    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.add, torch.Tensor.__add__) and isinstance(args[1], Factored):
-            return Shifted(*args)
-        if func in (torch.Tensor.mul, torch.Tensor.__mul__) and isinstance(args[1], Factored):
-            return args[1] * args[0]
-        raise NotFactoredError(f"{getattr(func, '__name__', func)} of a factored gradient")
+        return replace(self, scale=self.scale * c)
 
 
 @dataclass(frozen=True)
-class Shifted:
-    """w + eps_j for each micro-batch j, not formed."""
-
-    w: Tensor
-    eps: Any
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = __getitem__ = refuse
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotFactoredError(f"{name} of weights that are not formed")
-
-
-@dataclass(frozen=True)
-class PerSample:
+class PerSample(Each):
     """The gradients of all samples of the only micro-batch, as factors of n micro-batches of one."""
 
     factors: Sequence[Factor]
@@ -106,16 +68,13 @@ class PerSample:
         """||g_i|| (n,)."""
         return norms(self.factors)
 
-    @classmethod
-    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(args[1], PerSample):
-            p, grads = args
-            return Factored([f.weighted(p) for f in grads.factors], p.new_ones(1))
-        raise NotFactoredError(f"{getattr(func, '__name__', func)} of per-sample gradients")
+    def weighted(self, p: Tensor) -> Factored:
+        """sum_i p_i g_i, p (n,)."""
+        return Factored([f.weighted(p) for f in self.factors], p.new_ones(1))
 
 
 @dataclass(frozen=True)
-class FactoredOracle:
+class FactoredOracle(Groups):
     """What `Oracle` is to one micro-batch, to G = n/m of them at once. `noise` and `full` as there."""
 
     taps: Taps
@@ -127,23 +86,20 @@ class FactoredOracle:
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
 
-    def __getattr__(self, name: str) -> Any:
-        raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
-
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
-        self._one_group()
+        self.one_group()
         with torch.no_grad():
             return self._losses(self.taps.run(w, self.batch[0], None))
 
     def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
-        n = len(self.batch[1])
-        if self.descents:
-            raise NotFactoredError("a gradient after the descent gradients have been averaged")
+        self.before_the_descent()
         if not isinstance(w, Shifted):
             losses, factors = self._first(w)
-            return Factored(factors(torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(n // self.m))
+            return Factored(
+                factors(torch.full_like(losses, 1 / self.m), self.m), losses.new_ones(len(losses) // self.m)
+            )
 
         def tap(index: int, h: Tensor) -> Tensor:
             return w.eps.factors[index].perturbed(self.taps.layers[index], h, w.eps.scale)
@@ -156,19 +112,15 @@ class FactoredOracle:
 
     def grads(self, w: Tensor) -> PerSample:
         """Per-sample gradients."""
-        self._one_group()
+        self.one_group()
         losses, factors = self._first(w)
         return PerSample(factors(torch.ones_like(losses), 1))
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Factored]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i, factored."""
-        self._one_group()
+        self.one_group()
         losses, factors = self._first(w)
         return losses, lambda p: Factored(factors(p, self.m), p.new_ones(1))
-
-    def _one_group(self) -> None:
-        if self.m != len(self.batch[1]):
-            raise NotFactoredError("weights of samples within more than one micro-batch")
 
     def _losses(self, out: Tensor) -> Tensor:
         return F.cross_entropy(out, self.batch[1], reduction="none")
@@ -187,11 +139,6 @@ def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[...
         if s != ():
             raise NotFactoredError("a step with a state")
         oracle = FactoredOracle(taps, L.batch, m, L.noise, L.full, L.t, L.rate)
-        out = step(oracle, w, s, **knobs)
-        if not isinstance(out.g, Factored) or not isinstance(out.eps, Factored):
-            raise NotFactoredError("a step that is not one perturbation along a gradient at w")
-        if not oracle.descents or out.h is not oracle.descents[0]:
-            raise NotFactoredError("a descent that is not the gradient at w + eps")
-        return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))
+        return oracle.ended(step(oracle, w, s, **knobs))
 
     return m_step
