@@ -158,13 +158,13 @@ def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list
                 for end in ends
             ]
             out.append(
-                _compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
+                compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
             )
     return out
 
 
-def _compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
-    """`means` at the first and the last end, `d` the paired difference of the last from the first."""
+def compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
+    """One sentence: `means` at the first and the last end, `d` the paired difference of the last from the first."""
     subject += style.quantity(q).name + (f" relative to {against}" if against else "")
     values = [style.show(q, v, bool(against)) for v in means]
     change = f"from {values[0]} at {at[0]} to {values[1]} at {at[1]}"
