@@ -78,7 +78,7 @@ def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]
     # SGD's first points would squeeze all others: they are in the data, and a double click shows them
     near = table[(table["kind"] != "sgd") | (table["epoch"] > 1)]
     for axis, column, ends in ((xaxis, "x", ["x", "x_low", "x_high"]), (yaxis, "y", ["y", "low", "high"])):
-        low, high = near[ends].min(axis=None), near[ends].max(axis=None)
+        low, high = float(near[ends].min().min()), float(near[ends].max().max())
         if len(near) < len(table) and high > low and not (log and column == "x"):
             axis["range"] = [low - 0.06 * (high - low), high + 0.06 * (high - low)]
     legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}

@@ -125,6 +125,19 @@ def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) ->
     assert "at m = 2" in words(sharp)
 
 
+def test_claims_leave_out_what_sharpness_does_and_count_the_runs_of_their_rho(store: Store, visit: Visit) -> None:
+    runs = RHOS.runs()
+    gone = {r.key: "diverged" for r in runs if r.m == 1 and r.knobs["rho"] == 0.4 and r.seed < 2}
+    study = fill(store, RHOS, gone)
+    assert "All 15 runs are judged; none is left out." in words(visit("claims", study=study, at_rho="0.1"))
+    at, sharp = visit("claims", study=study, at_rho="0.4"), visit("sharpness", study=study, at_rho="0.4")
+    assert at.warning[1].value == sharp.warning[1].value
+    assert "Left out: 2 diverged, 1 of settings that collapsed." in words(at)
+    judged, slopes = (shown(p, c).iloc[0] for p, c in ((at, "Verdict"), (sharp, "Change per doubling of m")))
+    assert (judged["Claim"], slopes["Quantity"]) == ("Smaller m ends in a smaller tr(H)", "tr(H)")
+    assert judged["Effect"] == slopes["Change per doubling of m"]
+
+
 def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("rho_m", study=study)
