@@ -138,6 +138,16 @@ def test_claims_leave_out_what_sharpness_does_and_count_the_runs_of_their_rho(st
     assert judged["Effect"] == slopes["Change per doubling of m"]
 
 
+def test_where_all_collapsed_that_is_the_reason_given(store: Store, visit: Visit, monkeypatch: Any) -> None:
+    guess = {"train_loss": 2.3, "test_acc": 0.1, "tr_H": 1.0, "lam_max": 0.1, "tr_V": 1.0}
+    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: guess)
+    study = fill(store, SWEEP)
+    at = visit("matched", study=study)
+    assert at.warning[0].value.startswith("Collapsed, and left out of the statements below: SGD")
+    assert at.info[0].value == "Every setting here collapsed: there is nothing to match."
+    assert "Fewer than two m to compare." in words(visit("sharpness", study=study))
+
+
 def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("rho_m", study=study)
