@@ -56,7 +56,7 @@ if rows:
     )
     sections.annealed(study, table, y)
 elif y != "train_loss":
-    sections.no_trajectory(study, finals, y)
+    sections.no_trajectory(study, collapse.without(finals, gone), y)
 
 st.header("Sharpness and accuracy, pooled and within", anchor=False)
 sharp = choices.sharpness_of(finals)

@@ -73,7 +73,7 @@ def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]
     }  # fmt: skip
     if log:
         xaxis |= {"dtick": 1, "exponentformat": "power"}
-    percent = ".0%" if style.is_fraction(y) else None
+    percent = ".1~%" if style.is_fraction(y) else None
     yaxis: dict[str, Any] = {"title": {"text": style.quantity(y).html}, "tickformat": percent, "nticks": 7, **common}
     # SGD's first points would squeeze all others: they are in the data, and a double click shows them
     near = table[(table["kind"] != "sgd") | (table["epoch"] > 1)]

@@ -90,7 +90,7 @@ def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False,
     if not flat:
         bar = {"title": {"text": style.quantity(q).html}, "thickness": 14}
         bar |= {"orientation": "h", "y": 1, "yanchor": "bottom", "nticks": 5} if narrow else {}
-        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".0%" if style.is_fraction(q) else None}}
+        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".1~%" if style.is_fraction(q) else None}}
     return go.Heatmap(
         x=xs, y=ys, z=z, text=text, texttemplate="%{text}", xgap=2, ygap=2, customdata=hover, hoverongaps=False,
         textfont={"size": 11 if narrow else 13},

@@ -70,6 +70,9 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
 def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     """Why there is no early-stopped SGD to compare with, and what to run."""
     name, spec = style.quantity(y).name, study.spec
+    if set(finals["variant"]) == {"sgd"}:
+        st.caption("SGD alone is left: there is nothing to compare it with.")
+        return
     if "sgd" not in set(finals["variant"]):
         sweep = links.extended(study, variants=("sgd", *spec.variants))
         links.missing("This study has no SGD", "SGD's own trajectory is the baseline.", {"Add SGD to it": sweep})

@@ -138,14 +138,24 @@ def test_claims_leave_out_what_sharpness_does_and_count_the_runs_of_their_rho(st
     assert judged["Effect"] == slopes["Change per doubling of m"]
 
 
+GUESS = {"train_loss": 2.3, "test_acc": 0.1, "tr_H": 1.0, "lam_max": 0.1, "tr_V": 1.0}
+
+
 def test_where_all_collapsed_that_is_the_reason_given(store: Store, visit: Visit, monkeypatch: Any) -> None:
-    guess = {"train_loss": 2.3, "test_acc": 0.1, "tr_H": 1.0, "lam_max": 0.1, "tr_V": 1.0}
-    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: guess)
+    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS)
     study = fill(store, SWEEP)
     at = visit("matched", study=study)
     assert at.warning[0].value.startswith("Collapsed, and left out of the statements below: SGD")
     assert at.info[0].value == "Every setting here collapsed: there is nothing to match."
     assert "Fewer than two m to compare." in words(visit("sharpness", study=study))
+
+
+def test_where_only_sgd_is_left_it_is_compared_with_nothing(store: Store, visit: Visit, monkeypatch: Any) -> None:
+    plain = synthetic.values
+    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS if run.m else plain(run, share))
+    text = words(visit("matched", study=fill(store, RHOS), at_rho="0.4"))
+    assert "SGD alone is left: there is nothing to compare it with." in text
+    assert "measured at the end of training only" not in text
 
 
 def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
