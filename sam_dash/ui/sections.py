@@ -20,9 +20,10 @@ from sam_dash.results import (
     simpson,
     statistics,
     style,
+    tables,
 )
 from sam_dash.results import m_eval as sharp
-from sam_dash.results.cells import looks
+from sam_dash.results.cells import by_key, key_of, looks
 from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, pool
 
@@ -37,7 +38,8 @@ def collapsed_note(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
     """Name the collapsed settings, and the rule."""
     if not gone:
         return
-    names = list(looks(runs[runs["run"].isin(gone)], batch)["line"])
+    look = by_key(looks(runs, batch))
+    names = dict.fromkeys(look[key_of(r)]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
     st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
                icon=":material/trending_down:")  # fmt: skip
 

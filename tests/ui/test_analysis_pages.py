@@ -150,6 +150,12 @@ def test_where_all_collapsed_that_is_the_reason_given(store: Store, visit: Visit
     assert "Fewer than two m to compare." in words(visit("sharpness", study=study))
 
 
+def test_of_several_lambdas_the_collapsed_one_is_named(store: Store, visit: Visit) -> None:
+    gone = {r.key: "diverged" for r in SWEEP.runs() if r.knobs.get("lam") == 0.5}
+    at = visit("matched", study=fill(store, SWEEP, gone))
+    assert at.warning[1].value.startswith("Collapsed, and left out of the statements below: RW-SAM, λ = 0.5.")
+
+
 def test_where_only_sgd_is_left_it_is_compared_with_nothing(store: Store, visit: Visit, monkeypatch: Any) -> None:
     plain = synthetic.values
     monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS if run.m else plain(run, share))
