@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, claims, verdicts
-from sam_dash.ui import controls, router, scorecard, states
+from sam_dash.results import captions, claims, collapse, verdicts
+from sam_dash.ui import controls, router, scorecard, sections, states
 
 router.ensure_routed()
 st.title("Claims, judged on these runs", anchor=False)
@@ -12,12 +12,14 @@ st.markdown(
     "A difference whose interval contains 0 is a tie, and a tie supports nothing."
 )
 study = states.with_results()
-finals, collapsed = claims.usable(study)
+batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    finals = controls.at_radius(study, finals)
-found = verdicts.judge(finals, study.spec.training.batch)
-rho = sorted(finals["rho"].dropna().unique())
+    finals, runs = controls.radius(study)
+gone = collapse.runs(finals, runs, study.spec)
+sections.collapsed_note(runs, gone, batch)
+found = verdicts.judge(collapse.without(finals, gone), batch)
+rho = sorted(runs["rho"].dropna().unique())
 where = f"{captions.setting(study.spec)}." + (f" At this ρ = {captions.listed(f'{r:g}' for r in rho)}." if rho else "")
-scorecard.table(found, f"{where} {claims.left_out(study, collapsed)} {claims.correction(found)}", study)
+scorecard.table(found, f"{where} {claims.left_out(runs, gone, study.hidden)} {claims.correction(found)}", study)
 st.header("How each was judged", anchor=False)
 scorecard.cards(found, study, rho[0] if len(study.values("rho")) > 1 and rho else None)

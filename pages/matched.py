@@ -20,10 +20,13 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     y = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "gap_acc", "test_loss"))
 gone = collapse.runs(finals, runs, study.spec)
 table = matched.wide(study, collapse.without(finals, gone))
-if y is None or x not in table or table[x].notna().sum() == 0:
+sections.collapsed_note(runs, gone, batch)
+if table.empty:
+    st.info("Every setting here collapsed: there is nothing to match.", icon=":material/filter_alt_off:")
+    st.stop()
+if y is None or not {x, y} <= set(table) or table[x].notna().sum() == 0:
     st.info("Not recorded in this study: choose another axis.", icon=":material/filter_alt_off:")
     st.stop()
-sections.collapsed_note(runs, gone, batch)
 curves = trajectory.curves(study, sorted({"train_loss", y}))
 frame = matched.frame(study, table, x, y, curves)
 rows = matched.at_same_loss(table, curves, y, batch) if y != "train_loss" else []
@@ -53,7 +56,7 @@ if rows:
     )
     sections.annealed(study, table, y)
 elif y != "train_loss":
-    sections.no_trajectory(study, finals, y)
+    sections.no_trajectory(study, collapse.without(finals, gone), y)
 
 st.header("Sharpness and accuracy, pooled and within", anchor=False)
 sharp = choices.sharpness_of(finals)

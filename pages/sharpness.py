@@ -40,7 +40,7 @@ st.header("What these runs say", anchor=False)
 sections.collapsed_note(runs, gone, batch)
 kept = collapse.without(finals, gone)
 found = captions.findings(collapse.without_cells(frame, gone), "m", batch, name)
-st.markdown("\n".join(f"- {line}" for line in found) or "One m only.")
+st.markdown("\n".join(f"- {line}" for line in found) or "Fewer than two m to compare.")
 slopes = captions.slope_table(tables.slopes(kept, quantities))
 if len(slopes):
     st.markdown(

@@ -105,7 +105,8 @@ def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", aga
     what = f"Mean difference from {against}, paired by seed," if against else "Mean"
     means = f"{what} over {seeds(frame)}"
     means += ": no interval. " if one else f"; bars and bands: {statistics.INTERVALS[interval]} over seeds. "
-    lines = [style.title(v) for v in dict.fromkeys(frame["variant"]) if not figures.is_curve(v, x)]
+    drawn = frame[~frame["collapsed"]] if "collapsed" in frame else frame
+    lines = [style.title(v) for v in dict.fromkeys(drawn["variant"]) if not figures.is_curve(v, x)]
     dots = "Small dots: single seeds"
     dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
     parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
@@ -158,13 +159,13 @@ def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list
                 for end in ends
             ]
             out.append(
-                _compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
+                compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
             )
     return out
 
 
-def _compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
-    """`means` at the first and the last end, `d` the paired difference of the last from the first."""
+def compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
+    """One sentence: `means` at the first and the last end, `d` the paired difference of the last from the first."""
     subject += style.quantity(q).name + (f" relative to {against}" if against else "")
     values = [style.show(q, v, bool(against)) for v in means]
     change = f"from {values[0]} at {at[0]} to {values[1]} at {at[1]}"

@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sam_dash.problems.datasets import DataError, describe
 from sam_dash.results import style
-from sam_dash.results.study import Study
 
 SUPPORTED, REFUTED, OPEN = "supported", "not supported", "inconclusive"
 ICONS = {SUPPORTED: "✓", REFUTED: "✕", OPEN: "?"}
@@ -28,7 +26,6 @@ def marked(verdict: str) -> str:
 
 POINTS = 0.01  # accuracies within one percentage point count as equal
 RATIO = 0.1  # a ratio within 10 % of 1 counts as 1
-COLLAPSED = 1.5  # times chance: test accuracy at or below it
 
 
 class Claim(NamedTuple):
@@ -104,27 +101,16 @@ CLAIMS = {
 }
 
 
-def usable(study: Study) -> tuple[pd.DataFrame, int]:
-    """The final values without those of collapsed runs, and how many runs those are."""
-    finals = study.finals
-    try:
-        chance = 1 / describe(study.spec.problem.dataset).classes
-    except (DataError, ValueError, OSError):  # the user's file has been moved since
-        return finals, 0
-    accuracy = finals[finals["quantity"] == "test_acc"]
-    gone = set(accuracy.loc[accuracy["value"] <= COLLAPSED * chance, "run"])
-    return finals[~finals["run"].isin(gone)], len(gone)
-
-
-def left_out(study: Study, collapsed: int) -> str:
-    """What the verdicts do not rest on, in a sentence."""
-    parts = [f"{n} {s}" for s, n in study.counts.items() if s != "done"]
-    parts += [f"{collapsed} collapsed to chance (test accuracy at most {COLLAPSED:g} times chance)"] * bool(collapsed)
-    parts += [f"{study.hidden} hidden by you"] * bool(study.hidden)
-    total = len(study.runs)
-    return (
-        f"Left out: {', '.join(parts)}." if parts else f"All {total} runs of this study are judged; none is left out."
-    )
+def left_out(runs: pd.DataFrame, gone: set[str], hidden: int = 0) -> str:
+    """What the verdicts on `runs` do not rest on, in a sentence; `gone`: those of collapsed settings."""
+    done = runs["status"] == "done"
+    parts = [f"{n} {s}" for s, n in runs.loc[~done, "status"].value_counts().items()]
+    flat = int((done & runs["run"].isin(gone)).sum())
+    parts += [f"{flat} of settings that collapsed"] * bool(flat)
+    parts += [f"{hidden} hidden by you"] * bool(hidden)
+    if not parts:
+        return f"All {len(runs)} runs are judged; none is left out."
+    return f"Left out: {', '.join(parts)}."
 
 
 def value(verdict: Verdict, number: float) -> str:

@@ -1,6 +1,6 @@
 """Cells in which training collapsed: their accuracy is chance, and their flatness says nothing.
 
-A cell (all settings but the seed) is collapsed if at least half of its ended runs diverged, or if its mean test
+A cell (all settings but the seed) is collapsed if no fewer of its runs diverged than finished, or if its mean test
 accuracy is no higher than the 95 % interval of guessing on the test set, 1/C + 1.96 sqrt((1/C)(1 - 1/C)/n), or if its
 95 % t-interval over seeds reaches 1/C and no seed comes half-way from 1/C to a multiple of it: min(2/C, (1 + 1/C)/2).
 """
@@ -17,7 +17,7 @@ from sam_dash.results import statistics, tables
 from sam_dash.runs.spec import SweepSpec
 
 RULE = (
-    "Collapsed: mean test accuracy within its interval of chance (1/C), or half or more of the runs diverged. "
+    "Collapsed: mean test accuracy within its interval of chance (1/C), or as many runs diverged as finished. "
     "Collapsed settings are left out of every trend and every choice of a best."
 )
 

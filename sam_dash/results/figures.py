@@ -120,7 +120,7 @@ def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
     values = _ends(alive)
     axis: dict[str, Any] = {"zeroline": difference, "nticks": 6}
     if style.is_fraction(q):
-        axis["tickformat"] = ".0%"
+        axis["tickformat"] = ".1~%"
     elif max(map(abs, values), default=0) >= 1e4:
         axis["tickformat"] = "~s"
     drawn = [r["y"] for r in alive if not math.isnan(r["y"])]

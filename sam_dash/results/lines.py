@@ -137,7 +137,7 @@ def _xaxis(of: pd.DataFrame, axes: Axes) -> dict[str, Any]:
 
 
 def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
-    axis: dict[str, Any] = {"nticks": 6, "zeroline": False, "tickformat": ".0%" if panel in axes.percent else None}
+    axis: dict[str, Any] = {"nticks": 6, "zeroline": False, "tickformat": ".1~%" if panel in axes.percent else None}
     values = of["y"]
     if panel not in axes.logy or not values.min() > 0:
         return axis

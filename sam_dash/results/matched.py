@@ -219,7 +219,7 @@ def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) -> 
     d = statistics.paired(ends[best], stopped)
     show = partial(style.show, y)
     values = f"{show(statistics.mean(stopped.values()).mean)} against {show(statistics.mean(ends[best].values()).mean)}"
-    told = "no interval from one seed" if d.n < 2 else "a tie"
+    told = "too few common seeds for an interval" if d.n < 2 else "a tie"
     if d.excludes(0):
         told = "better" if (d.mean < 0) == (sign > 0) else "worse"
     return (

@@ -73,12 +73,12 @@ def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]
     }  # fmt: skip
     if log:
         xaxis |= {"dtick": 1, "exponentformat": "power"}
-    percent = ".0%" if style.is_fraction(y) else None
+    percent = ".1~%" if style.is_fraction(y) else None
     yaxis: dict[str, Any] = {"title": {"text": style.quantity(y).html}, "tickformat": percent, "nticks": 7, **common}
     # SGD's first points would squeeze all others: they are in the data, and a double click shows them
     near = table[(table["kind"] != "sgd") | (table["epoch"] > 1)]
-    for axis, column in ((xaxis, "x"), (yaxis, "y")):
-        low, high = near[column].min(), near[column].max()
+    for axis, column, ends in ((xaxis, "x", ["x", "x_low", "x_high"]), (yaxis, "y", ["y", "low", "high"])):
+        low, high = float(near[ends].min().min()), float(near[ends].max().max())
         if len(near) < len(table) and high > low and not (log and column == "x"):
             axis["range"] = [low - 0.06 * (high - low), high + 0.06 * (high - low)]
     legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}

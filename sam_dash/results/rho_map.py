@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -91,7 +90,7 @@ def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False,
     if not flat:
         bar = {"title": {"text": style.quantity(q).html}, "thickness": 14}
         bar |= {"orientation": "h", "y": 1, "yanchor": "bottom", "nticks": 5} if narrow else {}
-        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".0%" if style.is_fraction(q) else None}}
+        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".1~%" if style.is_fraction(q) else None}}
     return go.Heatmap(
         x=xs, y=ys, z=z, text=text, texttemplate="%{text}", xgap=2, ygap=2, customdata=hover, hoverongaps=False,
         textfont={"size": 11 if narrow else 13},
@@ -129,19 +128,25 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
         at = tables.records(row)[0]
         best[float(str(m))] = at
         others = of[~of["best"] & ~of["collapsed"] & (of["n"] > 0)]
-        ties = [
-            style.number(r["rho"]) for r in tables.records(others)
-            if not statistics.paired(accuracy[at["m"], at["rho"]], accuracy[r["m"], r["rho"]]).excludes(0)
-        ]  # fmt: skip
+        against = {
+            style.number(r["rho"]): statistics.paired(accuracy[at["m"], at["rho"]], accuracy[r["m"], r["rho"]])
+            for r in tables.records(others)
+        }
+        ties = [rho for rho, d in against.items() if d.n > 1 and not d.excludes(0)]
+        open_ = [rho for rho, d in against.items() if d.n < 2]
         text = f"m = {m:g}: test accuracy is highest at ρ = {at['rho']:g} ({style.show('test_acc', at['test_acc'])}"
         text += f", n = {len(accuracy[at['m'], at['rho']])})"
-        out.append(text + (f", in a tie with ρ = {captions.listed(ties)}." if ties else "."))
+        text += f", in a tie with ρ = {captions.listed(ties)}" if ties else ""
+        text += f"; no interval against ρ = {captions.listed(open_)} (too few common seeds)" if open_ else ""
+        out.append(f"{text}.")
     if len(best) > 1:
         values = by_cell(finals, q)
-        small, large = min(best), max(best)
+        ends = max(best), min(best)
+        at_ends = [f"m = {m:g}" for m in ends]
         for name, known in {"test_acc": accuracy, q: values}.items():
-            ends = {f"m = {m:g}": known.get((m, best[m]["rho"]), {}) for m in (large, small)}
-            if all(ends.values()):
-                what = f"Each m at its own best ρ: {style.quantity(name).name} is"
-                out.append(statistics.extremes(ends, what, partial(style.show, name)))
+            large, small = (known.get((m, best[m]["rho"]), {}) for m in ends)
+            if large and small:
+                means = [statistics.mean(of.values()).mean for of in (large, small)]
+                change = captions.compare(name, "", means, statistics.paired(small, large), at_ends, "")
+                out.append(f"Each m at its own best ρ: {change}")
     return out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -46,12 +47,21 @@ def trend(values: Mapping[int, Mapping[float, float]]) -> Trend:
 
 
 def _spearman(points: np.ndarray) -> tuple[float, float]:
-    """Pearson's r of the mean ranks of (n, 2); p from Student's t of n - 2 degrees of freedom."""
+    """Pearson's r of the mean ranks of (n, 2); p over all orders up to n = 7, above from Student's t of n - 2."""
     ranks = pd.DataFrame(points).rank().to_numpy()
     rho = float(np.clip(np.corrcoef(ranks.T)[0, 1], -1, 1))
+    if len(points) <= 7:
+        x, y = (ranks - ranks.mean(0)).T
+        return rho, float((np.abs(y[_orders(len(points))] @ x) >= abs(y @ x) - 1e-9).mean())
     free = len(points) - 2
     t = math.inf if abs(rho) == 1 else abs(rho) * math.sqrt(free / (1 - rho**2))
     return rho, 2 * float(stdtr(free, -t))
+
+
+@cache
+def _orders(n: int) -> np.ndarray:
+    """Every order of n things, (n!, n)."""
+    return np.array(list(permutations(range(n))))
 
 
 def _page(table: np.ndarray) -> tuple[float, float]:

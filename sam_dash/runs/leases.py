@@ -74,7 +74,10 @@ class Leases:
         return owner, [from_dict(RunSpec, json.loads(specs[key])) for key in live]
 
     def flush(self, owner: str, keys: Sequence[str], report: Report) -> set[int]:
-        """Store a report in one transaction; the indices of the runs to stop, those of another owner among them."""
+        """Store a report in one transaction; the indices of the runs to stop, those of another owner among them.
+
+        A run that was asked to stop while others of its stack go on ends with this report: the worker ends with them.
+        """
         beat = update(runs).where(runs.c.key.in_(keys), RUNNING, runs.c.owner == owner).values(
             heartbeat=runs.c.heartbeat + 1, step=report.step, steps=report.steps, phase=report.phase
         )  # fmt: skip
@@ -90,6 +93,10 @@ class Leases:
                 c.execute(insert(measurements), rows)
             if chunks:
                 c.execute(insert(series), chunks)
+            asked = [key for key, cancelled in cancel.items() if cancelled]
+            if 0 < len(asked) < len(cancel):
+                end = {"status": "stopped", "error": f"stopped at step {report.step}", "ended": now(), "phase": ""}
+                c.execute(update(runs).where(runs.c.key.in_(asked)).values(**end, claim=None, owner=None))
         return {i for i, key in enumerate(keys) if cancel.get(key, True)}
 
     def finish(self, owner: str, key: str, outcome: Outcome, seconds: float, environment: Mapping[str, Any]) -> bool:

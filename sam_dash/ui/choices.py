@@ -10,10 +10,7 @@ from sam_dash.results.study import Study
 from sam_dash.runs.spec import divisors
 from sam_dash.ui import figure, pool
 
-
-def narrow() -> bool:
-    """Whether the page is on a telephone."""
-    return figure.columns(5) < 5
+narrow = figure.narrow
 
 
 def names(quantities: list[str]) -> list[str]:

@@ -29,11 +29,6 @@ def radius(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables.select(study.finals, where), tables.select(study.runs, where)
 
 
-def at_radius(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
-    """Those of some final values of the study that are at the chosen rho."""
-    return tables.select(finals, _radius(study))
-
-
 def _radius(study: Study) -> dict[str, float]:
     values = study.values("rho")
     if len(values) < 2:

@@ -12,10 +12,18 @@ import streamlit as st
 from sam_dash.results import paper, style
 from sam_dash.runs.marks import plain
 
+UNUSED = ["select2d", "lasso2d", "autoScale2d"]
+DESKTOP = ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]
+
+
+def narrow() -> bool:
+    """Whether the page is on a telephone."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
 
 def columns(wide: int) -> int:
     """Panels in a row: `wide`, two on a telephone."""
-    return 2 if "Mobi" in (st.context.headers.get("User-Agent") or "") else wide
+    return 2 if narrow() else wide
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -32,8 +40,11 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str,
     config: dict[str, Any] = {
         "displaylogo": False,
         "toImageButtonOptions": image,
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "modeBarButtonsToRemove": UNUSED,
     }
+    if narrow():  # where the buttons are always there, over the legend, and a drag is to scroll the page
+        config["modeBarButtonsToRemove"] = UNUSED + DESKTOP
+        fig.update_layout(dragmode=False)
     chart, data, files = st.tabs(["Chart", "Data", "Export"], key=f"{key}_tab", bind="query-params")
     with chart:
         st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")

@@ -20,9 +20,10 @@ from sam_dash.results import (
     simpson,
     statistics,
     style,
+    tables,
 )
 from sam_dash.results import m_eval as sharp
-from sam_dash.results.cells import looks
+from sam_dash.results.cells import by_key, key_of, looks
 from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, pool
 
@@ -37,7 +38,8 @@ def collapsed_note(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
     """Name the collapsed settings, and the rule."""
     if not gone:
         return
-    names = list(looks(runs[runs["run"].isin(gone)], batch)["line"])
+    look = by_key(looks(runs, batch))
+    names = dict.fromkeys(look[key_of(r)]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
     st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
                icon=":material/trending_down:")  # fmt: skip
 
@@ -70,6 +72,9 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
 def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     """Why there is no early-stopped SGD to compare with, and what to run."""
     name, spec = style.quantity(y).name, study.spec
+    if set(finals["variant"]) == {"sgd"}:
+        st.caption("SGD alone is left: there is nothing to compare it with.")
+        return
     if "sgd" not in set(finals["variant"]):
         sweep = links.extended(study, variants=("sgd", *spec.variants))
         links.missing("This study has no SGD", "SGD's own trajectory is the baseline.", {"Add SGD to it": sweep})

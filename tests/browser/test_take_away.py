@@ -79,10 +79,44 @@ def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates
     expect(page.get_by_text("the ratio with its 95 % t-interval over runs")).to_be_visible(timeout=30_000)
 
 
+PHONE = "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36"
+COVERED = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
+  const box = e => e.getBoundingClientRect(), buttons = [...plot.querySelectorAll('.modebar-btn')].map(box);
+  return [...plot.querySelectorAll('.legendtext')].filter(t => buttons.some(b =>
+    b.left < box(t).right && box(t).left < b.right && b.top < box(t).bottom && box(t).top < b.bottom))
+    .map(t => t.textContent);
+})"""
+
+
+@pytest.mark.timeout(150)
+def test_on_a_telephone_no_button_lies_over_a_legend_and_a_drag_over_a_figure_scrolls(
+    address: str, browser: Any
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=PHONE, has_touch=True)
+    page = context.new_page()
+    touch = context.new_cdp_session(page)
+    for name in ("sharpness", "matched", "rw_sam", ""):
+        page.goto(f"{address}/{name}?{EXAMPLE}")
+        settle(page)
+        assert page.evaluate(COVERED) == [], name
+    main = "document.querySelector('[data-testid=stMain]').scrollTop"
+    page.evaluate(f"() => {{ {main} = 300 }}")
+    page.wait_for_function(f"() => {main} === 300")
+    box = page.evaluate("() => { const r = document.querySelector('.nsewdrag').getBoundingClientRect(); "
+                        "return {x: r.x + r.width / 2, y: r.y + r.height / 2} }")  # fmt: skip
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [box]})
+    for up in range(15, 151, 15):
+        move = [{"x": box["x"], "y": box["y"] - up}]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": move})
+        page.wait_for_timeout(20)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"() => {main} > 350", timeout=5000)
+    context.close()
+
+
 @pytest.mark.timeout(300)
 def test_on_a_telephone_every_page_fits_its_width(address: str, browser: Any) -> None:
-    agent = "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36"
-    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=agent)
+    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=PHONE)
     page = context.new_page()
     wide = []
     pages = [*(name for name in router.PAGES if name != "overview"), "", "saddles?saddle_of=In+a+network"]

@@ -123,6 +123,15 @@ def test_the_matched_figure_draws_its_frame() -> None:
     assert "learning rate had not been annealed" in matched.caption(s, frame, "train_loss")
 
 
+def test_the_axes_of_the_matched_figure_hold_every_interval() -> None:
+    s = study(simple)
+    frame = matched.frame(s, matched.wide(s, s.finals), "train_loss", "test_acc", sgd_curves(s))
+    layout = matched_figure.figure(frame, "train_loss", "test_acc").layout
+    means = frame[frame["kind"] == "mean"]
+    for axis, low, high in ((layout.xaxis, "x_low", "x_high"), (layout.yaxis, "low", "high")):
+        assert axis.range[0] < means[low].min() < means[high].max() < axis.range[1]
+
+
 def test_fishers_interval_is_scipys() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=20)
@@ -184,7 +193,23 @@ def test_the_map_outlines_the_best_rho_by_accuracy_and_greys_the_collapsed() -> 
     assert len(fig.layout.shapes) == 2
     text = rho_map.findings(frame, sam)
     assert text[0] == "m = 1: test accuracy is highest at ρ = 0.1 (60.5 %, n = 2)."
-    assert "Each m at its own best ρ" in text[2]
+    assert text[2].startswith("Each m at its own best ρ: Test accuracy")
+
+
+def test_the_map_compares_the_two_ends_of_m_and_calls_neither_a_highest() -> None:
+    s = study(lambda r: {"test_acc": 0.5 + 0.01 * r.seed * (r.m == 4), "tr_H": 10.0 * (r.m or 1)})
+    sam = s.finals[s.finals["variant"] == "sam"]
+    text = rho_map.findings(rho_map.frame(sam, s.runs[s.runs["variant"] == "sam"], "tr_H", set()), sam)
+    assert "Each m at its own best ρ: Test accuracy: a tie between 50.5 % at m = 4 and 50.0 % at m = 1" in text[2]
+    assert text[3].startswith("Each m at its own best ρ: tr(H) falls from 40.0 at m = 4 to 10.0 at m = 1: −30.0 [")
+    assert not any("lowest" in line for line in text)
+
+
+def test_a_rho_without_two_common_seeds_is_no_tie() -> None:
+    s = study(simple)
+    sam = s.finals[(s.finals["variant"] == "sam") & ~((s.finals["rho"] == 0.1) & (s.finals["seed"] == 1))]
+    text = rho_map.findings(rho_map.frame(sam, s.runs[s.runs["variant"] == "sam"], "tr_H", set()), sam)
+    assert text[0].endswith(" ρ = 0.2 (70.5 %, n = 2); no interval against ρ = 0.1 (too few common seeds).")
 
 
 def test_the_noise_law_is_drawn_with_both_formulas() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import claims, tables, verdicts
+from sam_dash.results import claims, collapse, tables, verdicts
 from sam_dash.results import study as studies
 from sam_dash.results.claims import CLAIMS, OPEN, REFUTED, SUPPORTED
 from tests.results import frames
@@ -156,17 +155,12 @@ def test_a_verdict_that_falls_with_the_correction_is_named() -> None:
     assert f"no longer stand at 5 %: {CLAIMS['tr_H'].says}" in claims.correction([verdict])
 
 
-def test_collapsed_and_diverged_runs_are_left_out_and_it_is_said() -> None:
-    study = frames.study("diverged")
-    low = study.finals.index[(study.finals["quantity"] == "test_acc") & (study.finals["variant"] == "sgd")][0]
-    study.finals.loc[low, "value"] = 0.11  # ten classes
-    finals, collapsed = claims.usable(study)
-    assert collapsed == 1
-    assert study.finals.loc[low, "run"] not in set(finals["run"])
-    text = claims.left_out(replace(study, hidden=2), collapsed)
-    assert "1 diverged" in text
-    assert "1 collapsed to chance" in text
-    assert "2 hidden by you" in text
+def test_what_the_verdicts_do_not_rest_on_is_counted_among_the_runs_judged() -> None:
+    runs = frames.study("diverged").runs
+    sgd = set(runs.loc[runs["variant"] == "sgd", "run"])
+    assert claims.left_out(runs, sgd, 2) == "Left out: 1 diverged, 2 of settings that collapsed, 2 hidden by you."
+    done = runs[runs["status"] == "done"]
+    assert claims.left_out(done, set()) == "All 5 runs are judged; none is left out."
 
 
 def test_every_claim_has_a_rule_that_names_all_three_verdicts() -> None:
@@ -177,9 +171,8 @@ def test_every_claim_has_a_rule_that_names_all_three_verdicts() -> None:
 def test_the_example_supports_what_the_log_says_and_no_more() -> None:
     study = studies.from_folder(studies.EXAMPLE)
     assert study is not None
-    finals, collapsed = claims.usable(study)
-    found = {v.claim.key: v.verdict for v in verdicts.judge(finals, study.spec.training.batch)}
-    assert collapsed == 0
+    assert not collapse.runs(study.finals, study.runs, study.spec)
+    found = {v.claim.key: v.verdict for v in verdicts.judge(study.finals, study.spec.training.batch)}
     assert {found[k] for k in ("tr_H", "lam_max", "tr_V", "accuracy", "drift")} == {SUPPORTED}
     assert {found[k] for k in ("nsam", "order", "rw_accuracy", "rw_flat", "rw_equal")} == {REFUTED}
 

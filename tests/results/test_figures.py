@@ -208,6 +208,14 @@ def test_a_collapsed_cell_is_a_cross_that_sets_no_axis_and_is_named() -> None:
     assert "Crosses at the lower edge: m-SAM, m = 1 collapsed to chance and set no axis." in text
 
 
+def test_the_caption_calls_no_collapsed_cell_a_line() -> None:
+    study = frames.study("done")
+    lost = set(study.runs.loc[study.runs["variant"] == "sgd", "run"])
+    text = captions.caption(study, collapse.marked(frames.summary(), lost), "m")
+    assert "Crosses at the lower edge: SGD collapsed" in text
+    assert "horizontal lines" not in text
+
+
 def test_panels_stand_where_plotly_would_put_them() -> None:
     titles = list("abcdefg")
     panels = Panels(titles, 3, 0.08, 0.1)

@@ -54,7 +54,7 @@ def test_hidden_runs_are_counted_by_network(store: Store) -> None:
     study = studies.from_store(store, fill(store, SWEEP), gone)
     assert study is not None
     assert (study.hidden, study.at("mlp:4").hidden, study.at("mlp:8").hidden) == (2, 0, 2)
-    assert claims.left_out(study.at("mlp:8"), set()).startswith("Left out: 2 hidden")
+    assert claims.left_out(study.runs, set(), study.at("mlp:8").hidden).startswith("Left out: 2 hidden")
 
 
 def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:

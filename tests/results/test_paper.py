@@ -30,6 +30,16 @@ def _server() -> Iterator[None]:
 
 
 @needs_chrome
+def test_no_two_ticks_of_an_axis_have_one_label() -> None:
+    frame = frames.summary().query("quantity == 'test_acc'")
+    near = frame.assign(**{c: 0.9 + (frame[c] - 0.75) / 60 for c in ("y", "low", "high")})
+    svg = paper.render(figures.multiples(near, "m", batch=4), "SVG", paper.WIDTHS["89 mm"]).decode()
+    ticks = re.findall(r'class="ytick"><text[^>]*>([^<]+)<', svg)
+    assert len(ticks) > 2
+    assert len(set(ticks)) == len(ticks), ticks
+
+
+@needs_chrome
 @pytest.mark.parametrize(("name", "points"), [("89 mm", 252), ("183 mm", 519), ("3.25 in", 234), ("6.75 in", 486)])
 def test_a_pdf_is_as_wide_as_it_says_and_its_fonts_are_embedded(fig: go.Figure, name: str, points: int) -> None:
     pdf = paper.render(fig, "PDF", paper.WIDTHS[name])

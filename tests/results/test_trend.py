@@ -43,13 +43,21 @@ def test_page_and_spearman_are_scipys_exact_normal_and_with_ties(n: int, k: int,
     directions = [stats.page_trend_test(t) for t in (table, table[:, ::-1])]
     assert found.page == directions[0].statistic
     assert found.page_p == pytest.approx(min(1, 2 * min(d.pvalue for d in directions)), rel=1e-9)
-    truth = stats.spearmanr(np.tile(np.arange(k), n), table.ravel())
+    x, y = np.tile(np.arange(k), n), table.ravel()
+    truth = stats.spearmanr(x, y)
+    if n * k <= 7:
+        orders = stats.permutation_test(
+            (x,), lambda of: stats.spearmanr(of, y).statistic, permutation_type="pairings", n_resamples=np.inf
+        )
+        truth = orders
     assert (found.spearman, found.spearman_p) == pytest.approx((truth.statistic, truth.pvalue), rel=1e-9)
 
 
-def test_a_perfect_order_has_spearmans_p_of_zero() -> None:
-    found = trend.trend({0: {1: 3.0, 2: 2.0, 4: 1.0}})
-    assert (found.spearman, found.spearman_p) == (-1, 0)
+def test_few_runs_have_spearmans_p_over_all_orders() -> None:
+    perfect = trend.trend({0: {1: 3.0, 2: 2.0, 4: 1.0, 8: 0.0}})
+    assert (perfect.spearman, perfect.spearman_p) == (-1, pytest.approx(2 / 24))
+    two = trend.trend({0: {1: 1.0, 2: 3.0}, 1: {1: 2.0, 2: 4.0}})
+    assert two.spearman_p == pytest.approx(1 / 3), "two of the six ways to share four ranks between two m"
 
 
 def test_a_seed_with_a_hole_is_not_pages_and_two_m_are_no_trend() -> None:

@@ -227,6 +227,19 @@ def test_stopping_ends_what_waits_at_once_and_asks_what_runs(store):
     assert store.statuses(keys) == {keys[0]: "queued", keys[1]: "running"}
 
 
+def test_one_run_of_a_stack_stops_with_the_next_report_and_the_others_go_on(store):
+    leases, owner, (first, second) = begun(store)
+    store.stop(keys=[first])
+    assert leases.flush(owner, [first, second], report([[1], [2]])) == {0}
+    assert store.statuses([first, second]) == {first: "stopped", second: "running"}
+    assert store.run(first)["error"] == "stopped at step 3"
+    assert leases.flush(owner, [first, second], report([[3], [4]], first=1, step=9)) == {0}
+    assert store.run(first)["step"] == 3, "nothing is added to it"
+    assert {key: len(x["g_norm"]) for key, x in store.series([first, second]).items()} == {first: 1, second: 2}
+    assert store.requeue([first]) == [first]
+    assert not leases.finish(owner, first, Outcome("stopped"), 1.0, {})
+
+
 def test_a_closed_engine_returns_what_waits_and_interrupts_what_runs(store):
     leases, _, keys = begun(store)
     waiting = leases.claim("engine.1")

@@ -125,6 +125,45 @@ def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) ->
     assert "at m = 2" in words(sharp)
 
 
+def test_claims_leave_out_what_sharpness_does_and_count_the_runs_of_their_rho(store: Store, visit: Visit) -> None:
+    runs = RHOS.runs()
+    gone = {r.key: "diverged" for r in runs if r.m == 1 and r.knobs["rho"] == 0.4 and r.seed < 2}
+    study = fill(store, RHOS, gone)
+    assert "All 15 runs are judged; none is left out." in words(visit("claims", study=study, at_rho="0.1"))
+    at, sharp = visit("claims", study=study, at_rho="0.4"), visit("sharpness", study=study, at_rho="0.4")
+    assert at.warning[1].value == sharp.warning[1].value
+    assert "Left out: 2 diverged, 1 of settings that collapsed." in words(at)
+    judged, slopes = (shown(p, c).iloc[0] for p, c in ((at, "Verdict"), (sharp, "Change per doubling of m")))
+    assert (judged["Claim"], slopes["Quantity"]) == ("Smaller m ends in a smaller tr(H)", "tr(H)")
+    assert judged["Effect"] == slopes["Change per doubling of m"]
+
+
+GUESS = {"train_loss": 2.3, "test_acc": 0.1, "tr_H": 1.0, "lam_max": 0.1, "tr_V": 1.0}
+
+
+def test_where_all_collapsed_that_is_the_reason_given(store: Store, visit: Visit, monkeypatch: Any) -> None:
+    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS)
+    study = fill(store, SWEEP)
+    at = visit("matched", study=study)
+    assert at.warning[0].value.startswith("Collapsed, and left out of the statements below: SGD")
+    assert at.info[0].value == "Every setting here collapsed: there is nothing to match."
+    assert "Fewer than two m to compare." in words(visit("sharpness", study=study))
+
+
+def test_of_several_lambdas_the_collapsed_one_is_named(store: Store, visit: Visit) -> None:
+    gone = {r.key: "diverged" for r in SWEEP.runs() if r.knobs.get("lam") == 0.5}
+    at = visit("matched", study=fill(store, SWEEP, gone))
+    assert at.warning[1].value.startswith("Collapsed, and left out of the statements below: RW-SAM, λ = 0.5.")
+
+
+def test_where_only_sgd_is_left_it_is_compared_with_nothing(store: Store, visit: Visit, monkeypatch: Any) -> None:
+    plain = synthetic.values
+    monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS if run.m else plain(run, share))
+    text = words(visit("matched", study=fill(store, RHOS), at_rho="0.4"))
+    assert "SGD alone is left: there is nothing to compare it with." in text
+    assert "measured at the end of training only" not in text
+
+
 def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("rho_m", study=study)

@@ -41,10 +41,10 @@ def test_every_claim_has_its_verdict_rule_and_link(store: Store, visit: Visit) -
 
 def test_the_example_ships_with_rw_sam_not_supported() -> None:
     at = AppTest.from_string(
-        "from sam_dash.results import study, verdicts, claims\n"
+        "from sam_dash.results import study, verdicts\n"
         "from sam_dash.ui import scorecard\n"
         "s = study.from_folder(study.EXAMPLE)\n"
-        "found = verdicts.judge(claims.usable(s)[0], 64)\n"
+        "found = verdicts.judge(s.finals, 64)\n"
         "scorecard.table(found, 'caption', s)\n",
         default_timeout=30,
     ).run()
