@@ -144,7 +144,8 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     if x in ("Seconds", "Gradient evaluations"):
         parts.append("The axis is the run's total times the share of its training; measurements are not counted"
                      if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
-    return ". ".join(parts) + f". {captions.setting(study.spec)}. {captions.excluded(study)}"
+    parts.append(captions.setting(study.spec))
+    return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), captions.excluded(study)) if p)
 
 
 def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs: pd.DataFrame) -> list[str]:

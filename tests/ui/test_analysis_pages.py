@@ -249,6 +249,50 @@ def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit)
     assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
 
 
+def collapse_at_m_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented runs of SAM at m = 1 end at chance, and flat."""
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        if run.variant == "sam" and run.m == 1:
+            return plain(run, share) | {"test_acc": 0.1 - 0.001 * run.seed, "tr_H": 1.0 + run.seed}
+        return plain(run, share) | ({"tr_H": 10.0 + run.seed} if run.variant == "rwsam" else {})
+
+    monkeypatch.setattr(synthetic, "values", values)
+
+
+def test_an_equivalent_m_is_not_read_off_collapsed_runs(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_quantity="tr(H)")
+    assert set(shown(at, "Equivalent m")["Equivalent m"]) == {"outside the range: 3 of 3 seeds below m = 2"}
+
+
+def test_what_collapsed_is_named_and_left_out_of_what_dynamics_says(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("dynamics", study=fill(store, SWEEP), curves=["Test accuracy"])
+    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
+    assert "m-SAM, m = 1" in [t["name"] for t in charts(at)[0]["data"]]
+    assert "Test accuracy ends lowest for SGD" in words(at)
+
+
+def test_what_collapsed_is_named_and_left_out_of_noise(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("noise", study=fill(store, SWEEP))
+    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
+    assert "m-SAM, m = 1" not in [t["name"] for t in charts(at)[0]["data"]]
+
+
+def test_noise_has_rw_sam_at_every_lambda(store: Store, visit: Visit) -> None:
+    at = visit("noise", study=fill(store, SWEEP), settings=["SGD", "RW-SAM, λ = 0.5"])
+    assert {"SGD", "RW-SAM, λ = 0.5"} <= {t["name"] for t in charts(at)[0]["data"]}
+
+
 def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
     store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

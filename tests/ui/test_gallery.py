@@ -63,12 +63,16 @@ def test_every_figure_of_the_example_is_in_its_zip(visit: Any, drawn: Any, monke
 
 def test_the_map_of_several_radii_is_in_the_zip_too(store: Any, visit: Any, drawn: Any, richer: None) -> None:
     study_id = fill(store, WIDE)
-    for page in ("rho_m", "sharpness", "rw_sam", "dynamics"):
+    for page in ("rho_m", "sharpness", "rw_sam", "noise", "dynamics"):
         visit(page, study=study_id)
     study = studies.from_store(store, study_id)
     assert study is not None
     assert "rho_m" in {key for key, *_ in drawn}
-    assert missing(drawn, gallery.pictures(study, bundle._curves(study, store))) == []
+    pictures = gallery.pictures(study, bundle._curves(study, store))
+    assert missing(drawn, pictures) == []
+    told = {p.name: p.caption for p in pictures if p.name.startswith(("noise", "dynamics", "weights", "rw-sam"))}
+    assert len(told) == 8
+    assert [name for name, caption in told.items() if f"At this ρ = {name.rpartition('-')[2]}" not in caption] == []
 
 
 def test_the_figure_of_an_experiment_is_in_the_zip_of_its_study() -> None:
