@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, opinions, quality
+from sam_dash.results import captions, cells, opinions, quality
 from sam_dash.ui import figure, router, states
 
 router.ensure_routed()
@@ -31,7 +31,8 @@ loose = quality.unconverged(study.finals)
 if len(loose):
     st.markdown("**Not converged**: these have hollow markers in the figures")
     alt = f"{len(loose)} estimates that did not converge"
-    st.dataframe(quality.loose_table(loose), hide_index=True, placeholder="–", alt=alt)
+    look = cells.by_key(cells.looks(study.finals, study.spec.training.batch))
+    st.dataframe(quality.loose_table(loose, look), hide_index=True, placeholder="–", alt=alt)
 
 st.header("Second opinion: PyHessian", anchor=False)
 found = opinions.paired(study.finals)

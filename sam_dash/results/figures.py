@@ -127,7 +127,6 @@ def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
     if not difference and values and min(values) > 0 and max(drawn) > 10 * min(drawn):
         steps = log_steps(min(values), max(values))
         axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps]}
-        axis["title"] = {"text": "log", "font": {"size": 11}, "standoff": 2}
     return axis
 
 

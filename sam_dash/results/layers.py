@@ -111,7 +111,8 @@ def figure(frame: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     bars = frame["line"].nunique()
     fig.update_layout(
-        barmode="stack", height=120 + 40 * bars, margin={"l": 10, "r": 16, "t": 40, "b": 44}, bargap=0.25,
+        barmode="stack", uniformtext={"minsize": 10, "mode": "hide"},
+        height=120 + 40 * bars, margin={"l": 10, "r": 16, "t": 40, "b": 44}, bargap=0.25,
         font={"size": 12}, hovermode="closest",
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",

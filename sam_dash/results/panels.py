@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 
 from sam_dash.results import style
 
+LOG = ' <span style="font-size:10px">log</span>'  # after a title: beside the labels of an axis it reads as one of them
+
 
 class Panels:
     """A panel a title, row by row from the top; `xaxes` and `yaxes` are to be filled, one of each a panel.
@@ -43,13 +45,17 @@ class Panels:
         self.traces += [{**trace, "xaxis": f"x{_nth(panel)}", "yaxis": f"y{_nth(panel)}"} for trace in traces]
 
     def figure(self, layout: Mapping[str, Any]) -> go.Figure:
-        """What has been drawn, with its axes and titles."""
+        """What has been drawn, with its axes and titles, which say where an axis is logarithmic."""
+        titles = [
+            title | {"text": title["text"] + (LOG if axis.get("type") == "log" else "")}
+            for title, axis in zip(self.titles, self.yaxes, strict=True)
+        ]
         axes = {
             f"{name}{_nth(i)}": axis
             for name, axes in (("xaxis", self.xaxes), ("yaxis", self.yaxes))
             for i, axis in enumerate(axes)
         }
-        return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": self.titles}})
+        return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": titles}})
 
 
 def level(fig: go.Figure, panel: int, y: float) -> None:
@@ -62,7 +68,7 @@ def level(fig: go.Figure, panel: int, y: float) -> None:
 def log_steps(low: float, high: float) -> list[float]:
     """Where a logarithmic axis from `low` to `high` is labelled: at 1, 2 and 5 of each decade, at 1 over many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+    return [s * 10.0**k for k in decades for s in ((1, 2, 5) if high < 300 * low else (1,))]
 
 
 def layout(rows: int, height: int, legend_rows: int, left: int, right: int, below: int) -> dict[str, Any]:

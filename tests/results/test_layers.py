@@ -86,6 +86,7 @@ def test_the_bars_are_of_100_percent_and_no_layer_is_told_by_its_colour_alone() 
     assert len({(t.marker.color, t.marker.pattern.shape) for t in fig.data}) == 2
     assert len({t.marker.pattern.shape for t in fig.data}) == 2
     assert fig.data[0].text[0] == "hidden1 90%"
+    assert (fig.layout.uniformtext.mode, fig.layout.uniformtext.minsize) == ("hide", 10), "no label of 5 px"
     assert layers.caption(Study("0123456789ab", SWEEP, pd.DataFrame(), pd.DataFrame()), frame, "ci").startswith(
         "Each layer's share of tr(V) of the finished weights, weights and biases together; mean over 2 seeds"
     )

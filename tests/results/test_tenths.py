@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sam_dash.results import style, tables, tenths
+from sam_dash.results.panels import LOG
 from sam_dash.results.study import Study
 from tests.results.frames import SWEEP
 
@@ -73,7 +74,7 @@ def test_the_figure_has_one_scale_and_its_caption_says_what_a_tenth_is() -> None
     table = tenths.per_run(curves, runs)
     frame = tenths.frame(table, 4)
     fig = tenths.figure(frame, tenths.titles(curves))
-    assert [a.text for a in fig.layout.annotations] == [
+    assert [a.text.removesuffix(LOG) for a in fig.layout.annotations] == [
         "Early: epochs 0 to 2", "Middle: epochs 9 to 11", "Late: epochs 18 to 20",
     ]  # fmt: skip
     assert {fig.layout[axis].matches for axis in ("yaxis", "yaxis2", "yaxis3")} == {"y"}
