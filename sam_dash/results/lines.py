@@ -149,8 +149,7 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
 
 def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
     """The height for so many rows of panels, with the legend of `names` above them."""
-    legend_rows = math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
-    return panels.layout(rows, 270, legend_rows, 50, 10, 60)
+    return panels.layout(rows, 270, names, narrow, 50, 10, 60)
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:

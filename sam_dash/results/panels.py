@@ -7,7 +7,7 @@ took a fifth of a second for six panels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -71,9 +71,13 @@ def log_steps(low: float, high: float) -> list[float]:
     return [s * 10.0**k for k in decades for s in ((1, 2, 5) if high < 300 * low else (1,))]
 
 
-def layout(rows: int, height: int, legend_rows: int, left: int, right: int, below: int) -> dict[str, Any]:
-    """Of rows of panels of that height (px), with the legend above them and margins that hold their labels."""
-    top = 52 + 22 * legend_rows
+def layout(
+    rows: int, height: int, names: Iterable[str], narrow: bool, left: int, right: int, below: int
+) -> dict[str, Any]:
+    """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
+    `narrow`: on a telephone.
+    """
+    top = 52 + 22 * _legend_rows(names, 51 if narrow else 170)
     return {
         "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},
@@ -82,6 +86,16 @@ def layout(rows: int, height: int, legend_rows: int, left: int, right: int, belo
             "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
         },
     }  # fmt: skip
+
+
+def _legend_rows(names: Iterable[str], room: int) -> int:
+    """The rows of a legend as Plotly fills them, `room` letters wide; a symbol takes the place of ten."""
+    rows, x = 1, 0
+    for width in (len(name) + 10 for name in names):
+        if x and x + width > room:
+            rows, x = rows + 1, 0
+        x += width
+    return rows
 
 
 def _nth(i: int) -> str:
