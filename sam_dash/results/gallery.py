@@ -170,12 +170,24 @@ def _maps(study: Study) -> Iterator[Picture]:
 
 
 def _experiments(study: Study) -> Iterator[Picture]:
-    """Of the experiments whose preset is this one study; those of several wait for the others."""
+    """Of the experiments whose preset is this one study; of the others see `elsewhere`."""
     for e in EXPERIMENTS.values():
         if e.preset == study.spec.preset and len(presets.get(e.preset).sweeps) == 1:
             frame = e.frame(study)
             if len(frame):
                 yield Picture(f"experiment-{e.name}", e.figure(frame), e.caption(study, frame), frame)
+
+
+def elsewhere(study: Study) -> str:
+    """Which figure of its preset a study lacks, and where it is; "" for most."""
+    for e in EXPERIMENTS.values():
+        n = len(presets.get(e.preset).sweeps)
+        if e.preset == study.spec.preset and n > 1:
+            return (
+                f"The figure of the experiment “{e.title}” is of {n} studies together, of which this is one: it is on "
+                "the page Experiments, with its own Export."
+            )
+    return ""
 
 
 def _densities(study: Study) -> Iterator[Picture]:
