@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamlit as st
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import dynamics, style
@@ -15,6 +17,7 @@ from sam_dash.results import study as studies
 from sam_dash.runs import presets
 from sam_dash.runs.spec import Measures, RunSpec
 from sam_dash.runs.store import Store
+from sam_dash.runs.tables import measurements
 from sam_dash.ui import links, pool
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
@@ -230,6 +233,21 @@ def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -
     assert set(frame["panel"]) == {"test_acc"}
     assert len(set(frame["line"])) == 5
     assert "Test accuracy ends lowest for" in words(at)
+
+
+def test_dynamics_has_hollow_markers_where_an_estimate_did_not_converge(store: Store, visit: Visit) -> None:
+    sweep = replace(SWEEP, variants=("sgd",), m=(), knobs={})
+    study = fill(store, sweep)
+    at = visit("dynamics", study=study, curves=["Train loss"])
+    assert "Hollow" not in words(at)
+    with store.write() as c:
+        where = (measurements.c.run == sweep.runs()[0].key) & (measurements.c.epoch == 2)
+        c.execute(update(measurements).where(where & (measurements.c.quantity == "train_loss")).values(converged=False))
+    st.cache_data.clear()
+    at = visit("dynamics", study=study, curves=["Train loss"])
+    symbols = charts(at)[0]["data"][-1]["marker"]["symbol"]
+    assert symbols == ["circle", "circle", "circle-open", "circle", "circle"]
+    assert "Hollow: an estimate did not converge" in words(at)
 
 
 def test_what_was_measured_at_the_end_only_is_said_to_be(store: Store, visit: Visit) -> None:
