@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import captions, cells, opinions, quality
-from sam_dash.ui import figure, router, states
+from sam_dash.ui import figure, links, router, states
 
 router.ensure_routed()
 st.title("Estimator quality", anchor=False)
@@ -44,8 +44,9 @@ if len(found):
     )
     st.caption(opinions.caption(found))
 else:
-    st.markdown("This study did not ask for it. PyHessian measures the same weights again, with its own code.")
-    st.page_link(
-        "pages/run.py", label="Set up a study with PyHessian", icon=":material/play_circle:",
-        query_params={"measures": ["trace", "lam_max", "noise", "pyhessian"], "m": ["64", "4"], "seeds": "3"},
-    )  # fmt: skip
+    links.missing(
+        "This study did not ask for it",
+        "PyHessian measures the same weights again, with its own code. Runs with it are runs of their own: a "
+        "measurement is part of what a run is.",
+        {"Set up this study with PyHessian": links.extended(study, measures={"what": ("pyhessian",)})},
+    )

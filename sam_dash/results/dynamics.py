@@ -130,7 +130,7 @@ def titles(quantities: Iterable[str]) -> dict[str, str]:
 
 def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapping[str, int] | None = None) -> str:
     """Over what, over how many seeds, smoothed or not, averaged over windows or not."""
-    parts = [f"Mean over {captions.seeds(table)}" + ("" if beta else "; bars and bands: 95 % t-interval over seeds")]
+    parts = [f"Mean over {captions.seeds(table) if beta else captions.over(table, bars='bars and bands')}"]
     if beta:
         parts[0] += (
             f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves "

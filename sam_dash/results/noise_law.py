@@ -76,7 +76,7 @@ def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "
 def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
     """What is measured, and what the two reference lines are."""
     return (
-        f"Mean over {captions.seeds(table)}; bars: {statistics.INTERVALS[interval]} over seeds. tr(V) of means of m "
+        f"Mean over {captions.over(table, interval)}. tr(V) of means of m "
         "samples, over disjoint random groups of the training set, unbiased. Dotted: tr(V)/m. Dashed: what groups cut "
         "from one batch of B spread around *its* mean, tr(V)/m · (B−m)/B, which is the finite-population factor "
         "(B−m)/(B−1) times the batch's own covariance (with 1/B); it is 0 at m = B. Right: 1 is the law. "

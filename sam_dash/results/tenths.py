@@ -92,8 +92,8 @@ def caption(study: Study, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     probe = noisy if "one-probe" in set(table["norms"]) else ""
     return (
         f"The samples of each batch are sorted by weight at every step; a tenth is {batch / 10:g} of B = {batch}"
-        f"{border}. Means over the steps of the epochs named and over {captions.seeds(frame)}; bars: 95 % t-interval "
-        f"over seeds. Less than {LEAST:.2%} is off the scale. Dotted: equal weights. {probe}"
+        f"{border}. Means over the steps of the epochs named and over {captions.over(frame)}. "
+        f"Less than {LEAST:.2%} is off the scale. Dotted: equal weights. {probe}"
         f"{captions.setting(study.spec)}. {captions.radius(frame)}"
     )
 

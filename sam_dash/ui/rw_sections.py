@@ -142,7 +142,7 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
         links.missing(
             "How the weights are spread was not recorded in this study",
             "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
-            {f"Set up RW-SAM with {len(sweep.seeds)} further seeds": sweep},
+            {f"Set up RW-SAM with {links.seeds(sweep)}": sweep},
         )
         return
     batch = study.spec.training.batch

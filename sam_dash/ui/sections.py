@@ -155,7 +155,7 @@ def layer_noise(study: Study, chosen: pd.DataFrame, look: Looks, interval: str) 
         sweep = links.extended(study, seeds=links.further_seeds(study))
         links.missing(
             "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
-            {f"Set up this study with {len(sweep.seeds)} further seeds": sweep},
+            {f"Set up this study with {links.seeds(sweep)}": sweep},
         )  # fmt: skip
         return
     frame = layers.frame(table, layers.parameters(study.spec), look, interval)

@@ -56,6 +56,17 @@ def test_a_stale_link_is_answered(store: Store, visit: Visit, page: str) -> None
     assert "There is no study" in visit(page, study="../x").warning[0].value
 
 
+def test_one_seed_is_said_to_have_no_interval(store: Store, visit: Visit, richer: None) -> None:
+    study = fill(store, replace(SWEEP, seeds=(0,)))
+    for page in ("noise", "dynamics", "sharpness"):
+        captions = [c.value for c in visit(page, study=study).caption if c.value.startswith("Mean over")]
+        assert captions
+        assert [c for c in captions if not c.startswith("Mean over 1 seed: no interval.")] == []
+    assert "Set up this study with 1 further seed" in [
+        e.proto.label for e in visit("noise", study=study).get("page_link")
+    ]
+
+
 @pytest.mark.parametrize("page", [*NEW, "sharpness", "rw_sam"])
 def test_one_seed_and_bad_controls_do_no_harm(store: Store, visit: Visit, page: str) -> None:
     study = fill(store, replace(SWEEP, seeds=(0,)))
