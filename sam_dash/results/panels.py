@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from sam_dash.results import style
 
+ROW = 29  # of a legend, px
 LOG = ' <span style="font-size:10px">log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
 
@@ -77,7 +78,7 @@ def layout(
     """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
     `narrow`: on a telephone.
     """
-    top = 52 + 22 * _legend_rows(names, 51 if narrow else 170)
+    top = 45 + ROW * _legend_rows(names, 51 if narrow else 170)
     return {
         "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},

@@ -124,12 +124,12 @@ def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:
 
 
 def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> None:
-    """Counted in the browser: on a telephone three, on a wide page one."""
+    """Counted in the browser: on a telephone three, on a wide page one, of 29 px each."""
     names = ["SGD", "n-SAM", "SAM", "RW-SAM, scale = raw", "RW-SAM, scale = standardised"]
     tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (True, False)}
-    assert tops == {True: 52 + 3 * 22, False: 52 + 22}
+    assert tops == {True: 45 + 3 * 29, False: 45 + 29}
     few = frames.summary().query("quantity == 'tr_H'")
-    assert figures.multiples(few, "m", batch=4, columns=5).layout.margin.t == 52 + 22
+    assert figures.multiples(few, "m", batch=4, columns=5).layout.margin.t == 45 + 29
 
 
 def test_no_difference_is_shown_as_minus_zero() -> None:
