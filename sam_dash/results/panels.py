@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from sam_dash.results import style
 
 ROW = 29  # of a legend, px
-LOG = ' <span style="font-size:10px">log</span>'  # after a title: beside the labels of an axis it reads as one of them
+LOG = '<span style="font-size:10px">, log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
 
 class Panels:
