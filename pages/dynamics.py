@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from sam_dash.results import captions, dynamics, lines, recorded
+from sam_dash.results import captions, collapse, dynamics, lines, recorded
 from sam_dash.runs import presets
-from sam_dash.ui import choices, controls, figure, links, router, states, trajectory
+from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
 
 router.ensure_routed()
 st.title("Dynamics of training", anchor=False)
@@ -38,7 +38,8 @@ once = [q for q in quantities if times.get(q, 0) < 2]
 drawn = [q for q in quantities if q not in once]
 frame = dynamics.frame(study, curves, drawn, x, beta, runs=runs)
 if len(frame):
-    found = dynamics.findings(study, curves, drawn, runs)
+    gone = collapse.runs(finals, runs, study.spec)
+    found = dynamics.findings(study, curves, drawn, runs[~runs["run"].isin(gone)])
     figure.show(
         lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=choices.narrow()),
         frame,
@@ -48,6 +49,7 @@ if len(frame):
         "dynamics",
     )
     st.header("What these runs say", anchor=False)
+    sections.collapsed_note(runs, gone, study.spec.training.batch)
     st.markdown("\n".join(f"- {line}" for line in found) or "One line: nothing to compare.")
 elif not once:
     st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")

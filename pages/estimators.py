@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, opinions, quality
-from sam_dash.ui import figure, router, states
+from sam_dash.results import captions, cells, opinions, quality
+from sam_dash.ui import figure, links, router, states
 
 router.ensure_routed()
 st.title("Estimator quality", anchor=False)
@@ -32,7 +32,8 @@ loose = quality.unconverged(study.finals)
 if len(loose):
     st.markdown("**Not converged**: these have hollow markers in the figures")
     alt = f"{len(loose)} estimates that did not converge"
-    st.dataframe(quality.loose_table(loose), hide_index=True, placeholder="–", alt=alt)
+    look = cells.by_key(cells.looks(study.finals, study.spec.training.batch))
+    st.dataframe(quality.loose_table(loose, look), hide_index=True, placeholder="–", alt=alt)
 
 st.header("Second opinion: PyHessian", anchor=False)
 found = opinions.paired(study.finals)
@@ -44,8 +45,9 @@ if len(found):
     )
     st.caption(opinions.caption(found))
 else:
-    st.markdown("This study did not ask for it. PyHessian measures the same weights again, with its own code.")
-    st.page_link(
-        "pages/run.py", label="Set up a study with PyHessian", icon=":material/play_circle:",
-        query_params={"measures": ["trace", "lam_max", "noise", "pyhessian"], "m": ["64", "4"], "seeds": "3"},
-    )  # fmt: skip
+    links.missing(
+        "This study did not ask for it",
+        "PyHessian measures the same weights again, with its own code. Runs with it are runs of their own: a "
+        "measurement is part of what a run is.",
+        {"Set up this study with PyHessian": links.extended(study, measures={"what": ("pyhessian",)})},
+    )

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import lines, noise_law, tables
+from sam_dash.results import cells, collapse, lines, noise_law
 from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, states
 
 router.ensure_routed()
@@ -16,9 +16,11 @@ study = states.with_results()
 batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = controls.radius(study)
-    finals, runs = tables.without_swept(finals, runs, "lam")
+    gone = collapse.runs(finals, runs, study.spec)
+    finals = collapse.without(finals, gone)
     interval = controls.interval()
-    chosen = choices.settings(finals, batch, study.spec.m)
+    look = cells.by_key(cells.looks(finals, batch, study.spec.m))
+    chosen = choices.settings(finals, look)
 if not (finals["quantity"] == "tr_V").any():
     wanted = {"Set up this study with gradient noise": links.extended(study, measures={"what": ("noise",)})}
     links.missing("Gradient noise was not measured in this study", "tr(V) at every m costs three gradients.", wanted)
@@ -26,7 +28,7 @@ if not (finals["quantity"] == "tr_V").any():
 if chosen.empty:
     st.info("Nothing to plot with this choice: pick a setting.", icon=":material/filter_alt_off:")
     st.stop()
-frame = noise_law.frame(chosen, batch, interval, study.spec.m)
+frame = noise_law.frame(chosen, look, batch, interval)
 found = noise_law.findings(frame)
 figure.show(
     lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, narrow=choices.narrow()),
@@ -37,9 +39,10 @@ figure.show(
     "noise",
 )
 st.header("What these runs say", anchor=False)
+sections.collapsed_note(runs, gone, batch)
 st.markdown("\n".join(f"- {line}" for line in found))
 st.header("Which layers it is in", anchor=False)
-sections.layer_noise(study, chosen, interval)
+sections.layer_noise(study, chosen, look, interval)
 st.header("Noise scale", anchor=False)
 sections.noise_scale(study, finals, runs)
 table = noise_law.tail_table(finals, runs, batch)

@@ -37,6 +37,8 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
         lines.append(f"**{picture.name}** (`figures/{picture.name}.*`): {picture.caption}\n")
         if render is not None:
             files |= {f"figures/{picture.name}.{kind.lower()}": render(picture.figure, kind) for kind in FORMATS}
+    if note := gallery.elsewhere(study):
+        lines.append(f"{note}\n")
     if render is None:
         lines.append(f"No figure files are in this bundle. {why_not}\n")
     table, caption = texts.results(study), texts.caption(study)

@@ -60,6 +60,12 @@ def seeds(frame: pd.DataFrame) -> str:
     return f"{n.min()} to {n.max()} seeds (n is in the data)"
 
 
+def over(frame: pd.DataFrame, interval: str = "ci", bars: str = "bars") -> str:
+    """For example "3 seeds; bars: 95 % t-interval over seeds", "1 seed: no interval"."""
+    several = (frame.loc[frame["kind"] == "mean", "n"] > 1).any()
+    return seeds(frame) + (f"; {bars}: {statistics.INTERVALS[interval]} over seeds" if several else ": no interval")
+
+
 def excluded(study: Study) -> str:
     """How many runs there are, and which of them are not in the figure."""
     total = len(study.runs)
@@ -101,10 +107,8 @@ def radius(frame: pd.DataFrame) -> str:
 
 def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", against: str = "") -> str:
     """The caption of a figure of `frame`."""
-    one = (frame.loc[frame["kind"] == "mean", "n"] <= 1).all()
     what = f"Mean difference from {against}, paired by seed," if against else "Mean"
-    means = f"{what} over {seeds(frame)}"
-    means += ": no interval. " if one else f"; bars and bands: {statistics.INTERVALS[interval]} over seeds. "
+    means = f"{what} over {over(frame, interval, 'bars and bands')}. "
     drawn = frame[~frame["collapsed"]] if "collapsed" in frame else frame
     lines = [style.title(v) for v in dict.fromkeys(drawn["variant"]) if not figures.is_curve(v, x)]
     dots = "Small dots: single seeds"

@@ -14,6 +14,7 @@ from sam_dash.results import style, tables
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "triangle-down")
 KEY = [*tables.CELL, *tables.knob_names()]
+Looks = dict[tuple[Any, ...], dict[str, Any]]  # as from `by_key`
 
 
 def swept(variant: str) -> bool:
@@ -56,7 +57,7 @@ def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.Da
     return pd.DataFrame(rows, columns=[*told, "line", "colour", "dash", "marker"])
 
 
-def by_key(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+def by_key(frame: pd.DataFrame) -> Looks:
     """`looks` as a dict: key of a cell -> its row. Missing values are None in the key."""
     return {key_of(r): r for r in tables.records(frame)}
 

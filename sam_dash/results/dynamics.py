@@ -81,7 +81,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
         runs[["run", "seed", *told]], on="run"
     )
     if joined.empty:
-        return pd.DataFrame(columns=[*lines.COLUMNS, *lines.LOOK, "quantity", "cell"])
+        return pd.DataFrame(columns=[*lines.COLUMNS, "converged", *lines.LOOK, "quantity", "cell"])
     clock = X[x][0]
     if clock in ("seconds", "gradients"):
         total = costs(study).set_index("run")[clock]
@@ -89,8 +89,11 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
         joined = joined.assign(x=joined["run"].map(total).astype(float) * share).dropna(subset="x")
     else:
         joined = joined.assign(x=joined[clock].astype(float))
+    joined = joined.assign(converged=joined["converged"].ne(False) if "converged" in joined else True)
     grouped = joined.groupby(["quantity", *told, "step"], dropna=False, sort=False)
-    means = grouped.agg(x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count")).reset_index()
+    means = grouped.agg(
+        x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count"), converged=("converged", "all")
+    ).reset_index()  # fmt: skip
     half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
     look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
@@ -107,7 +110,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
             part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
         parts.append(part)
     return pd.concat(parts, ignore_index=True).reindex(
-        columns=[*lines.COLUMNS, "step", *tables.settings(runs), *lines.LOOK]
+        columns=[*lines.COLUMNS, "converged", "step", *tables.settings(runs), *lines.LOOK]
     )
 
 
@@ -127,7 +130,7 @@ def titles(quantities: Iterable[str]) -> dict[str, str]:
 
 def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapping[str, int] | None = None) -> str:
     """Over what, over how many seeds, smoothed or not, averaged over windows or not."""
-    parts = [f"Mean over {captions.seeds(table)}" + ("" if beta else "; bars and bands: 95 % t-interval over seeds")]
+    parts = [f"Mean over {captions.seeds(table) if beta else captions.over(table, bars='bars and bands')}"]
     if beta:
         parts[0] += (
             f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves "
@@ -141,10 +144,13 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     if wide:
         means = captions.listed(f"{name}: {w}" for name, w in wide.items())
         parts[-1] = f"Recorded at every step and drawn as means over windows of steps ({means})"
+    if not table["converged"].all():
+        parts.append("Hollow: an estimate did not converge")
     if x in ("Seconds", "Gradient evaluations"):
         parts.append("The axis is the run's total times the share of its training; measurements are not counted"
                      if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
-    return ". ".join(parts) + f". {captions.setting(study.spec)}. {captions.excluded(study)}"
+    parts.append(captions.setting(study.spec))
+    return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), captions.excluded(study)) if p)
 
 
 def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs: pd.DataFrame) -> list[str]:

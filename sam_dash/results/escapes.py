@@ -81,7 +81,7 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any], narrow: bool = False)
     fig.update_yaxes(title="median steps", type="log", **{**steps, **first})
     longest = cells.loc[(cells["quantity"] == "steps") & (cells["y"] != math.inf), "y"].max()
     top = math.log10(longest) + 0.4 if longest > 0 else 3
-    fig.update_yaxes(type="log", range=[0.7, top], **steps)
+    fig.update_yaxes(range=[0.7, top], dtick=1, **steps)
     if narrow:
         fig.update_annotations(x=0, xanchor="left", font={"size": 12}, yshift=4)
     return fig.update_layout(

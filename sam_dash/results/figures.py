@@ -50,7 +50,7 @@ def multiples(
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
     frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
-    columns = max(1, min(columns, len(quantities)))
+    narrow, columns = columns < 3, max(1, min(columns, len(quantities)))
     rows = max(1, math.ceil(len(quantities) / columns))
     titles = [("Δ " if difference else "") + style.quantity(q).html for q in quantities]
     gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
@@ -92,8 +92,8 @@ def multiples(
         panels.add(0, _cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True))
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     panels.xaxes[below]["title"] = {"text": AXES[x], "standoff": 6}
-    legend_rows = math.ceil((len(drawn) + bool(crosses)) / (columns + 1))
-    return panels.figure(layout(rows, PANEL, legend_rows, 44, 8, 58))
+    names = [name for _, name, _ in drawn] + ["collapsed"] * bool(crosses)
+    return panels.figure(layout(rows, PANEL, names, narrow, 44, 8, 58))
 
 
 def _span(ticks: list[float], x: str) -> tuple[float, float]:
@@ -127,7 +127,6 @@ def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
     if not difference and values and min(values) > 0 and max(drawn) > 10 * min(drawn):
         steps = log_steps(min(values), max(values))
         axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps]}
-        axis["title"] = {"text": "log", "font": {"size": 11}, "standoff": 2}
     return axis
 
 

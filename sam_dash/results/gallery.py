@@ -75,7 +75,7 @@ def _pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
         finals, runs = tables.select(study.finals, where), tables.select(study.runs, where)
         part = Part(finals, runs, collapse.runs(finals, runs, study.spec), curves)
         at = f"-rho-{rho:g}" if len(rhos) > 1 else ""
-        for make in (_multiples, _m_sharpness, _matched, _correlation, _noise, _layers, _weights, _dynamics):
+        for make in (_multiples, _m_sharpness, _matched, _correlation, _noise, _weights, _dynamics):
             out += [p._replace(name=p.name + at) for p in make(study, part) if len(p.frame)]
     return [p._replace(name=p.name + network) for p in (*out, *_maps(study), *_densities(study))]
 
@@ -133,24 +133,17 @@ def _weights(study: Study, part: Part) -> Iterator[Picture]:
         yield Picture("tenths", fig, tenths.caption(study, table, frame), frame)
 
 
-def _plain(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
-    """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
-    ends = {study.spec.training.batch, min(study.spec.m, default=study.spec.training.batch)}
-    return finals[finals["variant"].eq("sgd") | (finals["variant"].eq("sam") & finals["m"].isin(ends))]
-
-
 def _noise(study: Study, part: Part) -> Iterator[Picture]:
-    chosen = _plain(study, part.finals)
+    batch, finals = study.spec.training.batch, collapse.without(part.finals, part.gone)
+    look = cells.by_key(cells.looks(finals, batch, study.spec.m))
+    chosen = noise_law.plain(finals)
     if (chosen["quantity"] == "tr_V").any():
-        frame = noise_law.frame(chosen, study.spec.training.batch, "ci", study.spec.m)
+        frame = noise_law.frame(chosen, look, batch)
         fig = lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2)
         yield Picture("noise", fig, noise_law.caption(study, frame, "ci"), frame)
-
-
-def _layers(study: Study, part: Part) -> Iterator[Picture]:
-    table = layers.gathered(layers.per_run(_plain(study, part.finals)))
+    table = layers.gathered(layers.per_run(chosen))
     if len(table):
-        frame = layers.frame(table, layers.parameters(study.spec), study.spec.training.batch)
+        frame = layers.frame(table, layers.parameters(study.spec), look)
         yield Picture("layers", layers.figure(frame), layers.caption(study, frame, "ci"), frame)
 
 
@@ -177,12 +170,24 @@ def _maps(study: Study) -> Iterator[Picture]:
 
 
 def _experiments(study: Study) -> Iterator[Picture]:
-    """Of the experiments whose preset is this one study; those of several wait for the others."""
+    """Of the experiments whose preset is this one study; of the others see `elsewhere`."""
     for e in EXPERIMENTS.values():
         if e.preset == study.spec.preset and len(presets.get(e.preset).sweeps) == 1:
             frame = e.frame(study)
             if len(frame):
                 yield Picture(f"experiment-{e.name}", e.figure(frame), e.caption(study, frame), frame)
+
+
+def elsewhere(study: Study) -> str:
+    """Which figure of its preset a study lacks, and where it is; "" for most."""
+    for e in EXPERIMENTS.values():
+        n = len(presets.get(e.preset).sweeps)
+        if e.preset == study.spec.preset and n > 1:
+            return (
+                f"The figure of the experiment “{e.title}” is of {n} studies together, of which this is one: it is on "
+                "the page Experiments, with its own Export."
+            )
+    return ""
 
 
 def _densities(study: Study) -> Iterator[Picture]:

@@ -15,7 +15,7 @@ PREFIX = "layer_noise@"
 MOST = 8  # bars of one colour each, at most; the layers of least noise are drawn as one
 EVEN = "Parameters"
 PATTERNS = ("", "/", "", "x", "", ".", "", "\\")
-COLUMNS = ["line", "layer", "kind", "y", "low", "high", "n", "value", "stderr", "colour", "pattern"]
+COLUMNS = ["line", "layer", "rho", "kind", "y", "low", "high", "n", "value", "stderr", "colour", "pattern"]
 
 
 def whole(finals: pd.DataFrame) -> set[str]:
@@ -56,7 +56,7 @@ def gathered(table: pd.DataFrame) -> pd.DataFrame:
     return out.assign(stderr=out["stderr"] ** 0.5).sort_values("layer", key=lambda s: s == rest, kind="stable")
 
 
-def frame(table: pd.DataFrame, sizes: dict[str, int], batch: int, interval: str = "ci") -> pd.DataFrame:
+def frame(table: pd.DataFrame, sizes: dict[str, int], look: cells.Looks, interval: str = "ci") -> pd.DataFrame:
     """One row a setting and layer of `gathered`: mean share over seeds; first, as `EVEN`, the shares of parameters."""
     names = list(dict.fromkeys(table["layer"]))
     looks = {name: _look(i, names) for i, name in enumerate(names)}
@@ -66,14 +66,15 @@ def frame(table: pd.DataFrame, sizes: dict[str, int], batch: int, interval: str 
         share = {name: sizes[name] / d for name in names if name in sizes}
         share |= {name: 1 - sum(share.values()) for name in names if name not in sizes}
         rows = [{"line": EVEN, "layer": n, "kind": "parameters", "y": share[n], **looks[n]} for n in names]
-    look = cells.by_key(cells.looks(table, batch))
     for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
-        line = look[cells.key_of(tables.records(cell.head(1))[0])]["line"]
+        at = look[cells.key_of(tables.records(cell.head(1))[0])]
+        told = {"line": at["line"], "rho": at["rho"], "kind": "mean"}
         for name in names:
             of = cell[cell["layer"] == name]
             mean = statistics.mean(of["share"], interval)
             rows.append(
-                {"line": line, "layer": name, "kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high}
+                told
+                | {"layer": name, "y": mean.mean, "low": mean.low, "high": mean.high}
                 | {"n": mean.n, "value": of["value"].mean(), "stderr": (of["stderr"] ** 2).mean() ** 0.5, **looks[name]}
             )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -110,7 +111,8 @@ def figure(frame: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     bars = frame["line"].nunique()
     fig.update_layout(
-        barmode="stack", height=120 + 40 * bars, margin={"l": 10, "r": 16, "t": 40, "b": 44}, bargap=0.25,
+        barmode="stack", uniformtext={"minsize": 10, "mode": "hide"},
+        height=120 + 40 * bars, margin={"l": 10, "r": 16, "t": 40, "b": 44}, bargap=0.25,
         font={"size": 12}, hovermode="closest",
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
@@ -141,11 +143,11 @@ def caption(study: Study, frame: pd.DataFrame, interval: str) -> str:
     return (
         f"Each layer's share of tr(V) of the finished weights, weights and biases together; mean over "
         f"{captions.seeds(frame)}, with the {statistics.INTERVALS[interval]} over seeds in the hover and under Data."
-        f"{even} {captions.setting(study.spec)}."
+        f"{even} {captions.setting(study.spec)}. {captions.radius(frame)}"
     )
 
 
-def findings(table: pd.DataFrame, frame: pd.DataFrame, batch: int) -> list[str]:
+def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> list[str]:
     """Of the layer with most noise: its share beside that of its parameters, and where it is lowest and highest."""
     means = frame[frame["kind"] == "mean"]
     name = str(means.groupby("layer", sort=False)["y"].mean().idxmax())
@@ -160,7 +162,6 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, batch: int) -> list[str]:
             counts = ((more, "more than"), (less, "less than"), (len(judged) - more - less, "a tie with"))
             text += f" ({captions.listed(f'{what} that in {k}' for k, what in counts if k)} of {len(judged)} settings)"
     out = [f"{text}."]
-    look = cells.by_key(cells.looks(table, batch))
     values: dict[str, dict[int, float]] = {}
     for r in tables.records(table[table["layer"] == name]):
         values.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r["share"]

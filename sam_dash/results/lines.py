@@ -115,12 +115,18 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     yield {
         **points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
         "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
-        "marker": {"color": look["colour"], "size": 7, "symbol": look["marker"]},
+        "marker": {"color": look["colour"], "size": 7, "symbol": _symbols(mean, look["marker"])},
         "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
         "customdata": mean[["low", "high", "n", "x"]].to_numpy().tolist(),
         "hovertemplate": f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
         f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
     }  # fmt: skip
+
+
+def _symbols(mean: pd.DataFrame, marker: str) -> str | list[str]:
+    """Hollow where an estimate has not converged."""
+    loose = mean["converged"].eq(False) if "converged" in mean else pd.Series(dtype=bool)
+    return [f"{marker}-open" if open_ else marker for open_ in loose] if loose.any() else marker
 
 
 _TICKS = {"zeroline": False, "ticks": "outside", "ticklen": 4}
@@ -149,8 +155,7 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
 
 def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
     """The height for so many rows of panels, with the legend of `names` above them."""
-    legend_rows = math.ceil(sum(len(name) + 9 for name in names) / (36 if narrow else 150))
-    return panels.layout(rows, 270, legend_rows, 50, 10, 60)
+    return panels.layout(rows, 270, names, narrow, 50, 10, 60)
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:

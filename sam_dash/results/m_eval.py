@@ -40,7 +40,7 @@ def frame(finals: pd.DataFrame, runs: pd.DataFrame, batch: int, interval: str = 
 def caption(study: Study, table: pd.DataFrame, interval: str = "ci") -> str:
     """What the two m are, how it was measured, over how many seeds."""
     return (
-        f"Mean over {captions.seeds(table)}; bars: {statistics.INTERVALS[interval]} over seeds. The horizontal axis is "
+        f"Mean over {captions.over(table, interval)}. The horizontal axis is "
         "the micro-batch size that the *finished* weights are measured with; the lines are the sizes they were trained "
         "with. One ascent step of ρ = 0.05 per disjoint micro-batch, whatever ρ the training had: a lower bound of the "
         f"largest rise within that radius. {captions.setting(study.spec)}. {captions.radius(study.finals)}"

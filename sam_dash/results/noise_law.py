@@ -28,17 +28,27 @@ def per_run(finals: pd.DataFrame) -> pd.DataFrame:
     return of.assign(size=size)[["run", *tables.settings(of), "seed", "size", "value", "stderr"]]
 
 
-def frame(finals: pd.DataFrame, batch: int, interval: str = "ci", sizes: tuple[int, ...] = ()) -> pd.DataFrame:
+def plain(finals: pd.DataFrame) -> pd.DataFrame:
+    """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
+    sam = finals["variant"] == "sam"
+    ends = finals.loc[sam, "m"].agg(["min", "max"])
+    return finals[finals["variant"].eq("sgd") | (sam & finals["m"].isin(ends))]
+
+
+def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "ci") -> pd.DataFrame:
     """Panel "law": tr(V@m) of each cell with both laws; panel "ratio": m tr(V@m)/tr(V), paired by seed."""
     table = per_run(finals)
     base = table[table["size"] == 1].set_index("run")["value"]
     table = table[table["run"].isin(base.index)]
     table = table.assign(base=table["run"].map(base), ratio=table["value"] * table["size"] / table["run"].map(base))
-    look = cells.by_key(cells.looks(table, batch, sizes))
     rows = []
     for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
         of = look[cells.key_of(tables.records(cell.head(1))[0])]
-        common = {k: of[k] for k in ("line", *lines.LOOK)} | {"m_train": of["m"], "variant": of["variant"]}
+        common = {k: of[k] for k in ("line", *lines.LOOK)} | {
+            "m_train": of["m"],
+            "variant": of["variant"],
+            "rho": of["rho"],
+        }
         tr_v = float(cell.drop_duplicates("run")["base"].mean())
         for size, group in cell.groupby("size"):
             at = float(str(size))
@@ -60,17 +70,17 @@ def frame(finals: pd.DataFrame, batch: int, interval: str = "ci", sizes: tuple[i
             if at < batch:
                 inside = tr_v / at * (batch - at) / batch
                 rows.append(theory | {"line": FACTOR, "dash": "dash", "y": inside})
-    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", *lines.LOOK])
+    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", "rho", *lines.LOOK])
 
 
 def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
     """What is measured, and what the two reference lines are."""
     return (
-        f"Mean over {captions.seeds(table)}; bars: {statistics.INTERVALS[interval]} over seeds. tr(V) of means of m "
+        f"Mean over {captions.over(table, interval)}. tr(V) of means of m "
         "samples, over disjoint random groups of the training set, unbiased. Dotted: tr(V)/m. Dashed: what groups cut "
         "from one batch of B spread around *its* mean, tr(V)/m · (B−m)/B, which is the finite-population factor "
         "(B−m)/(B−1) times the batch's own covariance (with 1/B); it is 0 at m = B. Right: 1 is the law. "
-        f"{captions.setting(study.spec)}."
+        f"{captions.setting(study.spec)}. {captions.radius(table)}"
     )
 
 
@@ -89,7 +99,9 @@ def findings(table: pd.DataFrame) -> list[str]:
         if off.empty:
             out.append(f"{line}: tr(V) at m agrees with tr(V)/m at all {len(judged)} sizes, within their intervals.")
         else:
-            at = captions.listed(f"m = {r['x']:g} ({style.number(r['y'])} ×)" for r in tables.records(off))
+            at = captions.listed(
+                f"m = {r['x']:g} ({style.number(r['y'], 4, keep=True)} ×)" for r in tables.records(off)
+            )
             out.append(f"{line}: tr(V) at m is off tr(V)/m at {at}; of {len(judged)} intervals, some miss by chance.")
     return out
 

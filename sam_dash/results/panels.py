@@ -7,12 +7,15 @@ took a fifth of a second for six panels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from sam_dash.results import style
+
+ROW = 29  # of a legend, px
+LOG = '<span style="font-size:10px">, log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
 
 class Panels:
@@ -43,13 +46,17 @@ class Panels:
         self.traces += [{**trace, "xaxis": f"x{_nth(panel)}", "yaxis": f"y{_nth(panel)}"} for trace in traces]
 
     def figure(self, layout: Mapping[str, Any]) -> go.Figure:
-        """What has been drawn, with its axes and titles."""
+        """What has been drawn, with its axes and titles, which say where an axis is logarithmic."""
+        titles = [
+            title | {"text": title["text"] + (LOG if axis.get("type") == "log" else "")}
+            for title, axis in zip(self.titles, self.yaxes, strict=True)
+        ]
         axes = {
             f"{name}{_nth(i)}": axis
             for name, axes in (("xaxis", self.xaxes), ("yaxis", self.yaxes))
             for i, axis in enumerate(axes)
         }
-        return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": self.titles}})
+        return go.Figure({"data": self.traces, "layout": {**layout, **axes, "annotations": titles}})
 
 
 def level(fig: go.Figure, panel: int, y: float) -> None:
@@ -62,12 +69,16 @@ def level(fig: go.Figure, panel: int, y: float) -> None:
 def log_steps(low: float, high: float) -> list[float]:
     """Where a logarithmic axis from `low` to `high` is labelled: at 1, 2 and 5 of each decade, at 1 over many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [s * 10.0**k for k in decades for s in ((1, 2, 5) if len(decades) < 4 else (1,))]
+    return [s * 10.0**k for k in decades for s in ((1, 2, 5) if high < 300 * low else (1,))]
 
 
-def layout(rows: int, height: int, legend_rows: int, left: int, right: int, below: int) -> dict[str, Any]:
-    """Of rows of panels of that height (px), with the legend above them and margins that hold their labels."""
-    top = 52 + 22 * legend_rows
+def layout(
+    rows: int, height: int, names: Iterable[str], narrow: bool, left: int, right: int, below: int
+) -> dict[str, Any]:
+    """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
+    `narrow`: on a telephone.
+    """
+    top = 45 + ROW * _legend_rows(names, 51 if narrow else 170)
     return {
         "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},
@@ -76,6 +87,16 @@ def layout(rows: int, height: int, legend_rows: int, left: int, right: int, belo
             "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
         },
     }  # fmt: skip
+
+
+def _legend_rows(names: Iterable[str], room: int) -> int:
+    """The rows of a legend as Plotly fills them, `room` letters wide; a symbol takes the place of ten."""
+    rows, x = 1, 0
+    for width in (len(name) + 10 for name in names):
+        if x and x + width > room:
+            rows, x = rows + 1, 0
+        x += width
+    return rows
 
 
 def _nth(i: int) -> str:

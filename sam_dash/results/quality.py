@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sam_dash.results import captions, style
+from sam_dash.results import captions, cells, style, tables
 
 PLAIN = ("_acc", "_loss", "train_seconds")  # means over samples, and a clock: exact
 UNKNOWN = "not recorded here"  # an export from before estimators.csv
@@ -108,11 +108,11 @@ def finding(frame: pd.DataFrame) -> str:
     return text
 
 
-def loose_table(loose: pd.DataFrame) -> pd.DataFrame:
-    """`unconverged` for people."""
+def loose_table(loose: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
+    """`unconverged` for people, with the names of the settings."""
     return pd.DataFrame(
         {
-            "Variant": [style.title(v) for v in loose["variant"]], "m": loose["m"], "Seed": loose["seed"],
+            "Setting": [look[cells.key_of(r)]["line"] for r in tables.records(loose)], "Seed": loose["seed"],
             "Quantity": [style.quantity(q).name for q in loose["quantity"]],
             "Value": [style.number(v) for v in loose["value"]],
             "Relative residual": [style.number(v, 2) for v in loose["residual"]],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 
 from sam_dash.results import cells, dynamics, lines, recorded, statistics, style, tables
@@ -57,12 +55,19 @@ def findings(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str
     }
     for row in (row for row in look if row in parts):
         part = parts[row]
-        first = statistics.mean(part.sort_values("step").groupby("run")["value"].first())
+        early = part[part["epoch"] <= max(1.0, part["epoch"].min())]
+        first = statistics.mean(early.groupby("run")["value"].mean())
         late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
         last = statistics.mean(late.groupby("run")["value"].mean())
-        number = partial(style.number, digits=3)
+        level = "95 %, " if last.n > 1 else ""
         out.append(
-            f"{look[row]['line']}: effective sample size {number(first.mean)} in the first epoch, "
-            f"{number(last.mean)} over the last tenth of the training (n = {last.n})."
+            f"{look[row]['line']}: effective sample size {_number(first)} in the first epoch, {_number(last)} over the "
+            f"last tenth of the training ({level}n = {last.n})."
         )
     return out
+
+
+def _number(mean: statistics.Mean) -> str:
+    """With its interval, where it has one: "5.80 [5.12, 6.48]"."""
+    values = [style.number(v, keep=True) for v in (mean.mean, mean.low, mean.high)]
+    return f"{values[0]} [{values[1]}, {values[2]}]" if mean.n > 1 else values[0]

@@ -213,7 +213,7 @@ def show(key: str, value: float, difference: bool = False) -> str:
 
 def points(share: float, sign: str = "+", digits: int = 1) -> str:
     """A difference of shares in percentage points, without the word: "+1.3"."""
-    return f"{100 * share:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{100 * share:{sign}z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def span(shares: Iterable[float]) -> str:

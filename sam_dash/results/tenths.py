@@ -59,14 +59,14 @@ def frame(table: pd.DataFrame, batch: int) -> pd.DataFrame:
     for panel, of in table.groupby("panel", sort=False):
         for _, cell in of.groupby(tables.cell(of), dropna=False, sort=False):
             at = look[cells.key_of(tables.records(cell.head(1))[0])]
-            common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", *lines.LOOK)}
+            common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", "rho", *lines.LOOK)}
             for tenth, group in cell.groupby("tenth"):
                 mean = statistics.mean(group["value"])
                 rows.append(common | {"x": tenth, "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
         equal = {"panel": panel, "line": EQUAL, "kind": "reference", "of": "as at λ = 0", "y": 0.1}
         equal |= {"colour": style.GREY, "dash": "dot", "marker": "circle"}
         rows += [equal | {"x": float(tenth)} for tenth in range(1, len(style.TENTHS) + 1)]
-    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", *lines.LOOK])
+    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "rho", *lines.LOOK])
 
 
 def titles(curves: pd.DataFrame) -> dict[str, str]:
@@ -92,9 +92,9 @@ def caption(study: Study, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     probe = noisy if "one-probe" in set(table["norms"]) else ""
     return (
         f"The samples of each batch are sorted by weight at every step; a tenth is {batch / 10:g} of B = {batch}"
-        f"{border}. Means over the steps of the epochs named and over {captions.seeds(frame)}; bars: 95 % t-interval "
-        f"over seeds. Less than {LEAST:.2%} is off the scale. Dotted: equal weights. {probe}"
-        f"{captions.setting(study.spec)}."
+        f"{border}. Means over the steps of the epochs named and over {captions.over(frame)}. "
+        f"Less than {LEAST:.2%} is off the scale. Dotted: equal weights. {probe}"
+        f"{captions.setting(study.spec)}. {captions.radius(frame)}"
     )
 
 

@@ -203,8 +203,9 @@ def _fate(row: Mapping[str, Any]) -> str:
 def caption(points: pd.DataFrame, spec: Walk) -> str:
     """What is drawn, at which settings."""
     noise = f"gradient noise σ = {spec.sigma:g}, {spec.seeds} seeds, a line each" if spec.sigma else "no gradient noise"
+    start = ", ".join(map(style.number, (spec.x, spec.y)))
     return (
-        f"{LANDSCAPES[spec.landscape].title}: {spec.steps} steps from ({spec.x:g}, {spec.y:g}), learning rate "
+        f"{LANDSCAPES[spec.landscape].title}: {spec.steps} steps from ({start}), learning rate "
         f"{spec.lr:g}, momentum {spec.momentum:g}, ρ = {spec.rho:g}, {noise}. Contours are even in asinh(loss − loss "
         f"at the saddle). A point every {spec.every} steps."
         + "".join(f" {style.title(key)} diverges at step {t:g}." for key, t in _diverged(points, spec).items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import cells, dynamics, layers, matched, style, tables
+from sam_dash.results import cells, dynamics, layers, matched, noise_law, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.spec import divisors
 from sam_dash.ui import figure, pool
@@ -130,13 +130,11 @@ def sharpness_of(finals: pd.DataFrame) -> str | None:
     return options.get(chosen or "", next(iter(options.values())))
 
 
-def settings(finals: pd.DataFrame, batch: int, sizes: tuple[int, ...]) -> pd.DataFrame:
+def settings(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """The final values of the settings chosen; three of them at first, as each has lines of its own."""
-    look = cells.looks(finals, batch, sizes)
-    keys = {r["line"]: cells.key_of(r) for r in tables.records(look)}
-    usual = [n for n in keys if n == style.title("sgd")] + [n for n in keys if keys[n][0] == "sam"][
-        :: max(1, len(sizes) - 1)
-    ]
+    keys = {of["line"]: key for key, of in look.items()}
+    plain = {cells.key_of(r) for r in tables.records(noise_law.plain(finals))}
+    usual = [name for name, key in keys.items() if key in plain]
     chosen = st.multiselect(
         "Settings", list(keys), default=usual[:3] or list(keys)[:1], key="settings", bind="query-params",
         placeholder="Choose a setting",

@@ -45,6 +45,11 @@ def further_seeds(study: Study) -> tuple[int, ...]:
     return tuple(range(first, first + len(study.spec.seeds)))
 
 
+def seeds(sweep: SweepSpec) -> str:
+    """For example "1 further seed"."""
+    return f"{len(sweep.seeds)} further seed{'s' * (len(sweep.seeds) > 1)}"
+
+
 def run(label: str, sweep: SweepSpec, icon: str = ":material/play_circle:") -> None:
     """A link to the Run page with the form filled for `sweep`."""
     st.page_link("pages/run.py", label=label, icon=icon, query_params=query(sweep))

@@ -13,7 +13,6 @@ from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, pool, trajectory
 
 PARTS = ("At equal length", "Its weights", "Its modes")
-Pool = tuple[pd.DataFrame, pd.DataFrame]  # as from `pool.of`
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
 
 
@@ -27,10 +26,11 @@ def further(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: 
                 finals, ("test_acc", "tr_H", "lam_max", "tr_V", "train_loss"), key="rw_quantity"
             )
             if judged is not None:
-                pooled = pool.of(study)
-                equal(study, finals, pooled, judged)
+                values, every = pool.of(study)
+                values = collapse.without(values, collapse.runs(values, every, study.spec))
+                equal(study, finals, values, judged)
                 st.header("Equivalent m", anchor=False)
-                equivalent(study, finals, pooled, judged)
+                equivalent(study, finals, values, judged)
     if weighted.open:
         with weighted:
             weights(study, runs)
@@ -41,17 +41,15 @@ def further(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: 
             modes(study, finals, [q for q in quantities if q in style.SHARPNESS])
 
 
-def equal(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) -> None:
-    """RW-SAM beside plain SAM at the same mean length of the perturbation, from all runs of the problem."""
+def equal(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: str) -> None:
+    """RW-SAM beside plain SAM at the same mean length of the perturbation, from all final values of the problem."""
     st.markdown(
         "A longer perturbation flattens by itself. Plain SAM at *m* = B has ‖ε‖ = ρ; here it is taken at RW-SAM's own "
         "mean ‖ε‖ (an equal ρ, or between two ρ, linear in log ‖ε‖), seed by seed, from all runs of this problem."
     )
-    values, runs = pooled
     batch = study.spec.training.batch
-    rw = equal_length.per_run(finals, quantity)
-    kept = collapse.without(values, collapse.runs(values, runs, study.spec))
-    found = equal_length.compare(rw, equal_length.per_run(kept, quantity), quantity, batch)
+    rw, sam = (equal_length.per_run(f, quantity) for f in (finals, values))
+    found = equal_length.compare(rw, sam, quantity, batch)
     if not found:
         st.caption("Every RW-SAM run here has λ = 0, which is SAM.")
         return
@@ -74,10 +72,9 @@ def _told(table: pd.DataFrame) -> str:
     return captions.listed(f"{n} × {told}" for told, n in counted.items()) + "."
 
 
-def equivalent(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) -> None:
-    """The m at which m-SAM has RW-SAM's value, at the same rho."""
+def equivalent(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: str) -> None:
+    """The m at which m-SAM has RW-SAM's value, at the same rho, from all final values of the problem."""
     batch = study.spec.training.batch
-    values, _ = pooled
     rho = set(finals["rho"].dropna())
     sam = values[(values["variant"] == "sam") & values["rho"].isin(rho)]
     sizes = sorted(sam["m"].dropna().unique())
@@ -92,8 +89,8 @@ def equivalent(study: Study, finals: pd.DataFrame, pooled: Pool, quantity: str) 
     st.caption(
         "Each seed's own m-SAM curve at this ρ, inverted at that seed's RW-SAM value, linear in log₂ m; the interval "
         "is over seeds, of log₂ m. An m is given only if no seed is outside the curve's range; the m of a seed whose "
-        "curve passes the value more than once is not defined and not counted. RW-SAM's perturbation may be of another "
-        "length: read it beside the table above."
+        "curve passes the value more than once is not defined and not counted. Collapsed runs are on no curve. "
+        "RW-SAM's perturbation may be of another length: read it beside the table above."
     )
     download(table, f"equivalent-m-{quantity}-{study.id[:6]}")
 
@@ -145,7 +142,7 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
         links.missing(
             "How the weights are spread was not recorded in this study",
             "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
-            {f"Set up RW-SAM with {len(sweep.seeds)} further seeds": sweep},
+            {f"Set up RW-SAM with {links.seeds(sweep)}": sweep},
         )
         return
     batch = study.spec.training.batch

@@ -23,7 +23,7 @@ from sam_dash.results import (
     tables,
 )
 from sam_dash.results import m_eval as sharp
-from sam_dash.results.cells import by_key, key_of, looks
+from sam_dash.results.cells import Looks, by_key, key_of, looks
 from sam_dash.results.study import Study
 from sam_dash.ui import choices, figure, links, pool
 
@@ -153,19 +153,18 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
                        icon=":material/download:")  # fmt: skip
 
 
-def layer_noise(study: Study, chosen: pd.DataFrame, interval: str) -> None:
+def layer_noise(study: Study, chosen: pd.DataFrame, look: Looks, interval: str) -> None:
     """Each layer's share of tr(V), or how to get it."""
     table = layers.gathered(layers.per_run(chosen))
     if table.empty:
         sweep = links.extended(study, seeds=links.further_seeds(study))
         links.missing(
             "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
-            {f"Set up this study with {len(sweep.seeds)} further seeds": sweep},
+            {f"Set up this study with {links.seeds(sweep)}": sweep},
         )  # fmt: skip
         return
-    batch = study.spec.training.batch
-    frame = layers.frame(table, layers.parameters(study.spec), batch, interval)
-    found = layers.findings(table, frame, batch)
+    frame = layers.frame(table, layers.parameters(study.spec), look, interval)
+    found = layers.findings(table, frame, look)
     figure.show(
         layers.figure(frame), frame, layers.caption(study, frame, interval),
         "Each layer's share of tr(V). " + " ".join(found), f"layers-{study.id[:6]}",

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from sam_dash.results import bundle as bundles
-from sam_dash.results import paper, texts
+from sam_dash.results import gallery, paper, texts
 from sam_dash.results.study import Study
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError
@@ -32,7 +32,7 @@ def bundle(study: Study) -> None:
         f"study-{study.name.replace(' ', '')}-{study.id[:6]}.zip", "application/zip", key="zip", on_click="ignore",
         icon=":material/folder_zip:", type="primary",
     )  # fmt: skip
-    st.caption(HOLDS)
+    st.caption(f"{HOLDS} {gallery.elsewhere(study)}")
     if not able:
         st.caption(f":material/print_disabled: Without figures: {paper.NO_CHROME}")
 

@@ -22,6 +22,20 @@ OVER = """() => { const m = document.querySelector('[data-testid=stMain]');
   return [m.scrollWidth - m.clientWidth, ...[...document.querySelectorAll('.js-plotly-plot')]
     .map(p => p.getBoundingClientRect().right - window.innerWidth)] }"""
 
+BETWEEN = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(p => p.querySelector('.legend')).map(p => {
+  const tops = [...p.querySelectorAll('.annotation-text')].map(a => a.getBoundingClientRect().top);
+  return Math.min(...tops) - p.querySelector('.legend').getBoundingClientRect().bottom })"""
+
+
+def test_no_legend_lies_over_a_title_on_a_telephone(address: str, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=PHONE)
+    page = context.new_page()
+    for name in ("dynamics?study=example", "noise?study=example", "rw_sam?study=example&rw_part=Its+weights"):
+        page.goto(f"{address}/{name}")
+        settle(page)
+        assert min(page.evaluate(BETWEEN)) >= 0, name
+    context.close()
+
 
 @pytest.mark.timeout(400)
 def test_every_tab_of_every_page_is_in_the_link_that_opens_it(address: str, page: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from sam_dash.results import (
+    cells,
     dynamics,
     equal_length,
     lines,
@@ -215,7 +216,7 @@ def test_a_rho_without_two_common_seeds_is_no_tie() -> None:
 def test_the_noise_law_is_drawn_with_both_formulas() -> None:
     s = study(simple)
     of = s.finals[(s.finals["variant"] == "sam") & (s.finals["m"] == 4) & (s.finals["rho"] == 0.1)]
-    frame = noise_law.frame(of, 4, sizes=(4, 1))
+    frame = noise_law.frame(of, cells.by_key(cells.looks(of, 4, (4, 1))), 4)
     law = frame[(frame["panel"] == "law") & (frame["kind"] == "reference")]
     total = law[law["line"] == noise_law.LAW].set_index("x")["y"]
     inside = law[law["line"] == noise_law.FACTOR].set_index("x")["y"]

@@ -244,6 +244,10 @@ def test_on_a_telephone_the_panels_are_stacked_without_overlap() -> None:
     a, b = fig.layout.yaxis.domain, fig.layout.yaxis2.domain
     assert a[1] > a[0] > b[1] > b[0] >= 0
     assert fig.layout.xaxis.domain == fig.layout.xaxis2.domain == (0, 1)
+    height = fig.layout.height - fig.layout.margin.t - fig.layout.margin.b
+    low, high = (math.log10(end) for end in (0.01, 3))
+    a_decade = (a[1] - a[0]) * height / (high - low)
+    assert min(math.log10(y / x) for x, y in itertools.pairwise(fig.layout.yaxis.tickvals)) * a_decade > 15
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -10,7 +10,7 @@ import pytest
 from plotly.subplots import make_subplots
 
 from sam_dash import variants
-from sam_dash.results import captions, collapse, curves, figures, style, tables
+from sam_dash.results import captions, collapse, curves, figures, panels, style, tables
 from sam_dash.results import study as studies
 from sam_dash.results.panels import Panels
 from tests.results import frames
@@ -84,8 +84,18 @@ def test_a_wide_range_gets_a_log_axis_and_a_difference_never_does() -> None:
     finals = study.finals.assign(value=lambda f: f["value"] * f["m"].eq(1).map({True: 100, False: 1}))
     wide = figures.multiples(tables.summary(finals, study.runs, ("tr_H",), "se"), "m", batch=4)
     assert wide.layout.yaxis.type == "log"
+    assert wide.layout.annotations[0].text.endswith(panels.LOG)
+    assert wide.layout.yaxis.title.text is None
     frame = tables.summary(finals, study.runs, ("tr_H",), "se", {"variant": "sgd"})
     assert figures.multiples(frame, "m", batch=4, difference="SGD").layout.yaxis.type != "log"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "within"),
+    [(0.36, 60, [0.5, 1, 2, 5, 10, 20, 50]), (1.4, 64, [2, 5, 10, 20, 50]), (0.02, 3000, [0.1, 1, 10, 100, 1000])],
+)
+def test_a_log_axis_has_enough_labels_and_not_too_many(low: float, high: float, within: list[float]) -> None:
+    assert [s for s in panels.log_steps(low, high) if low <= s <= high] == pytest.approx(within)
 
 
 def test_colours_are_visible_on_both_backgrounds() -> None:
@@ -111,6 +121,19 @@ def test_every_registered_variant_has_a_look_of_its_own() -> None:
 def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:
     assert style.quantity("test_acc@class=3").name == "Test accuracy, class 3"
     assert style.show("test_acc@class=3", 0.5) == "50.0 %"
+
+
+def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> None:
+    """Counted in the browser: on a telephone three, on a wide page one, of 29 px each."""
+    names = ["SGD", "n-SAM", "SAM", "RW-SAM, scale = raw", "RW-SAM, scale = standardised"]
+    tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (True, False)}
+    assert tops == {True: 45 + 3 * 29, False: 45 + 29}
+    few = frames.summary().query("quantity == 'tr_H'")
+    assert figures.multiples(few, "m", batch=4, columns=5).layout.margin.t == 45 + 29
+
+
+def test_no_difference_is_shown_as_minus_zero() -> None:
+    assert [style.points(x) for x in (-1e-6, 0.0, -0.01)] == ["+0.0", "+0.0", "\N{MINUS SIGN}1.0"]
 
 
 def test_the_caption_names_data_rho_seeds_interval_and_what_is_left_out() -> None:

@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import layers, tables
+from sam_dash.results import cells, layers, tables
 from sam_dash.results.study import Study
 from tests.results.frames import SWEEP
 
-BATCH = SWEEP.training.batch
 HIDDEN = {"sgd": (6.0, 8.0), "sam": (2.0, 3.0)}  # of 10, by seed
 
 
@@ -29,9 +28,13 @@ def finals(names: tuple[str, ...] = ("hidden1", "output")) -> pd.DataFrame:
     return tables.finals(tables.runs_frame(runs), tables.curves_frame(rows))
 
 
+def look(of: pd.DataFrame) -> cells.Looks:
+    return cells.by_key(cells.looks(of, SWEEP.training.batch))
+
+
 def framed(of: pd.DataFrame, sizes: dict[str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = layers.gathered(layers.per_run(of))
-    return table, layers.frame(table, sizes, BATCH)
+    return table, layers.frame(table, sizes, look(of))
 
 
 def test_the_shares_have_seed_means_with_t_intervals_and_stand_beside_those_of_the_parameters() -> None:
@@ -62,17 +65,17 @@ def test_of_many_layers_those_of_least_noise_are_one() -> None:
 
 def test_what_is_said_names_the_layer_of_most_noise_and_calls_ties_ties() -> None:
     table, frame = framed(finals(), {"hidden1": 90, "output": 10})
-    found = layers.findings(table, frame, BATCH)
+    found = layers.findings(table, frame, look(table))
     assert found[0] == (
         "Most noise is in output: 30% to 75% of tr(V), with 10% of the parameters "
         "(more than that in 2 and a tie with that in 1 of 3 settings)."
     )
     assert found[1].startswith("The share of output is in a tie: even the lowest, SGD (30.0%)")
-    assert "parameters" not in layers.findings(table, framed(finals(), {})[1], BATCH)[0]
+    assert "parameters" not in layers.findings(table, framed(finals(), {})[1], look(table))[0]
     one = finals()
     table, frame = framed(one[one["seed"] == 0], {"hidden1": 90, "output": 10})
-    assert "no interval" in layers.findings(table, frame, BATCH)[1]
-    assert "settings" not in layers.findings(table, frame, BATCH)[0]
+    assert "no interval" in layers.findings(table, frame, look(table))[1]
+    assert "settings" not in layers.findings(table, frame, look(table))[0]
 
 
 def test_the_bars_are_of_100_percent_and_no_layer_is_told_by_its_colour_alone() -> None:
@@ -83,6 +86,7 @@ def test_the_bars_are_of_100_percent_and_no_layer_is_told_by_its_colour_alone() 
     assert len({(t.marker.color, t.marker.pattern.shape) for t in fig.data}) == 2
     assert len({t.marker.pattern.shape for t in fig.data}) == 2
     assert fig.data[0].text[0] == "hidden1 90%"
+    assert (fig.layout.uniformtext.mode, fig.layout.uniformtext.minsize) == ("hide", 10), "no label of 5 px"
     assert layers.caption(Study("0123456789ab", SWEEP, pd.DataFrame(), pd.DataFrame()), frame, "ci").startswith(
         "Each layer's share of tr(V) of the finished weights, weights and biases together; mean over 2 seeds"
     )

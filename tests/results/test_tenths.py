@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from scipy import stats
 
-from sam_dash.results import style, tables, tenths
+from sam_dash.results import rw_weights, style, tables, tenths
+from sam_dash.results.panels import LOG
 from sam_dash.results.study import Study
 from tests.results.frames import SWEEP
 
@@ -73,7 +75,7 @@ def test_the_figure_has_one_scale_and_its_caption_says_what_a_tenth_is() -> None
     table = tenths.per_run(curves, runs)
     frame = tenths.frame(table, 4)
     fig = tenths.figure(frame, tenths.titles(curves))
-    assert [a.text for a in fig.layout.annotations] == [
+    assert [a.text.removesuffix(LOG) for a in fig.layout.annotations] == [
         "Early: epochs 0 to 2", "Middle: epochs 9 to 11", "Late: epochs 18 to 20",
     ]  # fmt: skip
     assert {fig.layout[axis].matches for axis in ("yaxis", "yaxis2", "yaxis3")} == {"y"}
@@ -82,6 +84,21 @@ def test_the_figure_has_one_scale_and_its_caption_says_what_a_tenth_is() -> None
     assert "a tenth is 0.4 of B = 4, and a sample on a border counts to both sides" in text
     assert "over 2 seeds" in text
     assert "One-probe norms are noisy" in text
+
+
+def test_the_effective_sample_size_has_its_interval_early_and_late() -> None:
+    runs, _ = made(1)
+    rows = [
+        {"run": r.key, "step": step, "epoch": step / 2, "quantity": "ess", "value": 8.0 + 2 * r.seed - 0.1 * step}
+        for r in RW.runs() for step in range(1, 21)
+    ]  # fmt: skip
+    found = rw_weights.findings(Study("0123456789ab", RW, runs, pd.DataFrame()), pd.DataFrame(rows), runs)
+    half = stats.t.ppf(0.975, 1)  # two seeds, 2 apart
+    early, late = (f"{v:.2f} [{v - half:.2f}, {v + half:.1f}]".replace("-", "\u2212") for v in (9 - 0.15, 9 - 1.9))
+    assert found[0] == (
+        f"RW-SAM, λ = 1: effective sample size {early} in the first epoch, {late} over the last tenth of the training "
+        "(95 %, n = 2)."
+    )
 
 
 def test_without_tenths_there_is_no_row() -> None:

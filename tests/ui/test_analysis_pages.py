@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamlit as st
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import dynamics, style
@@ -15,6 +17,7 @@ from sam_dash.results import study as studies
 from sam_dash.runs import presets
 from sam_dash.runs.spec import Measures, RunSpec
 from sam_dash.runs.store import Store
+from sam_dash.runs.tables import measurements
 from sam_dash.ui import links, pool
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
@@ -51,6 +54,17 @@ def test_a_partial_study_is_drawn_and_said_to_be_one(store: Store, visit: Visit,
 def test_a_stale_link_is_answered(store: Store, visit: Visit, page: str) -> None:
     fill(store, RHOS)
     assert "There is no study" in visit(page, study="../x").warning[0].value
+
+
+def test_one_seed_is_said_to_have_no_interval(store: Store, visit: Visit, richer: None) -> None:
+    study = fill(store, replace(SWEEP, seeds=(0,)))
+    for page in ("noise", "dynamics", "sharpness"):
+        captions = [c.value for c in visit(page, study=study).caption if c.value.startswith("Mean over")]
+        assert captions
+        assert [c for c in captions if not c.startswith("Mean over 1 seed: no interval.")] == []
+    assert "Set up this study with 1 further seed" in [
+        e.proto.label for e in visit("noise", study=study).get("page_link")
+    ]
 
 
 @pytest.mark.parametrize("page", [*NEW, "sharpness", "rw_sam"])
@@ -271,6 +285,21 @@ def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -
     assert "Test accuracy ends lowest for" in words(at)
 
 
+def test_dynamics_has_hollow_markers_where_an_estimate_did_not_converge(store: Store, visit: Visit) -> None:
+    sweep = replace(SWEEP, variants=("sgd",), m=(), knobs={})
+    study = fill(store, sweep)
+    at = visit("dynamics", study=study, curves=["Train loss"])
+    assert "Hollow" not in words(at)
+    with store.write() as c:
+        where = (measurements.c.run == sweep.runs()[0].key) & (measurements.c.epoch == 2)
+        c.execute(update(measurements).where(where & (measurements.c.quantity == "train_loss")).values(converged=False))
+    st.cache_data.clear()
+    at = visit("dynamics", study=study, curves=["Train loss"])
+    symbols = charts(at)[0]["data"][-1]["marker"]["symbol"]
+    assert symbols == ["circle", "circle", "circle-open", "circle", "circle"]
+    assert "Hollow: an estimate did not converge" in words(at)
+
+
 def test_what_was_measured_at_the_end_only_is_said_to_be(store: Store, visit: Visit) -> None:
     at = visit("dynamics", study=fill(store, SWEEP))
     assert "tr(H) and tr(V): measured at the end only" in words(at)
@@ -286,6 +315,50 @@ def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit)
     assert "effective sample size" in words(at)
     at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its modes")
     assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
+
+
+def collapse_at_m_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented runs of SAM at m = 1 end at chance, and flat."""
+    plain = synthetic.values
+
+    def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
+        if run.variant == "sam" and run.m == 1:
+            return plain(run, share) | {"test_acc": 0.1 - 0.001 * run.seed, "tr_H": 1.0 + run.seed}
+        return plain(run, share) | ({"tr_H": 10.0 + run.seed} if run.variant == "rwsam" else {})
+
+    monkeypatch.setattr(synthetic, "values", values)
+
+
+def test_an_equivalent_m_is_not_read_off_collapsed_runs(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("rw_sam", study=fill(store, SWEEP), rw_quantity="tr(H)")
+    assert set(shown(at, "Equivalent m")["Equivalent m"]) == {"outside the range: 3 of 3 seeds below m = 2"}
+
+
+def test_what_collapsed_is_named_and_left_out_of_what_dynamics_says(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("dynamics", study=fill(store, SWEEP), curves=["Test accuracy"])
+    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
+    assert "m-SAM, m = 1" in [t["name"] for t in charts(at)[0]["data"]]
+    assert "Test accuracy ends lowest for SGD" in words(at)
+
+
+def test_what_collapsed_is_named_and_left_out_of_noise(
+    store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapse_at_m_1(monkeypatch)
+    at = visit("noise", study=fill(store, SWEEP))
+    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
+    assert "m-SAM, m = 1" not in [t["name"] for t in charts(at)[0]["data"]]
+
+
+def test_noise_has_rw_sam_at_every_lambda(store: Store, visit: Visit) -> None:
+    at = visit("noise", study=fill(store, SWEEP), settings=["SGD", "RW-SAM, λ = 0.5"])
+    assert {"SGD", "RW-SAM, λ = 0.5"} <= {t["name"] for t in charts(at)[0]["data"]}
 
 
 def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(

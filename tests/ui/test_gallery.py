@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import replace
 from typing import Any
 
@@ -63,12 +65,16 @@ def test_every_figure_of_the_example_is_in_its_zip(visit: Any, drawn: Any, monke
 
 def test_the_map_of_several_radii_is_in_the_zip_too(store: Any, visit: Any, drawn: Any, richer: None) -> None:
     study_id = fill(store, WIDE)
-    for page in ("rho_m", "sharpness", "rw_sam", "dynamics"):
+    for page in ("rho_m", "sharpness", "rw_sam", "noise", "dynamics"):
         visit(page, study=study_id)
     study = studies.from_store(store, study_id)
     assert study is not None
     assert "rho_m" in {key for key, *_ in drawn}
-    assert missing(drawn, gallery.pictures(study, bundle._curves(study, store))) == []
+    pictures = gallery.pictures(study, bundle._curves(study, store))
+    assert missing(drawn, pictures) == []
+    told = {p.name: p.caption for p in pictures if p.name.startswith(("noise", "dynamics", "weights", "rw-sam"))}
+    assert len(told) == 8
+    assert [name for name, caption in told.items() if f"At this ρ = {name.rpartition('-')[2]}" not in caption] == []
 
 
 def test_the_figure_of_an_experiment_is_in_the_zip_of_its_study() -> None:
@@ -77,3 +83,16 @@ def test_the_figure_of_an_experiment_is_in_the_zip_of_its_study() -> None:
     found = {p.name: p for p in gallery.pictures(study, studies.read_curves(EXPERIMENTS["which-sharpness"].data))}
     frame = which_sharpness.frame(study)
     pd.testing.assert_frame_equal(found["experiment-which-sharpness"].frame, frame)
+
+
+def test_of_an_experiment_of_several_studies_the_zip_says_where_its_figure_is() -> None:
+    study = studies.from_folder(EXPERIMENTS["heavy-tails"].data / "1")
+    assert study is not None
+    note = gallery.elsewhere(study)
+    assert "of 9 studies together" in note
+    with zipfile.ZipFile(io.BytesIO(bundle.write(study, None, None))) as archive:
+        readme = next(name for name in archive.namelist() if name.endswith("README.md"))
+        assert note in archive.read(readme).decode()
+    alone = studies.from_folder(EXPERIMENTS["which-sharpness"].data)
+    assert alone is not None
+    assert gallery.elsewhere(alone) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sam_dash.runs import marks
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, take_away
+from sam_dash.ui.links import query
 from tests.synthetic import SWEEP, every, fill
 from tests.ui.test_pages import words
 
@@ -186,10 +188,17 @@ def test_estimators_show_what_did_not_converge(store: Store, visit: Visit) -> No
     from sam_dash.runs.tables import measurements
 
     study = fill(store, SWEEP)
-    where = (measurements.c.run == KEYS[3]) & (measurements.c.quantity == "lam_max")
+    where = measurements.c.run.in_([KEYS[3], KEYS[-1]]) & (measurements.c.quantity == "lam_max")
     with store.write() as c:
         c.execute(update(measurements).where(where).values(converged=False, residual=0.01))
     at = visit("estimators", study=study)
-    assert "Not converged: 1 of λ_max (hollow in figures)" in words(at)
-    assert KEYS[3] in set(next(d.value for d in at.dataframe if "Relative residual" in d.value)["Run"])
+    assert "Not converged: 2 of λ_max (hollow in figures)" in words(at)
+    loose = next(d.value for d in at.dataframe if "Relative residual" in d.value)
+    assert dict(zip(loose["Run"], loose["Setting"], strict=True)) == {KEYS[3]: "n-SAM", KEYS[-1]: "RW-SAM, λ = 1"}
     assert "This study did not ask for it" in words(at)
+    spec = store.sweep(study)
+    assert spec is not None
+    wanted = replace(spec, measures=replace(spec.measures, what=(*spec.measures.what, "pyhessian")))
+    assert "Set up this study with PyHessian" in [label for label, _ in links(at)]
+    form = visit("run", **query(wanted))
+    assert f"**{len(wanted.runs())} runs** to train" in words(form)

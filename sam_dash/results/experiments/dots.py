@@ -13,7 +13,7 @@ from sam_dash.results import cells, lines, paper, style
 
 HEIGHT = 380
 DODGE = 0.14
-RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]  # ticks of a log axis
+RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]  # ticks of a log axis
 
 
 def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = False, log: bool = False) -> go.Figure:
@@ -30,7 +30,7 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
         for line, i in lines.items():
             rows = of[of["line"] == line]
             shift = (i - (len(lines) - 1) / 2) * dodge
-            for trace in _traces(rows, line, i, shift, places, legend=first[line] == panel):
+            for trace in _traces(rows, line, i, shift, places, first[line] == panel, ".1%" if percent else ".4~g"):
                 fig.add_trace(trace, row=1, col=column)
         ticks = list(range(len(places)))
         fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)
@@ -39,6 +39,7 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
     fig.update_xaxes(showgrid=False, zeroline=False, showticklabels=not alone)
     kind: dict[str, Any] = {"type": "log", "tickvals": RATIOS, "matches": "y"} if log else {}
     fig.update_yaxes(tickformat=".0%" if percent else None, zeroline=False, **kind)
+    fig.update_annotations(font={"size": 14})
     fig.update_layout(
         height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40}, font={"family": style.FONT},
         legend={"orientation": "h", "y": -0.04 if alone else -0.16, "x": 0},
@@ -51,8 +52,8 @@ def stacked(fig: go.Figure) -> go.Figure:
     rows = paper.wrap(fig, 1)
     for title in fig.layout.annotations:
         title.update(text="<br>".join(textwrap.wrap(title.text, 40)), font={"size": 13})
-    entries = sum(bool(t.showlegend is not False and t.name) for t in fig.data)
-    above = 40 + 22 * entries
+    names = [t.name for t in fig.data if t.showlegend is not False and t.name]
+    above = lines.layout(rows, names, narrow=True)["margin"]["t"]
     legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}
     return fig.update_xaxes(tickangle=0).update_layout(height=260 * rows + above, margin={"t": above}, legend=legend)
 
@@ -63,7 +64,8 @@ def bars(mean: pd.DataFrame, width: int) -> dict[str, Any]:
     return lines.bars(mean["y"], low, high, width=width)
 
 
-def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool) -> list[go.Scatter]:
+def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool,
+            number: str) -> list[go.Scatter]:  # fmt: skip
     if rows.empty:
         return []
     colour = style.look(str(rows["variant"].iloc[0])).colour
@@ -78,7 +80,9 @@ def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[st
     )  # fmt: skip
     points = go.Scatter(
         x=at(mean), y=mean["y"], error_y=bars(mean, 3), mode="markers", name=line, legendgroup=line, showlegend=legend,
-        marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 9}, customdata=mean["n"],
-        hovertemplate=f"{line}<br>%{{y:.4~g}}, n = %{{customdata}}<extra></extra>",
+        marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 9},
+        customdata=mean[["low", "high", "n"]],
+        hovertemplate=f"{line}<br>%{{y:{number}}} [%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], "
+        "n = %{customdata[2]}<extra></extra>",
     )  # fmt: skip
     return [dots, points]

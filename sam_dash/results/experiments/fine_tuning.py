@@ -41,8 +41,10 @@ def figure(frame: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         fig.add_scatter(
             x=mean["x"], y=mean["y"], error_y=dots.bars(mean, 4), mode="markers", name=str(line), legendgroup=str(line),
-            marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 10}, customdata=mean["n"],
-            hovertemplate=f"{line}<br>%{{y:.1%}} at %{{x:.2f}}, n = %{{customdata}}<extra></extra>",
+            marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 10},
+            customdata=mean[["low", "high", "n"]],
+            hovertemplate=f"{line}<br>%{{y:.1%}} [%{{customdata[0]:.1%}}, %{{customdata[1]:.1%}}] at %{{x:.2f}}, "
+            "n = %{customdata[2]}<extra></extra>",
         )  # fmt: skip
     fig.update_xaxes(title_text="Layer gradients of a step, in whole gradients", range=[0, 2.2], zeroline=False)
     fig.update_yaxes(title_text=PANEL, tickformat=".0%", zeroline=False)

@@ -67,6 +67,4 @@ def points(mean: Mean) -> str:
 
 def means_over(frame: pd.DataFrame) -> str:
     """For a caption: over how many seeds the means are, and what the bars are."""
-    n = frame.loc[frame["kind"] == "mean", "n"]
-    bars = f"bars: {statistics.INTERVALS['ci']} over seeds" if n.max() > 1 else "no interval"
-    return f"Mean over {captions.seeds(frame)}; {bars}; small dots: single seeds."
+    return f"Mean over {captions.over(frame)}; small dots: single seeds."
