@@ -123,7 +123,7 @@ class ChainOracle(Groups):
     t: int = 0
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
-    places: list[Tensor] = field(default_factory=list)  # where gradients were asked for
+    places: list[tuple[Tensor, list[Layer]]] = field(default_factory=list)  # where gradients were asked for
 
     def losses(self, W: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (S, d) -> (S, n)."""
@@ -134,7 +134,6 @@ class ChainOracle(Groups):
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
         self.before_the_descent()
         if not isinstance(W, Shifted):
-            self.places.append(W)
             return self._first(W)[1](1 / self.m, self.m)
         h = self._shifted(W.w, W.eps) if W.eps.flat is None else self._mean(W.eps.added_to(W.w))
         self.descents.append(h)
@@ -148,7 +147,8 @@ class ChainOracle(Groups):
 
     def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
         """The same with every micro-batch at W + eps_j, none of which is formed."""
-        out, inputs, pulls = shifted(self.chain.layers(W), self._x, eps)
+        layers = next((layers for at, layers in self.places if at is W), None)
+        out, inputs, pulls = shifted(layers or self.chain.layers(W), self._x, eps)
         deltas = [self._error(out).div_(self.batch[1].shape[1])]
         for pull, a in zip(reversed(pulls[1:]), reversed(inputs[1:]), strict=True):
             deltas.append(mask_(pull(deltas[-1]), a))
@@ -185,6 +185,7 @@ class ChainOracle(Groups):
 
     def _first(self, W: Tensor) -> tuple[Tensor, Callable[[Any, int], Gradient]]:
         layers, inputs, out = self.chain.forward(W, self._x)
+        self.places.append((W, layers))
 
         def pull(p: Any, m: int) -> Gradient:
             deltas = backward(layers, inputs, self._error(out).mul_(p))
@@ -209,7 +210,7 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
         noise = None if L.noise is None else L.noise.transpose(0, 1)
         oracle = ChainOracle(chain, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
         out = step(oracle, W, s, **knobs)
-        if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0] is W:  # a descent at w itself: SGD
+        if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # a descent at w itself: SGD
             g = out.g.mean()
             return Step(g, out.eps, g, (), dict(out.info))
         return oracle.ended(out)
