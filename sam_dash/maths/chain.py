@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine, views
+from sam_dash.maths.chain_parts import Gradient, Layer, Part, PerSample, affine, views, write_gradient
 from sam_dash.maths.contract import Step
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.maths.taps import NotFactoredError
@@ -100,9 +100,7 @@ def weight_gradients(chain: Chain, inputs: Sequence[Tensor], deltas: Sequence[Te
     S = len(deltas[0])
     flat = deltas[0].new_empty(S, sum(o * (i + bias) for o, i, bias in chain.shapes))
     for layer, a, d in zip(chain.layers(flat), inputs, deltas, strict=True):
-        torch.bmm(d.mT, a, out=layer.weight)
-        if layer.bias is not None:
-            torch.sum(d, 1, keepdim=True, out=layer.bias)
+        write_gradient(layer, a, d)
     return flat
 
 

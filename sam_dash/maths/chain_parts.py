@@ -35,6 +35,13 @@ def affine(layer: Layer, h: Tensor) -> Tensor:
     return torch.bmm(h, weight) if layer.bias is None else torch.baddbmm(layer.bias, h, weight)
 
 
+def write_gradient(out: Layer, X: Tensor, D: Tensor) -> None:
+    """Write the gradient of a layer with inputs X (S, B, i) and deltas D (S, B, o)."""
+    torch.bmm(D.mT, X, out=out.weight)
+    if out.bias is not None:
+        torch.sum(D, 1, keepdim=True, out=out.bias)
+
+
 @dataclass(frozen=True)
 class Part:
     """One layer's gradients in S G micro-batches of m: X (S G, m, i), D (S G, m, o); formed where that is cheaper.
@@ -81,10 +88,10 @@ class Part:
         """Write sum_j scale_j g_j, of S stacks."""
         S, (o, i, _) = len(out.weight), self.shape
         D = (self.D if scale is None else self.D * scale.view(-1, 1, 1)).reshape(S, -1, o)
-        if self.weight is not None and scale is None:
-            torch.sum(self.weight.view(S, -1, o, i), 1, out=out.weight)
-        else:
-            torch.bmm(D.mT, self.X.reshape(S, -1, i), out=out.weight)
+        if self.weight is None or scale is not None:
+            write_gradient(out, self.X.reshape(S, -1, i), D)
+            return
+        torch.sum(self.weight.view(S, -1, o, i), 1, out=out.weight)
         if out.bias is not None:
             torch.sum(D, 1, keepdim=True, out=out.bias)
 

@@ -6,6 +6,7 @@ more, `NotFactoredError` says so, and the plain vmapped step, which is the defin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,12 +46,12 @@ class Shifted(Unformed):
     eps: Any
 
 
-class Multiple(Unformed):
+class Multiple(Unformed, ABC):
     """c_j g_j for each micro-batch j: times a scalar, and added to w."""
 
+    @abstractmethod
     def scaled(self, c: Any) -> Self:
         """The same times c, one number or one for each micro-batch; NotFactoredError for anything else."""
-        raise NotImplementedError
 
     def __mul__(self, c: Any) -> Self:
         return self.scaled(c)
@@ -69,12 +70,12 @@ class Multiple(Unformed):
         return super().__torch_function__(func, _types, args, kwargs)
 
 
-class Each(Unformed):
+class Each(Unformed, ABC):
     """The gradients g_i of all samples of the only micro-batch: weighted and added up by p @ g."""
 
+    @abstractmethod
     def weighted(self, p: Tensor) -> Multiple:
         """sum_i p_i g_i."""
-        raise NotImplementedError
 
     @classmethod
     def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
