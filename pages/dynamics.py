@@ -41,7 +41,7 @@ if len(frame):
     gone = collapse.runs(finals, runs, study.spec)
     found = dynamics.findings(study, curves, drawn, runs[~runs["run"].isin(gone)])
     figure.show(
-        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=choices.narrow()),
+        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=figure.narrow()),
         frame,
         dynamics.caption(study, frame, x, beta, recorded.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),

@@ -35,7 +35,7 @@ front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_va
 best = matched.best_stop(table, curves, y, batch)
 on_front = [f"On the Pareto front of {style.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
-    matched_figure.figure(frame, x, y, choices.narrow()),
+    matched_figure.figure(frame, x, y, figure.narrow()),
     frame.drop(columns=matched.LOOK),
     matched.caption(study, frame, x),
     f"{style.quantity(y).name} against {matched.TITLES[x].lower()}. "

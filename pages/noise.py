@@ -31,7 +31,7 @@ if chosen.empty:
 frame = noise_law.frame(chosen, look, batch, interval)
 found = noise_law.findings(frame)
 figure.show(
-    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, narrow=choices.narrow()),
+    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, narrow=figure.narrow()),
     frame,
     noise_law.caption(study, frame, interval),
     "tr(V) of means of m samples against tr(V)/m. " + " ".join(found),

@@ -37,7 +37,7 @@ gone = collapse.runs(finals, runs, study.spec)
 frame = rho_map.frame(finals, runs, quantity, gone, interval)
 found = rho_map.findings(frame, finals)
 figure.show(
-    rho_map.figure(frame, choices.narrow()),
+    rho_map.figure(frame, figure.narrow()),
     frame,
     rho_map.caption(study, frame, variant, interval, pooled),
     f"Map of {style.quantity(quantity).name} over ρ and m. {int(frame['collapsed'].sum())} of {len(frame)} settings "

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import escape_claims, escapes, style, walks
-from sam_dash.ui import choices, figure, router, saddle_parts, scorecard
+from sam_dash.ui import figure, router, saddle_parts, scorecard
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
@@ -43,7 +43,7 @@ else:
         f"so **ρ_c = {style.number(answer['critical'])}**."
     )
     figure.show(
-        escapes.figure(cells, answer, choices.narrow()),
+        escapes.figure(cells, answer, figure.narrow()),
         cells,
         escapes.caption(cells, answer),
         escapes.alt(cells),

@@ -8,9 +8,7 @@ import streamlit as st
 from sam_dash.results import cells, dynamics, layers, matched, noise_law, style, tables
 from sam_dash.results.study import Study
 from sam_dash.runs.spec import divisors
-from sam_dash.ui import figure, pool
-
-narrow = figure.narrow
+from sam_dash.ui import pool
 
 
 def names(quantities: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots, parts
 from sam_dash.results.experiments.experiment import Finding, alt
 from sam_dash.results.study import Study
 from sam_dash.runs import presets
-from sam_dash.ui import backend, choices, figure, live, scorecard, states
+from sam_dash.ui import backend, figure, live, scorecard, states
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
 
@@ -78,7 +78,7 @@ def result(experiment: Experiment) -> None:
         return
     judged = experiment.judge(frame)
     name = f"experiment-{experiment.name}"
-    fig = dots.stacked(experiment.figure(frame)) if choices.narrow() else experiment.figure(frame)
+    fig = dots.stacked(experiment.figure(frame)) if figure.narrow() else experiment.figure(frame)
     figure.show(fig, frame, experiment.caption(found, frame), alt(judged), name, "result")
     findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")

@@ -127,7 +127,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
     found = rw_weights.findings(study, curves, rw)
     titles = rw_weights.titles(study.spec.training.batch)
     figure.show(
-        lines.figure(frame, rw_weights.AXES, titles, narrow=choices.narrow()), frame, rw_weights.caption(study, frame),
+        lines.figure(frame, rw_weights.AXES, titles, narrow=figure.narrow()), frame, rw_weights.caption(study, frame),
         "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}", "weights",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
@@ -148,7 +148,7 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
     batch = study.spec.training.batch
     frame, found = tenths.frame(table, batch), tenths.findings(table, batch)
     figure.show(
-        tenths.figure(frame, tenths.titles(curves), choices.narrow()), frame, tenths.caption(study, table, frame),
+        tenths.figure(frame, tenths.titles(curves), figure.narrow()), frame, tenths.caption(study, table, frame),
         "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),
         f"tenths-{study.id[:6]}", "tenths",
     )  # fmt: skip

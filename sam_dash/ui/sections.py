@@ -25,7 +25,7 @@ from sam_dash.results import (
 from sam_dash.results import m_eval as sharp
 from sam_dash.results.cells import Looks, by_key, key_of, looks
 from sam_dash.results.study import Study
-from sam_dash.ui import choices, figure, links, pool
+from sam_dash.ui import figure, links, pool
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -62,7 +62,7 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
     found = sharp.findings(frame)
     title = {"m_sharp": "<i>m</i>-sharpness of the final weights"}
     figure.show(
-        lines.figure(frame, sharp.AXES, title, narrow=choices.narrow()), frame,
+        lines.figure(frame, sharp.AXES, title, narrow=figure.narrow()), frame,
         sharp.caption(study, frame, interval), "m-sharpness over the m of the measurement. " + " ".join(found),
         f"m-sharpness-{study.id[:6]}", "m_sharpness",
     )  # fmt: skip
@@ -122,7 +122,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure.show(
-            matched_figure.figure(frame, x, "test_acc", choices.narrow()), frame.drop(columns=matched.LOOK),
+            matched_figure.figure(frame, x, "test_acc", figure.narrow()), frame.drop(columns=matched.LOOK),
             matched.scatter_caption(study, frame),
             f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
             "correlation",
@@ -184,6 +184,6 @@ def spectrum(study: Study) -> None:
     seed = st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
     frame = density_figure.one_seed(study, seed)
     figure.show(
-        density_figure.figure(frame, choices.narrow()), frame, density_figure.caption(frame), density_figure.alt(frame),
+        density_figure.figure(frame, figure.narrow()), frame, density_figure.caption(frame), density_figure.alt(frame),
         f"density-{study.id[:6]}", "density",
     )  # fmt: skip
