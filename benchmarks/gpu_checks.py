@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.problems import NETWORKS, problem, spec
-from sam_dash.maths import curvature, ghost, lanczos
-from sam_dash.maths.passes import net
-from sam_dash.maths.taps import NotFactoredError
+from sam_dash.maths import curvature, lanczos
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast.passes import net
+from sam_dash.maths.fast.taps import NotFactoredError
 from sam_dash.problems.stack import Stack
 from sam_dash.runs import launch, steppers
 from sam_dash.runs.graphs import Capture, NotRecordedError, Recorded

@@ -15,9 +15,10 @@ from benchmarks import user
 from benchmarks.problems import NETWORKS, mlp, module_at, problem, trained
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import side_by_side
-from sam_dash.maths import curvature, ghost, lanczos
+from sam_dash.maths import curvature, lanczos
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast.passes import net
 from sam_dash.maths.oracle import Batch
-from sam_dash.maths.passes import net
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.probes import hessian, measure
 from sam_dash.runs.spec import RunSpec, Training

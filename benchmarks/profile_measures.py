@@ -22,7 +22,7 @@ from benchmarks.measures import (
     trace_sides,
 )
 from benchmarks.profiles import kinds, table, unformed
-from sam_dash.maths.taps import Taps
+from sam_dash.maths.fast.taps import Taps
 from sam_dash.problems.stack import Stack
 
 QUANTITIES = ("tr(V)", "tr(H)", "λ_max")

@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.problems import BATCHES, NETWORKS, problem
 from benchmarks.steps import eager, ours
-from sam_dash.maths.chain import chain_or_none
-from sam_dash.maths.taps import Taps
+from sam_dash.maths.fast.chain import chain_or_none
+from sam_dash.maths.fast.taps import Taps
 from sam_dash.problems.stack import Stack
 
 KINDS = {

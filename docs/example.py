@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sam_dash.results.density import PREFIX
-from sam_dash.results.experiments import parts
 from sam_dash.results.experiments.experiment import DATA
-from sam_dash.results.export import ESTIMATES
-from sam_dash.results.study import EXAMPLE
-from sam_dash.results.style import RECORDED
+from sam_dash.results.files.export import ESTIMATES
+from sam_dash.results.numbers import parts
+from sam_dash.results.numbers.density import PREFIX
+from sam_dash.results.numbers.study import EXAMPLE
+from sam_dash.results.words import RECORDED
 
 MEASURE = "--measure trace,lam_max,noise,pyhessian,m_sharpness,density --measure-every 10"
 DIGITS = f"--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 {MEASURE}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from sam_dash.maths.contract import Knob, Variant
 from sam_dash.problems.architecture import FAMILIES
 from sam_dash.problems.datasets import DATASETS
-from sam_dash.results.style import QUANTITIES
+from sam_dash.results.words import QUANTITIES
 from sam_dash.runs.cost import MEASURES
 from sam_dash.runs.presets import PRESETS
 from sam_dash.variants import REGISTRY

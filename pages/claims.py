@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, claims, collapse, verdicts
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.claims import verdicts
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import collapse
 from sam_dash.ui import controls, router, scorecard, sections, states
 
 router.ensure_routed()

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, dynamics, lines, recorded
+from sam_dash.results.drawing import captions, lines
+from sam_dash.results.numbers import collapse, recorded
+from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
 from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
 

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, cells, opinions, quality
+from sam_dash.results.drawing import captions, cells
+from sam_dash.results.views import opinions, quality
 from sam_dash.ui import figure, links, router, states
 
 router.ensure_routed()

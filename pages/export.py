@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sam_dash.results import statistics
+from sam_dash.results.numbers import statistics
 from sam_dash.ui import controls, pick, router, states, take_away
 
 router.ensure_routed()

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, matched, matched_figure, simpson, style
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import collapse
+from sam_dash.results.views import matched, matched_figure, simpson
 from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
 
 router.ensure_routed()
@@ -33,12 +36,12 @@ rows = matched.at_same_loss(table, curves, y, batch) if y != "train_loss" else [
 found = matched.findings(rows, y)
 front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_values("x")["line"]))
 best = matched.best_stop(table, curves, y, batch)
-on_front = [f"On the Pareto front of {style.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
+on_front = [f"On the Pareto front of {words.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
     matched_figure.figure(frame, x, y, figure.narrow()),
     frame.drop(columns=matched.LOOK),
     matched.caption(study, frame, x),
-    f"{style.quantity(y).name} against {matched.TITLES[x].lower()}. "
+    f"{words.quantity(y).name} against {matched.TITLES[x].lower()}. "
     + " ".join(found if x == "train_loss" else on_front),
     f"matched-{y}-{x}-{study.id[:6]}",
     "matched",

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from sam_dash.results import cells, collapse, lines, noise_law
+from sam_dash.results.drawing import cells, lines
+from sam_dash.results.numbers import collapse
+from sam_dash.results.views import noise_law
 from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, states
 
 router.ensure_routed()

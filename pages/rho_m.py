@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, rho_map, style
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import collapse
+from sam_dash.results.views import rho_map
 from sam_dash.ui import choices, controls, figure, links, router, states
 
 router.ensure_routed()
@@ -40,7 +43,7 @@ figure.show(
     rho_map.figure(frame, figure.narrow()),
     frame,
     rho_map.caption(study, frame, variant, interval, pooled),
-    f"Map of {style.quantity(quantity).name} over ρ and m. {int(frame['collapsed'].sum())} of {len(frame)} settings "
+    f"Map of {words.quantity(quantity).name} over ρ and m. {int(frame['collapsed'].sum())} of {len(frame)} settings "
     f"collapsed. {' '.join(found)}",
     f"rho-m-{quantity}-{study.id[:6]}",
     "rho_m",

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, figures, style, tables
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, figures
+from sam_dash.results.numbers import collapse, tables
 from sam_dash.ui import controls, figure, router, rw_sections, sections, states
 
 router.ensure_routed()
@@ -29,7 +31,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
     interval = controls.interval()
     against, name = controls.against(finals, batch)
-    quantities = controls.quantities(finals, style.RW_SAM, key="rw_panels")
+    quantities = controls.quantities(finals, words.RW_SAM, key="rw_panels")
 
 frame = tables.summary(finals, runs, quantities, interval, against)
 if frame.empty:

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from sam_dash.results import escape_claims, escapes, style, walks
+from sam_dash.results import words
+from sam_dash.results.claims import escape_claims
+from sam_dash.results.views import escapes, walks
 from sam_dash.ui import figure, router, saddle_parts, scorecard
 
 router.ensure_routed()
@@ -19,7 +21,7 @@ if saddle_parts.kind() == "walk":
     points = walks.frame(found, spec)
     critical = found["critical"]
     side = "above: USAM's saddle attracts" if spec.rho > critical else "below: USAM's saddle repels"
-    st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {style.number(critical)}**; ρ = {spec.rho:g} is {side}.")
+    st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {words.number(critical)}**; ρ = {spec.rho:g} is {side}.")
     figure.show(
         walks.figure(points, spec), points, walks.caption(points, spec), walks.alt(points, spec),
         f"saddle-{spec.landscape}", "walk",
@@ -39,8 +41,8 @@ else:
     cells = escapes.frame(runs)
     st.markdown(
         "A two-layer tanh network on a linear task starts a hair from its saddle at zero weights, as training from "
-        f"small weights does. There λ₁ = −{style.number(1 / answer['critical'])}, "
-        f"so **ρ_c = {style.number(answer['critical'])}**."
+        f"small weights does. There λ₁ = −{words.number(1 / answer['critical'])}, "
+        f"so **ρ_c = {words.number(answer['critical'])}**."
     )
     figure.show(
         escapes.figure(cells, answer, figure.narrow()),

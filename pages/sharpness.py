@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, figures, m_eval, opinions, statistics, style, tables, trend
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, figures
+from sam_dash.results.numbers import collapse, statistics, tables, trend
+from sam_dash.results.views import m_eval, opinions
 from sam_dash.ui import controls, figure, router, sections, states
 
 router.ensure_routed()
@@ -18,7 +21,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = tables.without_swept(finals, runs, "lam")
     interval = controls.interval()
     against, name = controls.against(finals, study.spec.training.batch)
-    quantities = controls.quantities(finals, style.PANELS)
+    quantities = controls.quantities(finals, words.PANELS)
 
 frame = tables.summary(finals, runs, quantities, interval, against)
 batch = study.spec.training.batch

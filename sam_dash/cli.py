@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from sam_dash.results.export import write_study
+    from sam_dash.results.files.export import write_study
 
     with closing(Store(args.store)) as store:
         if args.sweep is not None and store.sweep(args.sweep) is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sam_dash.results.export import runs_frame, summary, write_study
+from sam_dash.results.files.export import runs_frame, summary, write_study
 from sam_dash.runs import cost, launch
 from sam_dash.runs.report import ACTIVE
 from sam_dash.runs.spec import SweepSpec

@@ -8,9 +8,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from sam_dash.maths import ascent, curvature, ghost, lanczos, m_sharpness, moved, passes, second_opinion, tail
-from sam_dash.maths.chain_curvature import Hessian
+from sam_dash.maths import ascent, curvature, lanczos, m_sharpness, second_opinion, tail
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.fast import m_sharpness as moved
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast import passes
+from sam_dash.maths.fast.curvature import Hessian
 from sam_dash.maths.flat import Layout, piecewise_linear
 from sam_dash.maths.oracle import Batch
 from sam_dash.problems.stack import Stack, torch_stream

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_dash.maths.chain import chain_or_none
+from sam_dash.maths.fast.chain import chain_or_none
 from sam_dash.problems.problem import Problem
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.report import Measurement

@@ -20,14 +20,14 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from sam_dash import variants
-from sam_dash.maths.chain import Chain, chain_step
 from sam_dash.maths.contract import Step
-from sam_dash.maths.eager import EagerOracle
-from sam_dash.maths.factored import factored_step
+from sam_dash.maths.fast.chain import Chain, chain_step
+from sam_dash.maths.fast.eager import EagerOracle
+from sam_dash.maths.fast.factored import factored_step
+from sam_dash.maths.fast.taps import NotFactoredError, Taps
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Batch, Oracle
-from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.spec import RunSpec
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from sam_dash.results import study
-from sam_dash.results.experiments import parts
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import parts, study
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import launch, marks
 from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.runs.store import Store

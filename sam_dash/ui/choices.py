@@ -5,22 +5,25 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import cells, dynamics, layers, matched, noise_law, style, tables
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import cells
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import dynamics, layers, matched, noise_law
 from sam_dash.runs.spec import divisors
 from sam_dash.ui import pool
 
 
 def names(quantities: list[str]) -> list[str]:
     """Their plain names."""
-    return [style.quantity(q).name for q in quantities]
+    return [words.quantity(q).name for q in quantities]
 
 
 def over_time(study: Study) -> list[str]:
     """Which curves to draw."""
     have = [q for q in dict.fromkeys(study.finals["quantity"]) if dynamics.has_curve(q)]
     usual = ("test_acc", "train_loss", "tr_H", "tr_V")
-    options = {style.quantity(q).name: q for q in [*usual, *have] if q in have}
+    options = {words.quantity(q).name: q for q in [*usual, *have] if q in have}
     chosen = st.multiselect(
         "Curves", list(options), default=[n for n, q in options.items() if q in usual], key="curves",
         bind="query-params", placeholder="Choose a quantity", help="One panel a quantity, in this order.",
@@ -87,7 +90,7 @@ def scope(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
 
 def swept_variant(finals: pd.DataFrame) -> str:
     """Which of the variants swept over m; "" where there is none."""
-    have = {style.title(v): v for v in dict.fromkeys(finals["variant"]) if cells.swept(v)}
+    have = {words.title(v): v for v in dict.fromkeys(finals["variant"]) if cells.swept(v)}
     if len(have) < 2:
         return next(iter(have.values()), "")
     return have.get(st.selectbox("Variant", list(have), key="map_variant", bind="query-params", width=120) or "", "")
@@ -96,7 +99,7 @@ def swept_variant(finals: pd.DataFrame) -> str:
 def one_quantity(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "quantity") -> str | None:
     """One quantity, the usual ones first; None where nothing was measured."""
     have = layers.whole(finals)
-    options = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
+    options = {words.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     if not options:
         return None
     chosen = st.selectbox("Quantity", list(options), key=key, bind="query-params", width=200)
@@ -121,7 +124,7 @@ def sharpness_of(finals: pd.DataFrame) -> str | None:
     """Which measure of sharpness or noise to correlate with accuracy."""
     have = set(finals["quantity"])
     sizes = sorted((q for q in have if q.startswith("m_sharp@")), key=lambda q: int(q.partition("@")[2]))
-    options = {style.quantity(q).name: q for q in ("tr_H", "lam_max", "tr_V", *sizes) if q in have}
+    options = {words.quantity(q).name: q for q in ("tr_H", "lam_max", "tr_V", *sizes) if q in have}
     if not options:
         return None
     chosen = st.selectbox("Sharpness", list(options), key="sharpness", bind="query-params", width=220)

@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import compare, style, tables
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import compare
 from sam_dash.ui import backend, pick, states
 
 
@@ -21,7 +23,7 @@ def show(study: Study, keys: list[str]) -> None:
         return
     st.header("Two runs compared", anchor=False)
     for column, letter, (spec, status, _) in zip(st.columns(2), "AB", (a, b), strict=True):
-        name = style.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], style.knob_text(spec["knobs"]))
+        name = words.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], words.knob_text(spec["knobs"]))
         column.markdown(f"**{letter}**: {name}, seed {spec['seed']}")
         column.badge(status, icon=states.ICONS[status], color=states.colour(status))
     st.caption(compare.sentence(a[0], b[0]))
@@ -50,7 +52,7 @@ def _run(study: Study, key: str) -> tuple[dict[str, Any], str, pd.DataFrame] | N
     if study.id == pick.EXAMPLE:
         spec = next(r for r in study.spec.runs() if r.key == key).to_dict()
         frame = studies.read_curves(studies.EXAMPLE)
-        frame = frame[(frame["run"] == key) & ~frame["quantity"].isin(style.RECORDED)]
+        frame = frame[(frame["run"] == key) & ~frame["quantity"].isin(words.RECORDED)]
         return spec, "done", frame[frame["step"] == frame["step"].max()]
     run = backend.store().run(key)
     if run is None:

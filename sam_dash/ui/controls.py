@@ -8,8 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash import variants
-from sam_dash.results import layers, style, tables
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import layers
 
 SHORT = {"95 % CI": "ci", "SE": "se", "SD": "sd"}
 
@@ -48,7 +50,7 @@ def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:
         swept = known is not None and known.m_axis
         rows = rows[rows["m"] == batch] if swept else rows
         if len(rows) and not rows.duplicated(["quantity", "seed"]).any():
-            name = f"{style.title(str(variant))} at m = B" if swept else style.title(str(variant))
+            name = f"{words.title(str(variant))} at m = B" if swept else words.title(str(variant))
             out[name] = {"variant": variant} | ({"m": float(batch)} if swept else {})
     return out
 
@@ -68,7 +70,7 @@ def against(finals: pd.DataFrame, batch: int) -> tuple[dict[str, Any] | None, st
 def quantities(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "panels") -> list[str]:
     """Which panels to draw: the usual ones that were measured, and any other."""
     have = layers.whole(finals)
-    names = {style.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
+    names = {words.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     chosen = st.multiselect(
         "Panels", list(names), default=[n for n, q in names.items() if q in usual], key=key, bind="query-params",
         help="One panel a quantity, in this order.", placeholder="Choose a quantity",

@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import curves, style, tables
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import curves
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.queue import AGAIN
 from sam_dash.runs.store import Store
 from sam_dash.ui import manage, states
@@ -21,7 +23,7 @@ STEPS = 1500  # points drawn of a per-step curve; the CSV has all
 
 def heading(spec: dict[str, Any], status: str) -> None:
     """Name of the run, and its status in a word."""
-    name = style.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], style.knob_text(spec["knobs"]))
+    name = words.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], words.knob_text(spec["knobs"]))
     st.header(f"{name}, seed {spec['seed']}", anchor=False)
     st.badge(status, icon=states.ICONS[status], color=states.colour(status))
 
@@ -49,7 +51,7 @@ def example(study: Study, key: str) -> None:
     heading(spec, str(study.runs.set_index("run").loc[key, "status"]))
     frame = studies.read_curves(studies.EXAMPLE)
     measured = tables.curves_frame(tables.records(frame[frame["run"] == key]))
-    measured = measured[~measured["quantity"].isin(style.RECORDED)]
+    measured = measured[~measured["quantity"].isin(words.RECORDED)]
     _epochs(study.runs[study.runs["run"] == key], measured, spec["training"]["batch"])
     _finals(measured[measured["step"] == measured["step"].max()])
     _specification(spec, None)
@@ -86,9 +88,9 @@ def _steps(series: dict[str, Any]) -> None:
         return
     with st.expander("Per-step series", icon=":material/show_chart:"):
         st.caption(f"Raw values, not smoothed; every k-th step where there are more than {STEPS}.")
-        for name, values in sorted((q, v) for q, v in series.items() if q not in style.TENTHS):
+        for name, values in sorted((q, v) for q, v in series.items() if q not in words.TENTHS):
             thin = max(1, -(-len(values) // STEPS))
-            label = style.quantity(name).name.removeprefix("Mean ")
+            label = words.quantity(name).name.removeprefix("Mean ")
             frame = pd.DataFrame({"Step": range(0, len(values), thin), label: values[::thin]})
             st.line_chart(frame, x="Step", y=label, height=170, color="#7F7F7F", alt=f"{label} at every step")
 
@@ -96,7 +98,7 @@ def _steps(series: dict[str, Any]) -> None:
 def _finals(last: pd.DataFrame) -> None:
     if last.empty:
         return
-    shown = last.assign(quantity=[style.quantity(q).name for q in last["quantity"]])
+    shown = last.assign(quantity=[words.quantity(q).name for q in last["quantity"]])
     shown = shown[["quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
     number = st.column_config.NumberColumn
     st.markdown("**Measured at the last step** (accuracies as fractions)")

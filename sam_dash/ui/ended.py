@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sam_dash.results import captions, collapse, figures, style, tables
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, figures
+from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, pick, states
 
@@ -44,7 +46,7 @@ def failures(store: Store, study: Study) -> None:
     for message, rows in groups[:SHOWN]:
         first = tables.records(rows)[0]
         knobs = {k: first[k] for k in ("rho", "lam") if first[k] == first[k] and first[k] is not None}
-        name = style.cell_name(first["variant"], first["m"], study.spec.training.batch, style.knob_text(knobs))
+        name = words.cell_name(first["variant"], first["m"], study.spec.training.batch, words.knob_text(knobs))
         name += f", {first['network']}" if study.spec.networks else ""
         n, status = len(rows), str(first["status"])
         which = f"{name}, seed {first['seed']}" + (f" and {n - 1} more" if n > 1 else "")
@@ -87,7 +89,7 @@ def view(store: Store, study: Study) -> None:
     else:
         finals, runs = tables.without_swept(finals, runs, "lam")
     gone = collapse.runs(finals, runs, study.spec)
-    frame = collapse.marked(tables.summary(finals, runs, style.SHARPNESS), gone)
+    frame = collapse.marked(tables.summary(finals, runs, words.SHARPNESS), gone)
     kept = collapse.without_cells(frame, gone)
     figure.show(
         figures.multiples(frame, axis, columns=figure.columns(5), batch=batch), frame,

@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from sam_dash.results import captions
-from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots, parts
+from sam_dash.results.drawing import captions
+from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots
 from sam_dash.results.experiments.experiment import Finding, alt
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import parts
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 from sam_dash.ui import backend, figure, live, scorecard, states
 

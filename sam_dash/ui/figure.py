@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from sam_dash.results import paper, style
+from sam_dash.results import words
+from sam_dash.results.drawing import paper
 from sam_dash.runs.marks import plain
 
 UNUSED = ["select2d", "lasso2d", "autoScale2d"]
@@ -110,4 +111,4 @@ def table(frame: pd.DataFrame, alt: str) -> None:
 
 def legend_of_quantities(quantities: list[str]) -> None:
     """What each quantity is, one line each."""
-    st.markdown("\n".join(f"- **{style.quantity(q).name}**: {style.quantity(q).help}" for q in quantities))
+    st.markdown("\n".join(f"- **{words.quantity(q).name}**: {words.quantity(q).help}" for q in quantities))

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from sam_dash.results.study import Study
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 from sam_dash.runs.spec import SweepSpec
 from sam_dash.ui import form

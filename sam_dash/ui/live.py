@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import curves, style, tables
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import curves
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.store import Store
 from sam_dash.ui import states
@@ -45,7 +47,7 @@ def left(seconds: float | None) -> str:
     if seconds < 3:
         return " · finishing"
     step = 5 if seconds < 90 else 60
-    return f" · about {style.duration(max(step, step * round(seconds / step)))} left"
+    return f" · about {words.duration(max(step, step * round(seconds / step)))} left"
 
 
 def text(runs: list[dict[str, Any]], share: float, remaining: float | None) -> str:
@@ -151,4 +153,4 @@ def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
 def cell(row: dict[str, Any], batch: int) -> str:
     """The name of a run's cell with its numeric knobs."""
     knobs = {n: row[n] for n in tables.knob_names() if isinstance(row.get(n), float) and row[n] == row[n]}
-    return style.cell_name(row["variant"], row["m"], batch, style.knob_text(knobs))
+    return words.cell_name(row["variant"], row["m"], batch, words.knob_text(knobs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sam_dash.results import weights
+from sam_dash.results.files import weights
 from sam_dash.runs import marks
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE
 from sam_dash.ui import backend
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sam_dash.results import tables
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.ui import backend
 
 

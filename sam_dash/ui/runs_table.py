@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import export, style, tables
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.files import export
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import marks
 from sam_dash.ui import backend, figure, pick, states
 
@@ -24,7 +26,7 @@ def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.
     runs = study.runs.assign(note=[marks.plain(notes.get(key, "")) for key in study.runs["run"]])
     if hidden:
         runs["hidden"] = runs["run"].isin(hidden)
-    runs["variant"] = [style.title(v) for v in runs["variant"]]
+    runs["variant"] = [words.title(v) for v in runs["variant"]]
     finals = study.finals.pivot_table(index="run", columns="quantity", values="value", aggfunc="last")
     finals = finals.reindex(columns=[q for q in SHOWN if q in finals])
     frame = runs.merge(finals, left_on="run", right_index=True, how="left")
@@ -73,8 +75,8 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
         "test_acc": column.NumberColumn("Test acc (%)", format="%.1f"),
     }  # fmt: skip
     for q in SHOWN[1:]:
-        out[q] = column.NumberColumn(style.quantity(q).name, format="%.3g" if q != "train_loss" else "%.3f")
-    symbols = {n: k.symbol for n, k in style.knobs().items()}
+        out[q] = column.NumberColumn(words.quantity(q).name, format="%.3g" if q != "train_loss" else "%.3f")
+    symbols = {n: k.symbol for n, k in words.knobs().items()}
     return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import captions, collapse, equal_length, lines, rw_weights, style, tenths
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, lines
+from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import equal_length, rw_weights, tenths
 from sam_dash.ui import choices, figure, links, pool, trajectory
 
 PARTS = ("At equal length", "Its weights", "Its modes")
@@ -38,7 +41,7 @@ def further(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: 
             histogram(study, runs)
     if by_mode.open:
         with by_mode:
-            modes(study, finals, [q for q in quantities if q in style.SHARPNESS])
+            modes(study, finals, [q for q in quantities if q in words.SHARPNESS])
 
 
 def equal(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: str) -> None:
@@ -135,7 +138,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
 
 def histogram(study: Study, runs: pd.DataFrame) -> None:
     """What each tenth of the batch holds of the weight, early, midway and late in training."""
-    curves = trajectory.curves(study, style.TENTHS, rw_weights.points(study))
+    curves = trajectory.curves(study, words.TENTHS, rw_weights.points(study))
     table = tenths.per_run(curves, rw_weights.weighted(runs))
     if table.empty:
         sweep = links.extended(study, variants=("rwsam",), m=(), seeds=links.further_seeds(study))

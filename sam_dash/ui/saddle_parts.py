@@ -9,7 +9,8 @@ import streamlit as st
 
 from sam_dash.problems.landscapes import LANDSCAPES, NETWORK_SAMPLES
 from sam_dash.problems.problem import SpecError
-from sam_dash.results import escapes, style
+from sam_dash.results import words
+from sam_dash.results.views import escapes
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddles import Escape, Walk, choices, read, to_dict
 from sam_dash.ui import fields
@@ -111,8 +112,8 @@ def _stop(error: SpecError) -> None:
 
 
 def _variants(key: str) -> tuple[str, ...]:
-    titles = {style.title(k): k for k in choices()}
-    usual = [style.title(k) for k in Walk().variants]
+    titles = {words.title(k): k for k in choices()}
+    usual = [words.title(k) for k in Walk().variants]
     chosen = st.multiselect("Variants", list(titles), default=usual, key=key, bind="query-params", max_selections=6,
                             placeholder="Choose a variant")  # fmt: skip
     return tuple(titles[t] for t in chosen if t in titles)

@@ -9,9 +9,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sam_dash.results import claims, style, tables
-from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED, Verdict
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.claims.claim import OPEN, REFUTED, SUPPORTED, Verdict
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.ui import figure, states
 
 LOOK: dict[str, tuple[str, states.Colour]] = {
@@ -93,7 +95,7 @@ def _card(v: Verdict, study: Study, rho: float | None) -> None:
     else:
         st.markdown(v.why)
     st.caption(f"Rule: {v.claim.rule}")
-    query: dict[str, Any] = {"study": study.id, PANELS[v.claim.page]: [style.quantity(q).name for q in v.claim.panels]}
+    query: dict[str, Any] = {"study": study.id, PANELS[v.claim.page]: [words.quantity(q).name for q in v.claim.panels]}
     if rho is not None:
         query["at_rho"] = f"{rho:g}"
     st.page_link(

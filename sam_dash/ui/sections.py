@@ -8,30 +8,20 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import (
-    captions,
-    collapse,
-    density_figure,
-    layers,
-    lines,
-    matched,
-    matched_figure,
-    noise_law,
-    simpson,
-    statistics,
-    style,
-    tables,
-)
-from sam_dash.results import m_eval as sharp
-from sam_dash.results.cells import Looks, by_key, key_of, looks
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, lines
+from sam_dash.results.drawing.cells import Looks, by_key, key_of, looks
+from sam_dash.results.numbers import collapse, statistics, tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import density_figure, layers, matched, matched_figure, noise_law, simpson
+from sam_dash.results.views import m_eval as sharp
 from sam_dash.ui import figure, links, pool
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
     """For example " at this ρ = 0.1"."""
     values = sorted(finals["rho"].dropna().unique())
-    return f" at this ρ = {captions.listed(style.number(v) for v in values)}" if values else ""
+    return f" at this ρ = {captions.listed(words.number(v) for v in values)}" if values else ""
 
 
 def collapsed_note(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
@@ -71,7 +61,7 @@ def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
 
 def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     """Why there is no early-stopped SGD to compare with, and what to run."""
-    name, spec = style.quantity(y).name, study.spec
+    name, spec = words.quantity(y).name, study.spec
     if set(finals["variant"]) == {"sgd"}:
         st.caption("SGD alone is left: there is nothing to compare it with.")
         return
@@ -102,14 +92,14 @@ def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
             replace(study.spec, variants=("sgd",), m=(), knobs={}, training=training, seeds=seeds, preset=""),
         )
         return
-    show = partial(style.show, y)
+    show = partial(words.show, y)
     rows = []
     for epochs, of in known.groupby("epochs"):
         mean, loss = statistics.mean(of[y]), statistics.mean(of["train_loss"])
         ends = f"{show(mean.low)} … {show(mean.high)}" if mean.n > 1 else "–"
         rows.append(
-            {"SGD of": f"{epochs} epochs", style.quantity(y).name: show(mean.mean), "95 % t-interval": ends,
-             "Train loss": style.number(loss.mean), "Seeds": mean.n}
+            {"SGD of": f"{epochs} epochs", words.quantity(y).name: show(mean.mean), "95 % t-interval": ends,
+             "Train loss": words.number(loss.mean), "Seeds": mean.n}
         )  # fmt: skip
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="SGD of fewer epochs, annealed, from the store")
 
@@ -124,7 +114,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
         figure.show(
             matched_figure.figure(frame, x, "test_acc", figure.narrow()), frame.drop(columns=matched.LOOK),
             matched.scatter_caption(study, frame),
-            f"Test accuracy against {style.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
+            f"Test accuracy against {words.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
             "correlation",
         )  # fmt: skip
     with right:

@@ -8,7 +8,7 @@ import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash import command
-from sam_dash.results import style
+from sam_dash.results import words
 from sam_dash.runs import cost
 from sam_dash.runs.environment import default_workers
 from sam_dash.runs.report import one_line
@@ -20,7 +20,7 @@ def evaluations(n: float) -> str:
     """For example "48 thousand", "1.3 million"."""
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if n >= size:
-            return f"{style.number(n / size)} {word}"
+            return f"{words.number(n / size)} {word}"
     return f"{n:.0f}"
 
 
@@ -32,7 +32,7 @@ def summary(preview: cost.Preview) -> str:
         return f"**All {preview.total} runs are in the store already**; nothing has to be trained."
     return (
         f"**{left} run{'s' * (left != 1)}** to train · {evaluations(preview.grad_evals)} mini-batch gradients · "
-        f"about **{style.duration(preview.seconds)}** here · {kept}"
+        f"about **{words.duration(preview.seconds)}** here · {kept}"
     )
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import streamlit as st
 
-from sam_dash.results import captions
-from sam_dash.results.study import Study
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers.study import Study
 from sam_dash.ui import pick
 
 Colour = Literal["gray", "blue", "green", "orange", "red"]

@@ -8,9 +8,10 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from sam_dash.results import bundle as bundles
-from sam_dash.results import gallery, paper, texts
-from sam_dash.results.study import Study
+from sam_dash.results.drawing import paper
+from sam_dash.results.files import bundle as bundles
+from sam_dash.results.files import gallery, texts
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError
 from sam_dash.ui import backend, figure, pick

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from sam_dash.results import dynamics, recorded
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import recorded
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import dynamics
 from sam_dash.runs.store import Store
 from sam_dash.ui import backend, pick
 

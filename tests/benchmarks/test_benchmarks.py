@@ -11,8 +11,8 @@ from benchmarks import profile_measures, profiles, user
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
-from sam_dash.maths import ghost
-from sam_dash.maths.passes import net
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast.passes import net
 from sam_dash.runs import train
 
 B = 8

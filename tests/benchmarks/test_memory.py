@@ -8,8 +8,9 @@ import torch
 from benchmarks.memory import LIMIT, peak, step
 from benchmarks.problems import NETWORKS, problem
 from benchmarks.problems import spec as run_of
-from sam_dash.maths import curvature, ghost
-from sam_dash.maths.passes import net
+from sam_dash.maths import curvature
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast.passes import net
 from sam_dash.runs import steppers
 from sam_dash.runs.loop import steps
 from sam_dash.runs.probes import hessian

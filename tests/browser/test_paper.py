@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sam_dash.results import figures, lines, paper
+from sam_dash.results.drawing import figures, lines, paper
 from tests.results import frames
 
 BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {

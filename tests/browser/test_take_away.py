@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from sam_dash.results import paper
-from sam_dash.results import study as studies
+from sam_dash.results.drawing import paper
+from sam_dash.results.numbers import study as studies
 from sam_dash.ui import router
 from tests.browser.driver import settle
 from tests.browser.test_journey import text

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from sam_dash.results import bundle
-from sam_dash.results import study as studies
+from sam_dash.results.files import bundle
+from sam_dash.results.numbers import study as studies
 from sam_dash.runs.store import Store
 from tests.browser.driver import settle
 from tests.synthetic import SWEEP, fill

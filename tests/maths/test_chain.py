@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths.chain import Chain, chain_or_none, chain_step
-from sam_dash.maths.chain_parts import Gradient, Part
+from sam_dash.maths.fast.chain import Chain, chain_or_none, chain_step
+from sam_dash.maths.fast.chain_parts import Gradient, Part
+from sam_dash.maths.fast.taps import NotFactoredError
 from sam_dash.maths.flat import cross_entropies, flatten
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.taps import NotFactoredError
 from sam_dash.variants import get
 from tests.helpers import mlp
 

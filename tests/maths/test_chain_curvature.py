@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sam_dash.maths import curvature, lanczos
-from sam_dash.maths.chain_curvature import Hessian
+from sam_dash.maths.fast.curvature import Hessian
 from sam_dash.maths.flat import cross_entropies
 from tests.maths.test_chain import NETWORKS, S, problem
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths import factors, factors_conv, factors_kernels, factors_norm
 from sam_dash.maths.contract import Step
-from sam_dash.maths.factored import Factored, FactoredOracle, factored_step
+from sam_dash.maths.fast import factors, factors_conv, factors_kernels, factors_norm
+from sam_dash.maths.fast.factored import Factored, FactoredOracle, factored_step
+from sam_dash.maths.fast.taps import NotFactoredError, Taps
 from sam_dash.maths.flat import cross_entropies, flatten
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.networks import ResNet18
 from sam_dash.variants import get
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sam_dash.maths import curvature, ghost
+from sam_dash.maths import curvature
+from sam_dash.maths.fast import noise as ghost
+from sam_dash.maths.fast.passes import Perceptron, Tapped, net
+from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.flat import Layout, cross_entropies, logits
-from sam_dash.maths.passes import Perceptron, Tapped, net
-from sam_dash.maths.taps import Taps
 from tests.maths import test_chain, test_factored
 
 N = 50

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sam_dash.maths import ascent, curvature, ghost, m_sharpness, moved
+from sam_dash.maths import ascent, curvature, m_sharpness
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.fast import m_sharpness as moved
+from sam_dash.maths.fast import noise as ghost
 from sam_dash.maths.flat import cross_entropies
 from tests.maths.test_ghost import CASES, N, generators, problem
 

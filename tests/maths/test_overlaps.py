@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sam_dash.maths.overlaps import Overlaps
+from sam_dash.maths.fast.overlaps import Overlaps
 
 GEOMETRIES = [
     {"kernel_size": 3, "padding": 1}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 1, "stride": 2},

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sam_dash.maths.fast.pooling import max_pool, written_out
+from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.flat import flatten
-from sam_dash.maths.pooling import max_pool, written_out
-from sam_dash.maths.taps import Taps
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 6, 8), (2, 1, 7, 6), (2, 3, 4, 5), (1, 1, 2, 2)])

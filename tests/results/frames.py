@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sam_dash.results import tables
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import Problem, SweepSpec, Training
 
 SWEEP = SweepSpec(

@@ -10,21 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import (
-    cells,
-    dynamics,
-    equal_length,
-    lines,
-    m_eval,
-    matched,
-    matched_figure,
-    noise_law,
-    rho_map,
-    simpson,
-    statistics,
-    tables,
-)
-from sam_dash.results import study as studies
+from sam_dash.results.drawing import cells, lines
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.views import dynamics, equal_length, m_eval, matched, matched_figure, noise_law, rho_map, simpson
 from sam_dash.runs.spec import Problem, SweepSpec, Training
 from tests.results import frames
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sam_dash.results import bundle, gallery
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results.files import bundle, gallery
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
 from sam_dash.runs.store import Store

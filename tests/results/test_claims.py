@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import claims, collapse, tables, verdicts
-from sam_dash.results import study as studies
-from sam_dash.results.claims import CLAIMS, OPEN, REFUTED, SUPPORTED
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.claims import verdicts
+from sam_dash.results.claims.claim import CLAIMS, OPEN, REFUTED, SUPPORTED
+from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.numbers import study as studies
 from tests.results import frames
 
 SEEDS = range(6)

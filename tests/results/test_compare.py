@@ -12,7 +12,9 @@ import pytest
 from safetensors.numpy import load
 
 from sam_dash import command
-from sam_dash.results import compare, figures, quality, texts, weights
+from sam_dash.results.drawing import figures
+from sam_dash.results.files import texts, weights
+from sam_dash.results.views import compare, quality
 from sam_dash.runs import presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Outcome

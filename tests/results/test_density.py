@@ -5,8 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from sam_dash.results import density, density_figure
-from sam_dash.results import study as studies
+from sam_dash.results.numbers import density
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.views import density_figure
 
 METHOD = "stochastic Lanczos quadrature, 8 runs; per unit of asinh(x / 0.01), smoothed by 0.15"
 FRAME = pd.DataFrame(

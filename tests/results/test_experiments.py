@@ -14,20 +14,12 @@ import pytest
 from scipy import stats
 
 from sam_dash.maths import tail
-from sam_dash.results import claims
-from sam_dash.results import study as studies
-from sam_dash.results.experiments import (
-    EXPERIMENTS,
-    dots,
-    fine_tuning,
-    frames,
-    heavy_tails,
-    long_tail,
-    parts,
-    which_sharpness,
-)
-from sam_dash.results.statistics import Mean
-from sam_dash.results.study import Study
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.experiments import EXPERIMENTS, dots, fine_tuning, frames, heavy_tails, long_tail, which_sharpness
+from sam_dash.results.numbers import parts
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sam_dash.results import dynamics, export
+from sam_dash.results.files import export
+from sam_dash.results.views import dynamics
 from sam_dash.runs import cost
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report

@@ -10,9 +10,11 @@ import pytest
 from plotly.subplots import make_subplots
 
 from sam_dash import variants
-from sam_dash.results import captions, collapse, curves, figures, panels, style, tables
-from sam_dash.results import study as studies
-from sam_dash.results.panels import Panels
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, curves, figures, panels, style
+from sam_dash.results.drawing.panels import Panels
+from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.numbers import study as studies
 from tests.results import frames
 
 
@@ -119,8 +121,8 @@ def test_every_registered_variant_has_a_look_of_its_own() -> None:
 
 
 def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:
-    assert style.quantity("test_acc@class=3").name == "Test accuracy, class 3"
-    assert style.show("test_acc@class=3", 0.5) == "50.0 %"
+    assert words.quantity("test_acc@class=3").name == "Test accuracy, class 3"
+    assert words.show("test_acc@class=3", 0.5) == "50.0 %"
 
 
 def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> None:
@@ -133,7 +135,7 @@ def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> 
 
 
 def test_no_difference_is_shown_as_minus_zero() -> None:
-    assert [style.points(x) for x in (-1e-6, 0.0, -0.01)] == ["+0.0", "+0.0", "\N{MINUS SIGN}1.0"]
+    assert [words.points(x) for x in (-1e-6, 0.0, -0.01)] == ["+0.0", "+0.0", "\N{MINUS SIGN}1.0"]
 
 
 def test_the_caption_names_data_rho_seeds_interval_and_what_is_left_out() -> None:
@@ -195,7 +197,7 @@ def test_curves_are_coloured_in_the_order_of_m() -> None:
     [(24.6, "24.6"), (-0.5, "−0.5"), (1234.0, "1234"), (2e-5, "2.00e−05"), (float("nan"), "–"), (0.0, "0")],
 )
 def test_numbers_have_three_digits_and_a_true_minus(value: float, text: str) -> None:
-    assert style.number(value) == text
+    assert words.number(value) == text
 
 
 def test_hover_texts_say_what_n_is() -> None:

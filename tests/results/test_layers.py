@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import cells, layers, tables
-from sam_dash.results.study import Study
+from sam_dash.results.drawing import cells
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import layers
 from tests.results.frames import SWEEP
 
 HIDDEN = {"sgd": (6.0, 8.0), "sam": (2.0, 3.0)}  # of 10, by seed

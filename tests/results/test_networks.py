@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sam_dash.results import bundle, cells, claims, gallery, style, tables, texts
-from sam_dash.results import study as studies
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.drawing import cells
+from sam_dash.results.files import bundle, gallery, texts
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
 from tests.synthetic import fill
@@ -37,7 +41,7 @@ def test_each_part_holds_the_runs_of_its_network_and_is_the_study_of_that_networ
     for part in parts:
         assert set(part.runs["run"]) == {r.key for r in part.spec.runs()}
         assert set(part.finals["run"]) == set(part.runs["run"])
-        frame = tables.summary(part.finals, part.runs, style.SHARPNESS)
+        frame = tables.summary(part.finals, part.runs, words.SHARPNESS)
         assert set(frame.loc[frame["kind"] == "mean", "n"]) == {3}
     assert sum(len(p.runs) for p in parts) == len(study.runs) == 18
 

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import claims, tables
-from sam_dash.results import study as studies
+from sam_dash.results.claims import claim as claims
 from sam_dash.results.experiments import frames
 from sam_dash.results.experiments import overparameterisation as over
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 from sam_dash.runs.spec import RunSpec, Training
 from sam_dash.runs.store import Store

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
-from sam_dash.results import figures, paper, style
+from sam_dash.results.drawing import figures, paper, style
 from tests.results import frames
 
 needs_chrome = pytest.mark.skipif(paper.chrome() is None, reason="no Chrome or Chromium")

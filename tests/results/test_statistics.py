@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sam_dash.results import statistics
+from sam_dash.results.numbers import statistics
 
 VALUES = [1.0, 2.0, 4.0]  # mean 7/3, sd sqrt(7/3)
 

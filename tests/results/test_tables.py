@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import cells, opinions, tables
-from sam_dash.results import study as studies
+from sam_dash.results.drawing import cells
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.views import opinions
 from sam_dash.runs.store import Store
 from tests import synthetic
 from tests.results import frames

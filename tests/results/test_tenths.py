@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import rw_weights, style, tables, tenths
-from sam_dash.results.panels import LOG
-from sam_dash.results.study import Study
+from sam_dash.results import words
+from sam_dash.results.drawing.panels import LOG
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import rw_weights, tenths
 from tests.results.frames import SWEEP
 
 RW = replace(SWEEP, variants=("rwsam",), m=(4,), knobs={"rho": (0.1,), "lam": (1.0, 0.5)}, seeds=(0, 1))
@@ -23,7 +25,7 @@ def made(epochs: int, rise: float = 0.02) -> tuple[pd.DataFrame, pd.DataFrame]:
     for r in RW.runs():
         for epoch in range(1, epochs + 1):
             top = 0.2 + r.seed / 10 + rise * epoch
-            for q in style.TENTHS:
+            for q in words.TENTHS:
                 value = top if q == "p_tenth@1" else (1 - top) / 9
                 rows.append({"run": r.key, "step": epoch, "epoch": float(epoch), "quantity": q, "value": value})
     return runs, pd.DataFrame(rows)

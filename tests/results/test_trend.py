@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results import collapse, derived, tables, trend
+from sam_dash.results.numbers import collapse, derived, tables, trend
 from tests.results import frames
 
 RISING = {0: {1.0: 1.0, 4.0: 2.0, 16.0: 3.0}, 1: {1.0: 1.5, 4.0: 2.5, 16.0: 9.0}, 2: {1.0: 0.0, 4.0: 5.0, 16.0: 4.0}}

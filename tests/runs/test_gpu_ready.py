@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.problems import mlp, problem, spec
 from sam_dash import variants
+from sam_dash.maths.fast.taps import NotFactoredError
 from sam_dash.maths.flat import cross_entropies, logits
-from sam_dash.maths.taps import NotFactoredError
 from sam_dash.runs import steppers
 from sam_dash.runs.loop import steps
 

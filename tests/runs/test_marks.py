@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_dash.results import study as studies
+from sam_dash.results.numbers import study as studies
 from sam_dash.runs import marks
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store

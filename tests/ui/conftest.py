@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import study as studies
+from sam_dash.results.numbers import study as studies
 from sam_dash.runs import launch
 from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store

@@ -12,8 +12,9 @@ import streamlit as st
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import dynamics, style
-from sam_dash.results import study as studies
+from sam_dash.results import words
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
 from sam_dash.runs.spec import Measures, RunSpec
 from sam_dash.runs.store import Store
@@ -21,7 +22,7 @@ from sam_dash.runs.tables import measurements
 from sam_dash.ui import links, pool
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
-from tests.ui.test_pages import charts, words
+from tests.ui.test_pages import charts, text_of
 
 Visit = Callable[..., AppTest]
 NEW = ("rho_m", "matched", "noise", "dynamics")
@@ -76,7 +77,7 @@ def test_one_seed_and_bad_controls_do_no_harm(store: Store, visit: Visit, page: 
 
 def test_m_train_and_m_eval_have_a_panel(richer: None, store: Store, visit: Visit) -> None:
     at = visit("sharpness", study=fill(store, SWEEP), m_sharpness_tab="Data")
-    text = words(at)
+    text = text_of(at)
     assert len(charts(at)) == 2
     assert "Measured at m = 1, the m-sharpness is lowest for m-SAM, m = 1" in text
     assert "One ascent step of ρ = 0.05 per disjoint micro-batch" in text
@@ -90,18 +91,18 @@ def test_trend_statistics_stand_beside_the_slopes(store: Store, visit: Visit) ->
     table = shown(at, "Page's L")
     assert list(table["Quantity"]) == ["tr(H)", "λ_max", "tr(V)", "Test accuracy", "Accuracy gap", "Train loss"]
     assert table["p (Page, two-sided)"].iloc[0] == "< 0.001"
-    assert "at this ρ = 0.1" in words(at)
+    assert "at this ρ = 0.1" in text_of(at)
 
 
 def test_what_was_not_measured_comes_with_a_link_that_measures_it(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("sharpness", study=study)
-    assert "m-sharpness was not measured in this study" in words(at)
+    assert "m-sharpness was not measured in this study" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
     wanted = replace(spec, measures=Measures(what=(*spec.measures.what, "m_sharpness")))
     form = visit("run", **links.query(wanted))
-    assert f"**{len(wanted.runs())} runs** to train" in words(form)
+    assert f"**{len(wanted.runs())} runs** to train" in text_of(form)
     form.button(key="go").click().run()
     made = next(s for s in store.sweeps() if s["id"] != study)
     assert made["spec"]["measures"]["what"] == ["trace", "lam_max", "noise", "m_sharpness"]
@@ -124,7 +125,7 @@ def test_the_map_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
     assert frame.groupby("m")["best"].sum().tolist() == [1, 1, 1, 1]
     heat = charts(at)[0]["data"][-1]
     assert heat["type"] == "heatmap"
-    assert "by the test accuracy of the seeds" in words(at)
+    assert "by the test accuracy of the seeds" in text_of(at)
 
 
 def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) -> None:
@@ -136,17 +137,17 @@ def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) ->
     assert len(charts(at)[0]["data"]) == 2
     sharp = visit("sharpness", study=study, at_rho="0.4")
     assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in sharp.warning[1].value
-    assert "at m = 2" in words(sharp)
+    assert "at m = 2" in text_of(sharp)
 
 
 def test_claims_leave_out_what_sharpness_does_and_count_the_runs_of_their_rho(store: Store, visit: Visit) -> None:
     runs = RHOS.runs()
     gone = {r.key: "diverged" for r in runs if r.m == 1 and r.knobs["rho"] == 0.4 and r.seed < 2}
     study = fill(store, RHOS, gone)
-    assert "All 15 runs are judged; none is left out." in words(visit("claims", study=study, at_rho="0.1"))
+    assert "All 15 runs are judged; none is left out." in text_of(visit("claims", study=study, at_rho="0.1"))
     at, sharp = visit("claims", study=study, at_rho="0.4"), visit("sharpness", study=study, at_rho="0.4")
     assert at.warning[1].value == sharp.warning[1].value
-    assert "Left out: 2 diverged, 1 of settings that collapsed." in words(at)
+    assert "Left out: 2 diverged, 1 of settings that collapsed." in text_of(at)
     judged, slopes = (shown(p, c).iloc[0] for p, c in ((at, "Verdict"), (sharp, "Change per doubling of m")))
     assert (judged["Claim"], slopes["Quantity"]) == ("Smaller m ends in a smaller tr(H)", "tr(H)")
     assert judged["Effect"] == slopes["Change per doubling of m"]
@@ -161,7 +162,7 @@ def test_where_all_collapsed_that_is_the_reason_given(store: Store, visit: Visit
     at = visit("matched", study=study)
     assert at.warning[0].value.startswith("Collapsed, and left out of the statements below: SGD")
     assert at.info[0].value == "Every setting here collapsed: there is nothing to match."
-    assert "Fewer than two m to compare." in words(visit("sharpness", study=study))
+    assert "Fewer than two m to compare." in text_of(visit("sharpness", study=study))
 
 
 def test_of_several_lambdas_the_collapsed_one_is_named(store: Store, visit: Visit) -> None:
@@ -173,7 +174,7 @@ def test_of_several_lambdas_the_collapsed_one_is_named(store: Store, visit: Visi
 def test_where_only_sgd_is_left_it_is_compared_with_nothing(store: Store, visit: Visit, monkeypatch: Any) -> None:
     plain = synthetic.values
     monkeypatch.setattr(synthetic, "values", lambda run, share=1.0: GUESS if run.m else plain(run, share))
-    text = words(visit("matched", study=fill(store, RHOS), at_rho="0.4"))
+    text = text_of(visit("matched", study=fill(store, RHOS), at_rho="0.4"))
     assert "SGD alone is left: there is nothing to compare it with." in text
     assert "measured at the end of training only" not in text
 
@@ -181,12 +182,12 @@ def test_where_only_sgd_is_left_it_is_compared_with_nothing(store: Store, visit:
 def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("rho_m", study=study)
-    assert "This study has one ρ only" in words(at)
+    assert "This study has one ρ only" in text_of(at)
     assert not charts(at)
     fill(store, RHOS)
     both = visit("rho_m", study=study, pool="true", rho_m_tab="Data")
     assert len(shown(both, "best")) == 12
-    assert "all runs of this problem in the store" in words(both)
+    assert "all runs of this problem in the store" in text_of(both)
 
 
 def test_runs_that_differ_only_in_their_measures_are_counted_once(store: Store) -> None:
@@ -209,35 +210,35 @@ def test_matched_compares_with_sgd_stopped_early(store: Store, visit: Visit) -> 
     assert len(shown(at, "SGD stopped at this train loss")) == 8
     assert {"All runs pooled", "Within m-SAM"} <= set(shown(at, "Pearson's r")["Runs"])
     assert any(t["name"] == "SGD, stopped early" for t in charts(at)[0]["data"])
-    assert "Set up SGD of 1 epochs, annealed" not in words(at)
+    assert "Set up SGD of 1 epochs, annealed" not in text_of(at)
 
 
 @pytest.mark.parametrize("x", ["Gradient evaluations", "Seconds"])
 def test_matched_at_equal_cost_has_a_front(store: Store, visit: Visit, x: str) -> None:
     at = visit("matched", study=fill(store, SWEEP), against=x)
-    assert "On the Pareto front of Test accuracy and" in words(at)
+    assert "On the Pareto front of Test accuracy and" in text_of(at)
     assert any(t["name"] == "Pareto front" for t in charts(at)[0]["data"])
 
 
 def test_sharpness_along_the_way_is_asked_for_where_it_is_missing(store: Store, visit: Visit) -> None:
     at = visit("matched", study=fill(store, SWEEP), quantity="tr(H)")
-    assert "tr(H) was measured at the end of training only" in words(at)
+    assert "tr(H) was measured at the end of training only" in text_of(at)
 
 
 def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, store: Store, visit: Visit) -> None:
     at = visit("noise", study=fill(store, SWEEP), noise_tab="Data")
-    assert "agrees with tr(V)/m at all 3 sizes" in words(at)
+    assert "agrees with tr(V)/m at all 3 sizes" in text_of(at)
     assert shown(at, "of")["of"].notna().any()
     assert set(shown(at, "Setting")["Seeds with ‖G‖² ≤ 0"]) == {2}
     assert set(shown(at, "Tail index α")["Tail index α"]) == {"4.00"}
-    assert "does not prove a heavy tail" in words(at)
+    assert "does not prove a heavy tail" in text_of(at)
 
 
 def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
     store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = fill(store, SWEEP)
-    assert "The noise of each layer is not in this study" in words(visit("noise", study=study))
+    assert "The noise of each layer is not in this study" in text_of(visit("noise", study=study))
     plain = synthetic.values
 
     def values(run: RunSpec, share: float = 1.0) -> dict[str, float]:
@@ -260,7 +261,7 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
     assert frame[(frame["line"] == "SGD") & (frame["layer"] == "output")]["y"].iloc[0] == pytest.approx(0.34)
     bars = json.loads(drawn.proto.spec)["data"]
     assert [b["name"] for b in bars] == ["hidden1", "output"]
-    assert "The noise of each layer is not in this study" not in words(at)
+    assert "The noise of each layer is not in this study" not in text_of(at)
     for page, key in (("sharpness", "panels"), ("rho_m", "quantity"), ("matched", "quantity")):
         at = visit(page, study=study)
         options = [w.options for kind in ("multiselect", "selectbox") for w in at.get(kind) if w.key == key]
@@ -272,7 +273,7 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
 def test_noise_without_noise_says_how_to_get_it(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = synthetic.values
     monkeypatch.setattr(synthetic, "values", lambda r, s=1.0: {k: v for k, v in plain(r, s).items() if k != "tr_V"})
-    assert "Gradient noise was not measured in this study" in words(visit("noise", study=fill(store, SWEEP)))
+    assert "Gradient noise was not measured in this study" in text_of(visit("noise", study=fill(store, SWEEP)))
 
 
 def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -> None:
@@ -282,14 +283,14 @@ def test_dynamics_draws_over_the_clock_of_the_link(store: Store, visit: Visit) -
     assert max(frame["x"]) == 4 * (1000 // 8)
     assert set(frame["panel"]) == {"test_acc"}
     assert len(set(frame["line"])) == 5
-    assert "Test accuracy ends lowest for" in words(at)
+    assert "Test accuracy ends lowest for" in text_of(at)
 
 
 def test_dynamics_has_hollow_markers_where_an_estimate_did_not_converge(store: Store, visit: Visit) -> None:
     sweep = replace(SWEEP, variants=("sgd",), m=(), knobs={})
     study = fill(store, sweep)
     at = visit("dynamics", study=study, curves=["Train loss"])
-    assert "Hollow" not in words(at)
+    assert "Hollow" not in text_of(at)
     with store.write() as c:
         where = (measurements.c.run == sweep.runs()[0].key) & (measurements.c.epoch == 2)
         c.execute(update(measurements).where(where & (measurements.c.quantity == "train_loss")).values(converged=False))
@@ -297,12 +298,12 @@ def test_dynamics_has_hollow_markers_where_an_estimate_did_not_converge(store: S
     at = visit("dynamics", study=study, curves=["Train loss"])
     symbols = charts(at)[0]["data"][-1]["marker"]["symbol"]
     assert symbols == ["circle", "circle", "circle-open", "circle", "circle"]
-    assert "Hollow: an estimate did not converge" in words(at)
+    assert "Hollow: an estimate did not converge" in text_of(at)
 
 
 def test_what_was_measured_at_the_end_only_is_said_to_be(store: Store, visit: Visit) -> None:
     at = visit("dynamics", study=fill(store, SWEEP))
-    assert "tr(H) and tr(V): measured at the end only" in words(at)
+    assert "tr(H) and tr(V): measured at the end only" in text_of(at)
 
 
 def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit) -> None:
@@ -312,9 +313,9 @@ def test_rw_sam_at_equal_length_and_its_equivalent_m(store: Store, visit: Visit)
     assert list(table["Seeds"]) == [3, 3]
     assert list(shown(at, "Equivalent m")["By"]) == ["tr(H)"] * 2
     at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its weights")
-    assert "effective sample size" in words(at)
+    assert "effective sample size" in text_of(at)
     at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its modes")
-    assert "Not in this study: exact norms, standardised norms and no normalisation" in words(at)
+    assert "Not in this study: exact norms, standardised norms and no normalisation" in text_of(at)
 
 
 def collapse_at_m_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +345,7 @@ def test_what_collapsed_is_named_and_left_out_of_what_dynamics_says(
     at = visit("dynamics", study=fill(store, SWEEP), curves=["Test accuracy"])
     assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
     assert "m-SAM, m = 1" in [t["name"] for t in charts(at)[0]["data"]]
-    assert "Test accuracy ends lowest for SGD" in words(at)
+    assert "Test accuracy ends lowest for SGD" in text_of(at)
 
 
 def test_what_collapsed_is_named_and_left_out_of_noise(
@@ -367,7 +368,7 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
     plain = synthetic.per_step
 
     def per_step(run: RunSpec) -> dict[str, float]:
-        tenths = {q: 0.19 if q == "p_tenth@1" else 0.09 for q in style.TENTHS}
+        tenths = {q: 0.19 if q == "p_tenth@1" else 0.09 for q in words.TENTHS}
         return plain(run) | (tenths if run.variant == "rwsam" else {})
 
     monkeypatch.setattr(synthetic, "per_step", per_step)
@@ -379,17 +380,17 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
     assert set(means["line"]) == {"RW-SAM, λ = 0.5", "RW-SAM, λ = 1"}
     assert means["y"].to_numpy() == pytest.approx([0.19 if x == 1 else 0.09 for x in means["x"]])
     assert "p_tenth@1" not in set(shown(at, "quantity")["quantity"])
-    assert "was not recorded in this study" not in words(at)
+    assert "was not recorded in this study" not in text_of(at)
 
 
 def test_without_the_tenths_there_is_a_link_to_seeds_that_have_them(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("rw_sam", study=study, rw_part="Its weights")
-    assert "How the weights are spread was not recorded in this study" in words(at)
+    assert "How the weights are spread was not recorded in this study" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
     form = visit("run", **links.query(replace(spec, variants=("rwsam",), m=(), seeds=(3, 4, 5))))
-    assert "**9 runs** to train" in words(form)
+    assert "**9 runs** to train" in text_of(form)
 
 
 def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
@@ -397,12 +398,12 @@ def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
 ) -> None:
     study = fill(store, replace(SWEEP, variants=("rwsam",), m=()))
     at = visit("rw_sam", study=study)
-    assert "Some lengths have no SAM run on both sides" in words(at)
-    assert "No m-SAM curve to read it off" in words(at)
+    assert "Some lengths have no SAM run on both sides" in text_of(at)
+    assert "No m-SAM curve to read it off" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
     form = visit("run", **links.query(replace(spec, variants=("sam",), m=(8,), knobs={"rho": (0.09, 0.11)})))
-    assert "**6 runs** to train" in words(form)
+    assert "**6 runs** to train" in text_of(form)
 
 
 def test_modes_are_compared_seed_by_seed(store: Store, visit: Visit) -> None:
@@ -423,5 +424,5 @@ def test_every_chart_of_the_new_pages_has_an_alternative_text_with_a_finding(sto
 
 
 def test_the_names_of_the_clocks_and_panels_are_known() -> None:
-    assert {style.quantity(q).name for q in style.PANELS} >= {"Accuracy gap"}
+    assert {words.quantity(q).name for q in words.PANELS} >= {"Accuracy gap"}
     assert list(dynamics.X) == ["Epoch", "Step", "Seconds", "Gradient evaluations"]

@@ -14,7 +14,7 @@ from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
 from tests import synthetic
 from tests.synthetic import every, fill
-from tests.ui.test_pages import charts, words
+from tests.ui.test_pages import charts, text_of
 
 Visit = Callable[..., AppTest]
 
@@ -23,7 +23,7 @@ Visit = Callable[..., AppTest]
 def test_a_link_shows_claim_rule_limits_and_the_runs_that_ship(visit: Visit, name: str) -> None:
     experiment = EXPERIMENTS[name]
     at = visit("experiments", experiment=experiment.title)
-    text = words(at)
+    text = text_of(at)
     assert not at.error
     assert len(charts(at)) == 1
     for part in (experiment.claim, experiment.source, experiment.rule, experiment.limits, "ship with sam-dash"):
@@ -47,7 +47,7 @@ def test_ones_own_runs_of_several_networks_are_compared(
     assert len(charts(at)) == 1
     frame = next(d.value for d in at.dataframe if "panel" in d.value)
     assert set(frame["x"]) == {310.0, 610.0, 1210.0}
-    text = words(at)
+    text = text_of(at)
     assert "m = 64: gain grows with the number of parameters" in text
     assert "Spearman's correlation with d within a seed: +1.00 [+1.00, +1.00], n = 2. From " in text
     assert "points at d = 310 to +" in text
@@ -57,7 +57,7 @@ def test_until_ones_own_runs_have_a_result_those_that_ship_are_shown(store: Stor
     sweep = presets.get("which-sharpness").sweep
     fill(store, sweep, every(sweep, "stopped"))
     at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
-    text = words(at)
+    text = text_of(at)
     assert "Your study has no result yet" in text
     assert "These runs ship with sam-dash" in text
     assert len(charts(at)) == 1
@@ -67,21 +67,21 @@ def test_ones_own_runs_of_the_preset_take_the_place_of_those_that_ship(store: St
     own = fill(store, presets.get("which-sharpness").sweep)
     at = visit("experiments", experiment=EXPERIMENTS["which-sharpness"].title)
     assert not at.exception
-    assert f"Your study {own[:6]}" in words(at)
+    assert f"Your study {own[:6]}" in text_of(at)
 
 
 def test_an_experiment_of_several_sweeps_is_started_watched_and_stopped_as_one(store: Store, visit: Visit) -> None:
     experiment = EXPERIMENTS["heavy-tails"]
     sweeps = presets.get("heavy-tails").sweeps
     at = visit("experiments", experiment=experiment.title)
-    assert f"**{sum(len(s.runs()) for s in sweeps)} runs** to train" in words(at)
+    assert f"**{sum(len(s.runs()) for s in sweeps)} runs** to train" in text_of(at)
     assert "run --preset heavy-tails" in at.code[0].value
     at.button(key="go").click().run()
     assert not at.exception
     assert {row["id"] for row in store.sweeps()} == {s.key for s in sweeps}
-    assert f"0 of {len(sweeps)} training settings finished" in words(at)
+    assert f"0 of {len(sweeps)} training settings finished" in text_of(at)
     assert len(charts(at)) == 1, "what ships is shown until there is a result"
-    assert "ship with sam-dash" in words(at)
+    assert "ship with sam-dash" in text_of(at)
     at.button(key="stop_all").click().run()
     assert not at.exception
     assert {status for row in store.sweeps() for status in row["counts"]} == {"stopped"}
@@ -92,7 +92,7 @@ def test_ones_own_settings_are_shown_as_far_as_they_have_got(store: Store, visit
     own = [fill(store, replace(sweep, seeds=(0, 1)), quantities={"w_tail": 4.0}) for sweep in sweeps[:4]]
     at = visit("experiments", experiment=EXPERIMENTS["heavy-tails"].title)
     assert not at.exception
-    text = words(at)
+    text = text_of(at)
     assert all(key[:6] in text for key in own)
     assert "the tail index falls with the learning rate, at B = 16" in text
     assert "Batch size, at lr" not in text

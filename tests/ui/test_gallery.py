@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sam_dash.results import bundle, gallery
-from sam_dash.results import study as studies
 from sam_dash.results.experiments import EXPERIMENTS, which_sharpness
+from sam_dash.results.files import bundle, gallery
+from sam_dash.results.numbers import study as studies
 from sam_dash.ui import figure, router
 from tests.synthetic import SWEEP, fill
 

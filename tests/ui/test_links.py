@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import study as studies
 from sam_dash.results.experiments import EXPERIMENTS
+from sam_dash.results.numbers import study as studies
 from sam_dash.runs.spec import Measures
 from sam_dash.runs.store import Store
 from sam_dash.ui import router, saddle_parts

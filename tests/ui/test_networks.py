@@ -14,7 +14,7 @@ from sam_dash.runs.store import Store
 from sam_dash.ui import links
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
-from tests.ui.test_pages import PAGES, charts, words
+from tests.ui.test_pages import PAGES, charts, text_of
 
 Visit = Callable[..., AppTest]
 NETWORKS = ("mlp:4", "mlp:8")
@@ -50,8 +50,8 @@ def test_the_network_is_chosen_in_the_url_and_its_numbers_are_shown(
     fill(store, MANY)
     first, second = (visit("sharpness", at_network=name, sharpness_tab="Data") for name in NETWORKS)
     assert second.selectbox(key="at_network").value == "mlp:8"
-    assert "network mlp:8" in words(second)
-    assert "this study with this network" in words(second)
+    assert "network mlp:8" in text_of(second)
+    assert "this study with this network" in text_of(second)
     shown = [next(d.value for d in at.dataframe if "kind" in d.value) for at in (first, second)]
     assert list(shown[0]["y"]) != list(shown[1]["y"])
     alone = fill(store, replace(SWEEP, problem=replace(SWEEP.problem, network="mlp:8")))
@@ -63,7 +63,7 @@ def test_the_network_is_chosen_in_the_url_and_its_numbers_are_shown(
 def test_a_running_study_draws_one_network_and_lists_the_runs_of_all(store: Store, visit: Visit) -> None:
     fill(store, MANY, every(MANY, "running", 6) | {MANY.runs()[-1].key: "queued"})
     at = visit("run")
-    assert "Curves of mlp:4, which is furthest of those in training." in words(at)
+    assert "Curves of mlp:4, which is furthest of those in training." in text_of(at)
     table = next(d.value for d in at.dataframe if "Progress" in d.value)
     assert set(table["Network"]) == set(NETWORKS)
     assert len(table) == len(MANY.runs())

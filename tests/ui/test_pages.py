@@ -15,8 +15,11 @@ import streamlit as st
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import export, quality, style, tables
-from sam_dash.results import study as studies
+from sam_dash.results import words
+from sam_dash.results.files import export
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.views import quality
 from sam_dash.runs import gpus, presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
@@ -32,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 Visit = Callable[..., AppTest]
 
 
-def words(at: AppTest) -> str:
+def text_of(at: AppTest) -> str:
     """All text of a page."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
     return "\n".join(str(e.value) for kind in kinds for e in at.get(kind))
@@ -45,7 +48,7 @@ def charts(at: AppTest) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_store_invites_to_a_first_run(visit: Visit, page: str) -> None:
     at = visit(page)
-    text = words(at)
+    text = text_of(at)
     assert len(at.title) == 1
     assert ("Press Start" if page == "run" else "The default preset takes about a minute") in text
     assert not at.error
@@ -63,11 +66,11 @@ def test_the_sharpness_figure_is_the_frame_of_its_csv(store: Store, visit: Visit
     study = studies.from_store(store, fill(store, SWEEP))
     assert study is not None
     at = visit("sharpness", study=study.id, sharpness_tab="Data")
-    frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), style.PANELS)
+    frame = tables.summary(*tables.without_swept(study.finals, study.runs, "lam"), words.PANELS)
     shown = next(d.value for d in at.dataframe if "kind" in d.value)
     assert list(shown["y"]) == list(frame["y"])
     assert len(charts(at)) == 1
-    text = words(at)
+    text = text_of(at)
     assert "Mean over 3 seeds; bars and bands: 95 % t-interval over seeds" in text
     assert "At this ρ = 0.1" in text
     assert "tr(H) falls from" in text
@@ -84,22 +87,22 @@ def test_the_numbers_of_a_figure_are_sent_when_their_tab_is_opened(store: Store,
 
 def test_the_interval_comes_from_the_link(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
-    assert "± 1 standard error over seeds" in words(visit("sharpness", study=study, interval="SE"))
-    assert "95 % t-interval over seeds" in words(visit("sharpness", study=study, interval="nonsense"))
+    assert "± 1 standard error over seeds" in text_of(visit("sharpness", study=study, interval="SE"))
+    assert "95 % t-interval over seeds" in text_of(visit("sharpness", study=study, interval="nonsense"))
 
 
 def test_a_difference_is_paired_and_says_so(store: Store, visit: Visit) -> None:
     at = visit("sharpness", study=fill(store, SWEEP), show="Difference from SGD", sharpness_tab="Data")
-    assert "Mean difference from SGD, paired by seed, over 3 seeds" in words(at)
+    assert "Mean difference from SGD, paired by seed, over 3 seeds" in text_of(at)
     sgd = next(d.value for d in at.dataframe if "kind" in d.value).query("variant == 'sgd'")
     assert (sgd["y"] == 0).all()
 
 
 def test_several_rho_are_shown_one_at_a_time(store: Store, visit: Visit) -> None:
     study = fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1, 0.2)}))
-    assert "At this ρ = 0.1;" in words(visit("sharpness", study=study))
+    assert "At this ρ = 0.1;" in text_of(visit("sharpness", study=study))
     at = visit("sharpness", study=study, at_rho="0.2", sharpness_tab="Data")
-    assert "At this ρ = 0.2;" in words(at)
+    assert "At this ρ = 0.2;" in text_of(at)
     assert set(next(d.value for d in at.dataframe if "kind" in d.value)["rho"].dropna()) == {0.2}
 
 
@@ -108,7 +111,7 @@ def test_modes_of_rw_sam_are_series_of_their_own(store: Store, visit: Visit) -> 
     at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("rwsam",), knobs=knobs)))
     names = {t["name"] for t in charts(at)[0]["data"]}
     assert names == {"RW-SAM, norms = exact", "RW-SAM, norms = one-probe"}
-    assert "RW-SAM, norms = exact: tr(H)" in words(at)
+    assert "RW-SAM, norms = exact: tr(H)" in text_of(at)
 
 
 def test_rw_sam_shows_effective_sample_size_and_perturbation_length(store: Store, visit: Visit) -> None:
@@ -120,7 +123,7 @@ def test_rw_sam_shows_effective_sample_size_and_perturbation_length(store: Store
 
 def test_a_study_without_rw_sam_says_how_to_add_it(store: Store, visit: Visit) -> None:
     at = visit("rw_sam", study=fill(store, replace(SWEEP, variants=("sgd", "sam"), knobs={"rho": (0.1,)})))
-    assert "This study has no RW-SAM runs" in words(at)
+    assert "This study has no RW-SAM runs" in text_of(at)
     assert not charts(at)
 
 
@@ -129,7 +132,7 @@ def test_a_partial_study_plots_what_has_finished_and_says_so(store: Store, visit
     fate = {runs[0].key: "failed", runs[1].key: "failed", runs[-1].key: "queued"}
     at = visit("sharpness", study=fill(store, SWEEP, fate))
     assert at.info[0].value.startswith("24 of 27 runs finished; 1 queued and 2 failed")
-    text = words(at)
+    text = text_of(at)
     assert "2 failed, excluded; 1 queued, not yet included" in text
     assert len(charts(at)) == 1
 
@@ -141,7 +144,7 @@ def test_a_study_in_which_nothing_finished_has_no_figure_but_a_reason(
 ) -> None:
     at = visit(page, study=fill(store, SWEEP, every(SWEEP, fate)))
     assert "No run of this study finished" in at.error[0].value
-    assert f"27 {fate}" in words(at)
+    assert f"27 {fate}" in text_of(at)
     assert not charts(at)
 
 
@@ -169,7 +172,7 @@ def test_a_link_to_a_run_that_does_not_exist_is_answered(store: Store, visit: Vi
 
 def test_runs_can_be_filtered_by_the_link(store: Store, visit: Visit) -> None:
     at = visit("runs", study=fill(store, SWEEP), runs_variant=["SGD"])
-    assert "3 of 27 runs" in words(at)
+    assert "3 of 27 runs" in text_of(at)
 
 
 def _no_stop() -> None:
@@ -197,7 +200,7 @@ def test_a_running_study_shows_progress_counts_and_stop(store: Store, visit: Vis
 
 def test_the_form_starts_the_sweep_of_its_link(store: Store, visit: Visit) -> None:
     at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
-    assert "**6 runs** to train" in words(at)
+    assert "**6 runs** to train" in text_of(at)
     at.button(key="go").click().run()
     assert not at.exception
     (sweep,) = store.sweeps()
@@ -223,7 +226,7 @@ def test_what_is_in_the_store_is_not_counted_again(store: Store, visit: Visit) -
     fill(store, SWEEP)
     query: dict[str, Any] = {"network": "mlp:8", "batch": "8", "epochs": "4", "m": ["8", "4"], "variants": ["SAM"]}
     at = visit("run", **query)
-    assert "All 6 runs are in the store already" in words(at)
+    assert "All 6 runs are in the store already" in text_of(at)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +302,9 @@ def test_the_example_is_read_back_as_it_was_in_its_store(example: studies.Study)
 
 def test_the_overview_shows_the_example_and_what_it_does_not_show(example: studies.Study, visit: Visit) -> None:
     at = visit("overview", example_tab="Data")
-    frame = tables.summary(*tables.without_swept(example.finals, example.runs, "lam"), style.SHARPNESS)
+    frame = tables.summary(*tables.without_swept(example.finals, example.runs, "lam"), words.SHARPNESS)
     assert list(next(d.value for d in at.dataframe if "kind" in d.value)["y"]) == pytest.approx(list(frame["y"]))
-    text = words(at)
+    text = text_of(at)
     assert "What it does not show" in text
     assert "memorises fewer wrong labels" in text
     assert "over 3 seeds" in text
@@ -312,12 +315,12 @@ def test_without_a_study_of_ones_own_the_example_is_there(example: studies.Study
     at = visit(page, study="example", run=example.runs["run"][0])
     assert not at.error
     assert not at.warning
-    assert "27" in words(at)
+    assert "27" in text_of(at)
 
 
 def test_the_run_page_does_not_take_the_example_for_progress(example: studies.Study, visit: Visit) -> None:
     at = visit("run", study="example")
-    assert "Nothing has been started yet" in words(at)
+    assert "Nothing has been started yet" in text_of(at)
     assert not at.warning
     assert not charts(at)
 
@@ -356,5 +359,5 @@ def test_the_spectral_density_of_one_seed_is_drawn_where_it_was_measured(store: 
         run_group(store.url, keys, "test")
     at = visit("sharpness", study=sweep.key)
     assert not at.exception
-    assert "Spectral density of H on the training samples, one seed (0), 2 runs." in words(at)
+    assert "Spectral density of H on the training samples, one seed (0), 2 runs." in text_of(at)
     assert not any("density" in option for option in at.multiselect(key="panels").options)

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import escape_claims, escapes, paper, walks
+from sam_dash.results.claims import escape_claims
+from sam_dash.results.drawing import paper
+from sam_dash.results.views import escapes, walks
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddle_work import answer
 from sam_dash.runs.saddles import Escape, Walk
 from sam_dash.ui import saddle_parts
-from tests.ui.test_pages import charts, words
+from tests.ui.test_pages import charts, text_of
 
 Visit = Callable[..., AppTest]
 
@@ -46,7 +48,7 @@ def test_a_link_opens_the_trajectories_it_names_and_they_are_drawn_step_by_step(
     assert len(fig["frames"]) == 30
     assert fig["frames"][0]["data"][0]["x"][:1] == [-2.5]
     assert len(fig["frames"][-1]["data"][1]["x"]) == 52  # the start, 50 steps, and the gap after a seed
-    assert "ρ_c = 1/|λ₁| = 0.5**; ρ = 0.7 is above: USAM's saddle attracts" in words(at)
+    assert "ρ_c = 1/|λ₁| = 0.5**; ρ = 0.7 is above: USAM's saddle attracts" in text_of(at)
     table = next(d.value for d in at.dataframe if "The saddle" in d.value)
     assert list(table["The saddle"]) == ["repels", "attracts"]
     assert table.iloc[1, 1] == f"{1 + 0.01 * 2 * (1 - 0.7 * 2):.5f}" == table["Measured growth a step"][1]
@@ -62,20 +64,20 @@ def test_noise_draws_a_line_a_seed_and_the_csv_has_every_point(visit: Visit) -> 
 
 def test_the_network_shows_the_bundled_result_and_judges_the_claims(visit: Visit) -> None:
     at = visit("saddles", saddle_of="In a network")
-    assert "The result that ships with the project" in words(at)
+    assert "The result that ships with the project" in text_of(at)
     judged = escape_claims.judge(escapes.runs(escapes.bundled()))
     assert len(judged) == 5
     for column, before in (("Claim", "**"), ("Verdict", ""), ("These runs", ""), ("Rule", "Rule: ")):
-        assert all(before + told in words(at) for told in judged[column])
+        assert all(before + told in text_of(at) for told in judged[column])
     assert not at.error
 
 
 def test_other_settings_of_the_network_are_run_when_asked_for(visit: Visit) -> None:
     query = {"saddle_of": "In a network", "escape_batch": "64", "escape_momentum": "0", "escape_rho": "0.5, 2"}
     at = visit("saddles", **query, escape_steps="300", escape_seeds="6", escapers=["SGD", "USAM"])
-    assert "Not run yet at these settings" in words(at)
+    assert "Not run yet at these settings" in text_of(at)
     at.button(key="escape_run").click().run()
-    text = words(at)
+    text = text_of(at)
     assert text.index(escape_claims.SUPPORTED) < text.index("Rule: At the largest batch, without momentum")
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sam_dash.results import bundle, claims, paper
-from sam_dash.results import study as studies
+from sam_dash.results.claims import claim as claims
+from sam_dash.results.drawing import paper
+from sam_dash.results.files import bundle
+from sam_dash.results.numbers import study as studies
 from sam_dash.runs import marks
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, take_away
 from sam_dash.ui.links import query
 from tests.synthetic import SWEEP, every, fill
-from tests.ui.test_pages import words
+from tests.ui.test_pages import text_of
 
 Visit = Callable[..., AppTest]
 KEYS = [r.key for r in SWEEP.runs()]
@@ -29,7 +31,7 @@ def links(at: AppTest) -> list[tuple[str, dict[str, Any]]]:
 
 def test_every_claim_has_its_verdict_rule_and_link(store: Store, visit: Visit) -> None:
     at = visit("claims", study=fill(store, SWEEP, {KEYS[0]: "diverged"}))
-    text = words(at)
+    text = text_of(at)
     for claim in claims.CLAIMS.values():
         assert f"**{claim.says}**" in text
         assert f"Rule: {claim.rule}" in text
@@ -61,10 +63,10 @@ def test_hidden_runs_are_left_out_of_figures_and_every_page_says_so(store: Store
     at.button(key="hide").click().run()
     assert not at.exception
     assert marks.hidden(store) == set(KEYS[:2])
-    assert "2 more hidden by you, excluded" in words(visit("sharpness", study=study))
-    assert "Left out: 2 hidden by you" in words(visit("claims", study=study))
+    assert "2 more hidden by you, excluded" in text_of(visit("sharpness", study=study))
+    assert "Left out: 2 hidden by you" in text_of(visit("claims", study=study))
     at = visit("runs", study=study, run=[KEYS[0]])
-    assert "27 of 27 runs" in words(at)
+    assert "27 of 27 runs" in text_of(at)
     at.button(key="unhide").click().run()
     assert marks.hidden(store) == {KEYS[1]}
 
@@ -78,7 +80,7 @@ def test_deleting_takes_a_confirmation(store: Store, visit: Visit) -> None:
     at.button(key="delete").click().run()
     assert not at.exception
     assert store.run(KEYS[0]) is None
-    assert "26 of 26 runs" in words(at)
+    assert "26 of 26 runs" in text_of(at)
 
 
 def test_a_note_is_written_shown_and_safe_in_the_csv(store: Store, visit: Visit) -> None:
@@ -88,7 +90,7 @@ def test_a_note_is_written_shown_and_safe_in_the_csv(store: Store, visit: Visit)
     assert marks.notes(store) == {KEYS[0]: "=HYPERLINK()"}
     table = next(d.value for d in at.dataframe if "seed" in d.value and "note" in d.value)
     assert table["note"][0] == "'=HYPERLINK()"
-    from sam_dash.results import export
+    from sam_dash.results.files import export
 
     frame = export.runs_frame(store, study).assign(note="=1")
     assert b",'=1" in figure.csv(frame)
@@ -98,7 +100,7 @@ def test_two_runs_are_compared_by_what_differs(store: Store, visit: Visit) -> No
     at = visit("runs", study=fill(store, SWEEP), run=[KEYS[6], KEYS[9]])
     table = next(d.value for d in at.dataframe if "Setting" in d.value)
     assert list(table["Setting"]) == ["m"]
-    assert "One pair of runs is one replicate" in words(at)
+    assert "One pair of runs is one replicate" in text_of(at)
     at.toggle(key="only_different").set_value(False).run()
     assert len(next(d.value for d in at.dataframe if "Setting" in d.value)) > 15
 
@@ -123,7 +125,7 @@ def test_only_the_missing_cells_are_resumed(store: Store, visit: Visit) -> None:
 
 def test_a_failure_is_readable_on_the_run_page(store: Store, visit: Visit) -> None:
     at = visit("run", study=fill(store, SWEEP, every(SWEEP, "failed", 2)))
-    assert "SGD, seed 0 and 1 more**: RuntimeError: invented failure" in words(at)
+    assert "SGD, seed 0 and 1 more**: RuntimeError: invented failure" in text_of(at)
     assert any("line 2" in c.value for c in at.code)
     assert "Open this run" in [label for label, _ in links(at)]
 
@@ -150,7 +152,7 @@ def test_a_study_that_exists_can_be_opened_and_its_command_copied(store: Store, 
 def test_the_export_page_has_the_table_and_the_zip(store: Store, visit: Visit) -> None:
     study = fill(store, SWEEP)
     at = visit("export", study=study, interval="SE")
-    assert "half of the ± 1 standard error" in words(at)
+    assert "half of the ± 1 standard error" in text_of(at)
     assert any(c.value.startswith(r"\begin{table}") for c in at.code)
     assert any(c.value.startswith("| Variant | m |") for c in at.code)
     labels = [b.proto.label for b in at.get("download_button")]
@@ -166,8 +168,8 @@ def test_without_a_chrome_print_formats_are_disabled_with_the_reason(
     buttons = {b.proto.label: b.proto.disabled for b in at.get("download_button")}
     assert buttons["PDF"]
     assert not buttons["CSV"]
-    assert paper.NO_CHROME in words(at)
-    assert f"Without figures: {paper.NO_CHROME}" in words(visit("export", study=study))
+    assert paper.NO_CHROME in text_of(at)
+    assert f"Without figures: {paper.NO_CHROME}" in text_of(visit("export", study=study))
 
 
 def test_a_bundle_is_taken_in_and_a_bad_one_is_answered(store: Store, visit: Visit, tmp_path: Any) -> None:
@@ -177,7 +179,7 @@ def test_a_bundle_is_taken_in_and_a_bad_one_is_answered(store: Store, visit: Vis
     text, sweep = take_away.take_in("a.zip", bundle.write(study, other, None))
     other.close()
     assert text == "a.zip: 27 runs taken in."
-    assert "Mean over 3 seeds" in words(visit("sharpness", study=sweep))
+    assert "Mean over 3 seeds" in text_of(visit("sharpness", study=sweep))
     with pytest.raises(SpecError, match="not a readable zip"):
         take_away.take_in("b.zip", b"nonsense")
 
@@ -192,13 +194,13 @@ def test_estimators_show_what_did_not_converge(store: Store, visit: Visit) -> No
     with store.write() as c:
         c.execute(update(measurements).where(where).values(converged=False, residual=0.01))
     at = visit("estimators", study=study)
-    assert "Not converged: 2 of λ_max (hollow in figures)" in words(at)
+    assert "Not converged: 2 of λ_max (hollow in figures)" in text_of(at)
     loose = next(d.value for d in at.dataframe if "Relative residual" in d.value)
     assert dict(zip(loose["Run"], loose["Setting"], strict=True)) == {KEYS[3]: "n-SAM", KEYS[-1]: "RW-SAM, λ = 1"}
-    assert "This study did not ask for it" in words(at)
+    assert "This study did not ask for it" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
     wanted = replace(spec, measures=replace(spec.measures, what=(*spec.measures.what, "pyhessian")))
     assert "Set up this study with PyHessian" in [label for label, _ in links(at)]
     form = visit("run", **query(wanted))
-    assert f"**{len(wanted.runs())} runs** to train" in words(form)
+    assert f"**{len(wanted.runs())} runs** to train" in text_of(form)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from sam_dash.maths.chain import Chain, chain_step
-from sam_dash.maths.eager import EagerOracle
-from sam_dash.maths.factored import factored_step
+from sam_dash.maths.fast.chain import Chain, chain_step
+from sam_dash.maths.fast.eager import EagerOracle
+from sam_dash.maths.fast.factored import factored_step
+from sam_dash.maths.fast.taps import NotFactoredError, Taps
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.taps import NotFactoredError, Taps
 from sam_dash.problems.stack import long_tail
 from sam_dash.runs.spec import Measures, Problem, RunSpec, SpecError, SweepSpec, Training, from_dict
 from sam_dash.runs.train import train

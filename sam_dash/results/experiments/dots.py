@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sam_dash.results import cells, lines, paper, style
+from sam_dash.results.drawing import cells, lines, paper, style
 
 HEIGHT = 380
 DODGE = 0.14

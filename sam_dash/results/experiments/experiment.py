@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.claims import OPEN, REFUTED, SUPPORTED
-from sam_dash.results.statistics import Mean
-from sam_dash.results.study import Study
+from sam_dash.results.claims.claim import OPEN, REFUTED, SUPPORTED
+from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.study import Study
 
 DATA = Path(__file__).parent / "data"  # made by `python -m docs.example`
 

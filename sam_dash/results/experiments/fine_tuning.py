@@ -5,12 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, cells, statistics, style, tables
-from sam_dash.results.claims import OPEN, POINTS, REFUTED, SUPPORTED
+from sam_dash.results import words
+from sam_dash.results.claims.claim import OPEN, POINTS, REFUTED, SUPPORTED
+from sam_dash.results.drawing import captions, cells, style
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.statistics import Mean
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.study import Study
 
 PANEL = "Test accuracy of the new classes"
 FULL = {"sgd": 1.0, "sam": 2.0}  # whole gradients of a step
@@ -22,7 +24,7 @@ def frame(study: Study) -> pd.DataFrame:
     points = []
     for key, of in finals.groupby(["variant", "keep"], dropna=False, sort=False):
         variant, keep = str(key[0]), float(str(key[1]))
-        line = style.title(variant) + (f", {style.knob_text({'keep': keep})}" if keep == keep else "")
+        line = words.title(variant) + (f", {words.knob_text({'keep': keep})}" if keep == keep else "")
         active = statistics.mean(frames.by_seed(of, "active", {}).values()).mean
         price = FULL.get(variant, 2 * active)
         points.append(frames.rows(PANEL, price, line, variant, frames.by_seed(of, "test_acc", {})))
@@ -56,7 +58,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
 
 def caption(study: Study, frame: pd.DataFrame) -> str:
     """What is drawn."""
-    rho = captions.listed(style.number(r) for r in study.values("rho"))
+    rho = captions.listed(words.number(r) for r in study.values("rho"))
     return (
         f"{frames.means_over(frame)} All methods take equally many steps from the same pre-trained weights of each "
         "seed. SL-SAM's price is twice the share of the weights in the layers that it drew, counted at every step. ρ "

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sam_dash.results import captions, statistics, style
-from sam_dash.results.statistics import Mean
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import statistics
+from sam_dash.results.numbers.statistics import Mean
 
 COLUMNS = ["panel", "x", "line", "variant", "kind", "seed", "y", "low", "high", "n"]
 By = Mapping[int, float]
@@ -59,9 +61,9 @@ def difference(a: By, b: By) -> dict[int, float]:
 def points(mean: Mean) -> str:
     """A difference of accuracies with its interval: "+1.3 points [0.2, 2.4], n = 5"."""
     if mean.n < 2:
-        return f"{style.points(mean.mean)} points, n = {mean.n}: no interval"
+        return f"{words.points(mean.mean)} points, n = {mean.n}: no interval"
     return (
-        f"{style.points(mean.mean)} points [{style.points(mean.low, '')}, {style.points(mean.high, '')}], n = {mean.n}"
+        f"{words.points(mean.mean)} points [{words.points(mean.low, '')}, {words.points(mean.high, '')}], n = {mean.n}"
     )
 
 

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 from scipy.special import ndtri
 
 from sam_dash.problems.datasets import describe
-from sam_dash.results import captions, statistics, style, tables
-from sam_dash.results.claims import OPEN
+from sam_dash.results import words
+from sam_dash.results.claims.claim import OPEN
+from sam_dash.results.drawing import captions, style
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.statistics import Mean
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.study import Study
 from sam_dash.runs import cost
 
 RATE, BATCH = "Learning rate", "Batch size"
@@ -47,7 +49,7 @@ def _points(panel: str, finals: pd.DataFrame, varied: str) -> list[list[dict[str
     points = []
     for key, of in finals.groupby(["variant", finals["m"] < finals["batch"], varied], sort=False):
         variant, micro, value = str(key[0]), bool(key[1]), float(str(key[2]))
-        line = f"m-{style.title(variant)}, m = {of['m'].iloc[0]:g}" if micro else style.title(variant)
+        line = f"m-{words.title(variant)}, m = {of['m'].iloc[0]:g}" if micro else words.title(variant)
         points.append(frames.rows(panel, f"{value:g}", line, variant, frames.by_seed(of, "w_tail", {})))
     return points
 
@@ -65,7 +67,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
 def caption(study: Study, frame: pd.DataFrame) -> str:
     """What is drawn."""
     t, p, steps = study.spec.training, study.spec.problem, cost.steps(study.spec.runs()[0])
-    rho = captions.listed(style.number(r) for r in study.values("rho"))
+    rho = captions.listed(words.number(r) for r in study.values("rho"))
     return (
         f"Hill's index of the largest 5 % of | ‖w‖ − mean | over the second half of {steps} steps; the lower, the "
         f"heavier. Dotted: Gaussian fluctuations, {gaussian():.1f}; a true index near or above it cannot be told from "
@@ -97,7 +99,7 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
         low, high = sorted((sign * s.low, sign * s.high))
         seen = bool((of["high"] < gaussian()).any())
         found = verdict(Mean(sign * s.mean, low, high, s.n)) if seen else OPEN
-        numbers = f"{style.number(s.mean)} [{style.number(s.low)}, {style.number(s.high)}], n = {s.n}"
+        numbers = f"{words.number(s.mean)} [{words.number(s.low)}, {words.number(s.high)}], n = {s.n}"
         why = f"Change of the index per doubling of the {what.lower()}: {numbers}."
         why += "" if seen else " Every interval reaches the index of Gaussian fluctuations: no tail is seen."
         out.append(Finding(f"{line}: the tail index {word} with the {what.lower()}, {at}", found, why))

@@ -7,10 +7,12 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.datasets import describe
 from sam_dash.problems.problem import class_shares
-from sam_dash.results import captions, statistics, style
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.study import Study
+from sam_dash.results.numbers import statistics
+from sam_dash.results.numbers.study import Study
 
 ACCURACY, GAIN = "Test accuracy", "Difference from SAM in percentage points, paired by seed"
 HEAD, MEDIUM, TAIL, ALL = "head", "medium", "tail", "all classes"
@@ -35,7 +37,7 @@ def frame(study: Study) -> pd.DataFrame:
         variant, rho, penalty = str(key[0]), *(float(str(k)) for k in key[1:])
         knobs = {"rho": rho} if len(study.values("rho")) > 1 and rho == rho else {}
         knobs |= {"penalty": penalty} if penalty == penalty else {}
-        line = ", ".join(p for p in (style.title(variant), style.knob_text(knobs)) if p)
+        line = ", ".join(p for p in (words.title(variant), words.knob_text(knobs)) if p)
         means = {g: _by_seed(of[of["cls"].isin(c)]) for g, c in groups.items()}
         lines[line] = variant, means
     sam = next((means for variant, means in lines.values() if variant == "sam"), None)

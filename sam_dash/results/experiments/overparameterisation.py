@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.architecture import size
 from sam_dash.problems.datasets import describe
-from sam_dash.results import captions, cells, collapse, lines, statistics, style
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.drawing.panels import level
 from sam_dash.results.experiments import frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.panels import level
-from sam_dash.results.study import Study
-from sam_dash.results.trend import trend
+from sam_dash.results.numbers import collapse, statistics
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.numbers.trend import trend
 from sam_dash.runs import presets
 
 OWN, FIXED = "own ρ", "one ρ"
@@ -23,7 +25,7 @@ ACCURACY, GAIN, FLAT = "Test accuracy", "Gain over SGD in accuracy", "tr(H) over
 PANELS = [f"{what}, {at}" for at in (OWN, FIXED) for what in (ACCURACY, GAIN, FLAT)]
 PERCENT, RATIO = frozenset(p for p in PANELS if FLAT not in p), frozenset(p for p in PANELS if FLAT in p)
 AXES = lines.Axes("Number of parameters <i>d</i> (log scale)", "d", log2=True, logy=RATIO, percent=PERCENT)
-SGD = style.title("sgd")
+SGD = words.title("sgd")
 ByRho = Mapping[float, frames.By]
 
 
@@ -92,7 +94,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     drawn = frame.assign(**{name: [look[x][i] for x in frame["line"]] for i, name in enumerate(lines.LOOK)})
     panels = [panel for panel in PANELS if panel in set(frame["panel"])]
     drawn = drawn.iloc[drawn["panel"].map(panels.index).argsort(kind="stable")]
-    titles = {panel: panel.replace(FIXED, f"ρ = {style.number(one())}") for panel in panels}
+    titles = {panel: panel.replace(FIXED, f"ρ = {words.number(one())}") for panel in panels}
     fig = lines.figure(drawn, AXES, titles, columns=3)
     for i, panel in enumerate(panels):
         if ACCURACY not in panel:
@@ -109,14 +111,14 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
     """What is drawn, which ρ were chosen, and what collapsed."""
     chosen = []
     for line, of in frame[(frame["panel"] == f"{GAIN}, {OWN}") & (frame["kind"] == "seed")].groupby("line"):
-        medians = [style.number(float(r)) for r in of.groupby("x")["rho"].median()]
+        medians = [words.number(float(r)) for r in of.groupby("x")["rho"].median()]
         chosen.append(f"{line}: {', '.join(medians)}")
     gone = sum(len(collapse.runs(p.finals, p.runs, p.spec)) for p in study.parts())
     return (
         f"{frames.means_over(frame)} Gains and ratios are taken within each seed; the ratios' means are geometric. "
         f"Above: every network at its own ρ, for each seed the best of "
-        f"{captions.listed(style.number(r) for r in study.values('rho'))} in the mean of the other seeds. Below: at "
-        f"ρ = {style.number(one())} for all. Median of the ρ chosen, narrow to wide: {'; '.join(chosen) or 'none'}. "
+        f"{captions.listed(words.number(r) for r in study.values('rho'))} in the mean of the other seeds. Below: at "
+        f"ρ = {words.number(one())} for all. Median of the ρ chosen, narrow to wide: {'; '.join(chosen) or 'none'}. "
         f"{gone} runs of collapsed settings are left out. {captions.setting(study.spec)}. "
         f"{captions.excluded(study)}"
     )
@@ -136,7 +138,7 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
     cases = [
         (GAIN, OWN, 0.0, "gain grows with the number of parameters, each network at its own ρ"),
         (GAIN, OWN, N, "gain grows where there are more parameters than samples, each at its own ρ"),
-        (GAIN, FIXED, N, f"gain grows where there are more parameters than samples, all at ρ = {style.number(one())}"),
+        (GAIN, FIXED, N, f"gain grows where there are more parameters than samples, all at ρ = {words.number(one())}"),
         (FLAT, OWN, 0.0, "tr(H) over SGD's falls with the number of parameters, each network at its own ρ"),
     ]
     out = []
@@ -167,7 +169,7 @@ def _course(frame: pd.DataFrame, panel: str, line: str, d: list[float]) -> str:
     best = min(means, key=means.__getitem__) if ratio else max(means, key=means.__getitem__)
 
     def at(x: float) -> str:
-        value = f"{style.number(means[x])} times SGD's" if ratio else f"{style.points(means[x])} points"
+        value = f"{words.number(means[x])} times SGD's" if ratio else f"{words.points(means[x])} points"
         return f"{value} at d = {x:g}"
 
     ends = f"From {at(d[0])} to {at(d[-1])}"

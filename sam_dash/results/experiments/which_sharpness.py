@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results import captions, style
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.statistics import Mean
-from sam_dash.results.study import Study
+from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.study import Study
 
 WORST, MEAN = "Worst: λ_max", "Average: tr(H)"
 ASCENT, EACH = "Ascent: gᵀHg/‖g‖²", "Ascent, sample by sample"
@@ -58,7 +59,7 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
         "Sharpness of the final weights divided by that of SGD of the same seed, log axis; in the last panel, the "
         "curvature along the gradient as a share of λ_max: 1 where the gradient points in the sharpest direction. "
         "Sample by sample: the mean over samples of the curvature of each one's loss along its own gradient. "
-        f"ρ = {style.number(rho)}. The means are geometric. {frames.means_over(frame)} {captions.setting(study.spec)}. "
+        f"ρ = {words.number(rho)}. The means are geometric. {frames.means_over(frame)} {captions.setting(study.spec)}. "
         f"{captions.excluded(study)}"
     )
 
@@ -77,7 +78,7 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
         out.append(_finding(says, f"ratio of {name} over ratio of {others}", relative))
     share, sgd = (frames.seeds(frame, SHARE, line, line) for line in (FULL, SGD))
     if aligned := _over(share, sgd):
-        means = [style.number(frames.geometric(x.values()).mean) for x in (share, sgd)]
+        means = [words.number(frames.geometric(x.values()).mean) for x in (share, sgd)]
         what = f"{SHARE}, {means[0]} for {FULL} and {means[1]} for SGD, as a ratio"
         out.append(_finding(f"{FULL} turns the gradient towards the sharpest direction", what, aligned, rises=True))
     if each := frames.seeds(frame, EACH, ONE, ONE):

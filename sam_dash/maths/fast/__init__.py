@@ -1,0 +1,1 @@
+"""The fast twins of the definitions in `sam_dash.maths`, under the same names."""

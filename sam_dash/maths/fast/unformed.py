@@ -1,0 +1,113 @@
+"""What a variant may do with gradients that are not formed: scale them and add them to w. All else is refused.
+
+`factored` and `chain` answer a variant's step with such gradients of all micro-batches at once. Where a step asks for
+more, `NotFactoredError` says so, and the plain vmapped step, which is the definition, is taken instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import Tensor
+
+from sam_dash.maths.contract import Step
+from sam_dash.maths.fast.taps import NotFactoredError
+
+if TYPE_CHECKING:
+    from sam_dash.maths.oracle import Batch
+
+
+def refuse(*_: Any) -> Any:
+    """What any arithmetic beyond a scalar times an unformed gradient comes to."""
+    raise NotFactoredError("arithmetic of a gradient that is not formed")
+
+
+class Unformed:
+    """No arithmetic, and no attribute of a tensor."""
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __mul__ = __rmul__ = __truediv__ = refuse
+    __matmul__ = __rmatmul__ = __pow__ = __getitem__ = refuse
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of what is not formed")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotFactoredError(f"{getattr(func, '__name__', func)} of what is not formed")
+
+
+@dataclass(frozen=True)
+class Shifted(Unformed):
+    """w + eps_j for each micro-batch j."""
+
+    w: Tensor
+    eps: Any
+
+
+class Multiple(Unformed, ABC):
+    """c_j g_j for each micro-batch j: times a scalar, and added to w."""
+
+    @abstractmethod
+    def scaled(self, c: Any) -> Self:
+        """The same times c, one number or one for each micro-batch; NotFactoredError for anything else."""
+
+    def __mul__(self, c: Any) -> Self:
+        return self.scaled(c)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, c: Any) -> Self:
+        return self.scaled(1 / c)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.add, Tensor.__add__) and isinstance(args[1], cls):
+            return Shifted(*args)
+        if func in (Tensor.mul, Tensor.__mul__) and isinstance(args[1], cls):
+            return args[1].scaled(args[0])
+        return super().__torch_function__(func, _types, args, kwargs)
+
+
+class Each(Unformed, ABC):
+    """The gradients g_i of all samples of the only micro-batch: weighted and added up by p @ g."""
+
+    @abstractmethod
+    def weighted(self, p: Tensor) -> Multiple:
+        """sum_i p_i g_i."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.matmul, Tensor.__matmul__) and isinstance(args[1], cls):
+            return args[1].weighted(args[0])
+        return super().__torch_function__(func, _types, args, kwargs)
+
+
+class Groups:
+    """What the oracles of all micro-batches at once share; `descents` are the mean gradients at w + eps_j so far."""
+
+    batch: Batch
+    m: int
+    descents: list[Tensor]
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
+
+    def one_group(self) -> None:
+        """What is asked about single samples is known of one micro-batch only."""
+        if self.m != self.batch[1].shape[-1]:
+            raise NotFactoredError("weights of samples within more than one micro-batch")
+
+    def before_the_descent(self) -> None:
+        """The descent gradients are averaged: what is asked at places that depend on them is not known."""
+        if self.descents:
+            raise NotFactoredError("a gradient after the descent gradients have been averaged")
+
+    def ended(self, out: Step) -> Step:
+        """The step of all micro-batches, with the mean of g: one ascent along a gradient at w, one descent."""
+        if not isinstance(out.g, Multiple) or not isinstance(out.eps, Multiple):
+            raise NotFactoredError("a step that is not one perturbation along a gradient at w")
+        if not self.descents or out.h is not self.descents[0]:
+            raise NotFactoredError("a descent that is not the gradient at w + eps")
+        return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))

@@ -1,0 +1,1 @@
+"""How things look: styles, lines, panels, figures for print, captions."""

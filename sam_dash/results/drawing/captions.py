@@ -1,0 +1,222 @@
+"""Captions and alternative texts, written from the data so that they cannot go stale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from sam_dash.problems.datasets import DATASETS
+from sam_dash.results import words
+from sam_dash.results.drawing import figures
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.study import Study, dataset
+from sam_dash.runs.spec import SweepSpec
+
+WORDS = {"failed": "failed", "diverged": "diverged", "stopped": "stopped", "interrupted": "interrupted"}
+PENDING = {"queued": "queued", "running": "running"}
+
+
+def every(epochs: int) -> str:
+    """For example "every epoch", "every 3 epochs"."""
+    return "every epoch" if epochs == 1 else f"every {epochs} epochs"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """For example "a, b and c"; "a, 1; b, 2; and c" where parts have commas of their own."""
+    items = list(parts)
+    comma, last = ("; ", "; and ") if len(items) > 2 and any(", " in item for item in items) else (", ", " and ")
+    return last.join([comma.join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def setting(spec: SweepSpec) -> str:
+    """Data set, network, label noise, batch, epochs: what every run of the study shares."""
+    p, t = spec.problem, spec.training
+    title = DATASETS[p.dataset].title if p.dataset in DATASETS else dataset(spec)
+    parts = [title, *([f"{p.n_train} training samples"] if p.n_train else []), networks(spec)]
+    parts.append(f"{100 * p.label_noise:g} % label noise" if p.label_noise else "clean labels")
+    if p.imbalance != 1:
+        parts.append(f"long-tailed {p.imbalance:g} : 1")
+    if p.start == "memorised":
+        parts.append("started from a memorised minimum")
+    if p.start == "pretrained":
+        parts.append("pre-trained on the first half of the classes, fine-tuned and tested on the others")
+    parts.append(f"B = {t.batch}")
+    return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
+
+
+def networks(spec: SweepSpec) -> str:
+    """For example "network mlp:64", "3 networks from mlp:8 to mlp:64"."""
+    names = spec.networks
+    return f"{len(names)} networks from {names[0]} to {names[-1]}" if names else f"network {spec.problem.network}"
+
+
+def seeds(frame: pd.DataFrame) -> str:
+    """For example "3 seeds", "2 to 3 seeds"."""
+    n = frame.loc[frame["kind"] == "mean", "n"].dropna().astype(int)
+    if n.empty:
+        return "no seed"
+    if n.min() == n.max():
+        return "1 seed" if n.max() == 1 else f"{n.max()} seeds"
+    return f"{n.min()} to {n.max()} seeds (n is in the data)"
+
+
+def over(frame: pd.DataFrame, interval: str = "ci", bars: str = "bars") -> str:
+    """For example "3 seeds; bars: 95 % t-interval over seeds", "1 seed: no interval"."""
+    several = (frame.loc[frame["kind"] == "mean", "n"] > 1).any()
+    return seeds(frame) + (f"; {bars}: {statistics.INTERVALS[interval]} over seeds" if several else ": no interval")
+
+
+def excluded(study: Study) -> str:
+    """How many runs there are, and which of them are not in the figure."""
+    total = len(study.runs)
+    gone = [f"{n} {WORDS[s]}" for s, n in study.counts.items() if s in WORDS]
+    pending = [f"{n} {PENDING[s]}" for s, n in study.counts.items() if s in PENDING]
+    text = f"{total} run{'s' * (total != 1)} in this study{' with this network' if study.network else ''}"
+    if study.hidden:
+        gone.append(f"{study.hidden} more hidden by you")
+    if gone:
+        text += f"; {listed(gone)}, excluded"
+    return text + (f"; {listed(pending)}, not yet included." if pending else "." if gone else ", all finished.")
+
+
+def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
+    """The settings that have ended without a single result: they would be missing from the figure unsaid."""
+    runs = study.runs
+    settings = tables.cell(runs)
+    names = []
+    for key, of in runs.groupby(settings, dropna=False, sort=False):
+        row = dict(zip(settings, list(key), strict=True))
+        ended = not of["status"].isin(["done", "queued", "running"]).any()
+        swept = figures.is_curve(str(row["variant"]), "lam") and x == "m"
+        rho = row.get("rho", math.nan)
+        other = rho == rho and rho not in set(frame["rho"].dropna())
+        if ended and not swept and not other:
+            knobs = {k: row[k] for k in ("lam",) if k in row and row[k] == row[k]}
+            name = words.cell_name(
+                str(row["variant"]), float(str(row["m"])), study.spec.training.batch, words.knob_text(knobs)
+            )
+            names.append(f"{name} ({listed(f'{n} {s}' for s, n in of['status'].value_counts().items())})")
+    return f"Without any result: {'; '.join(names)}." if names else ""
+
+
+def radius(frame: pd.DataFrame) -> str:
+    """The words "at this rho": the effect of m depends on it."""
+    rho = sorted(frame["rho"].dropna().unique()) if "rho" in frame else []
+    return f"At this ρ = {listed(words.number(r) for r in rho)}; another ρ can give another order." if rho else ""
+
+
+def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", against: str = "") -> str:
+    """The caption of a figure of `frame`."""
+    what = f"Mean difference from {against}, paired by seed," if against else "Mean"
+    means = f"{what} over {over(frame, interval, 'bars and bands')}. "
+    drawn = frame[~frame["collapsed"]] if "collapsed" in frame else frame
+    lines = [words.title(v) for v in dict.fromkeys(drawn["variant"]) if not figures.is_curve(v, x)]
+    dots = "Small dots: single seeds"
+    dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
+    parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
+    parts += [collapsed(frame, study.spec.training.batch), _estimators(frame, against)]
+    return means + dots + " ".join(p for p in parts if p)
+
+
+def collapsed(frame: pd.DataFrame, batch: int) -> str:
+    """The cells of a frame as from `collapse.marked` that are crosses in its figure."""
+    gone = frame[frame["collapsed"]] if "collapsed" in frame else frame[:0]
+    cells = tables.records(gone.loc[gone["kind"] == "mean", tables.cell(frame)].drop_duplicates())
+    names = []
+    for c in cells:
+        knobs = {k: c[k] for k in ("lam",) if c.get(k) == c.get(k) and c.get(k) is not None}
+        names.append(words.cell_name(c["variant"], c["m"], batch, words.knob_text(knobs)))
+    return f"Crosses at the lower edge: {listed(names)} collapsed to chance and set no axis." if names else ""
+
+
+def _estimators(frame: pd.DataFrame, against: str) -> str:
+    if "collapsed" in frame:
+        frame = frame[~frame["collapsed"]]
+    measured = frame["stderr"].gt(0) & ~frame["quantity"].str.endswith(("_acc", "_loss"))
+    sharp = frame[(frame["kind"] == "mean") & measured]
+    if sharp.empty or against:
+        return ""
+    worst = float((sharp["stderr"] / sharp["y"].abs()).max())
+    return f"The estimate of a single run has a standard error of at most {100 * worst:.2g} %; the bars are not that."
+
+
+def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list[str]:
+    """One sentence a quantity: how the end of the axis compares with its start, in paired differences.
+
+    The judgement uses the 95 % t-interval of the paired difference, whichever interval is drawn.
+    """
+    out = []
+    lines = [line for line in figures.series(frame, x) if figures.is_curve(line[0], x)]
+    for variant, name, part in lines:
+        rows = tables.records(part)
+        for q in dict.fromkeys(r["quantity"] for r in rows):
+            of = [r for r in rows if r["quantity"] == q and r[x] is not None and not math.isnan(r[x])]
+            means = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x], reverse=x == "m")
+            if len(means) < 2:
+                continue
+            ends = means[0], means[-1]
+            seeds = [{r["seed"]: r["y"] for r in of if r["kind"] == "seed" and r[x] == end[x]} for end in ends]
+            subject = f"{name}: " if len(lines) > 1 else ""
+            at = [
+                f"{figures.SYMBOLS[x]} = {end[x]:g}"
+                + (" (SAM)" if x == "m" and end[x] == batch and variant == "sam" else "")
+                for end in ends
+            ]
+            out.append(
+                compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
+            )
+    return out
+
+
+def compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:
+    """One sentence: `means` at the first and the last end, `d` the paired difference of the last from the first."""
+    subject += words.quantity(q).name + (f" relative to {against}" if against else "")
+    values = [words.show(q, v, bool(against)) for v in means]
+    change = f"from {values[0]} at {at[0]} to {values[1]} at {at[1]}"
+    if d.n < 2:
+        return f"{subject} goes {change} (one seed: no interval)."
+    if d.excludes(0):
+        low, high = (words.show(q, end, True).removesuffix(" points") for end in (d.low, d.high))
+        by = f"{words.show(q, d.mean, True)} [{low}, {high}]"
+        return f"{subject} {'rises' if d.mean > 0 else 'falls'} {change}: {by} (paired, 95 %, n = {d.n})."
+    if d.mean == 0 and d.low == d.high:
+        return f"{subject} is the same at {at[0]} and {at[1]}: {values[0]} (n = {d.n})."
+    return (
+        f"{subject}: a tie between {values[0]} at {at[0]} and {values[1]} at {at[1]} "
+        f"(the 95 % interval of the paired difference, n = {d.n}, contains 0)."
+    )
+
+
+def alt(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> str:
+    """The alternative text of a figure: its findings."""
+    found = findings(frame, x, batch, against)
+    over = {"m": "micro-batch size m", "lam": "RW-SAM's λ"}[x]
+    names = listed(words.quantity(q).name for q in dict.fromkeys(frame["quantity"]))
+    return f"{names} over {over}. " + (" ".join(found) or "Too few values of the axis to compare.")
+
+
+def slope_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """`tables.slopes` in words, for people."""
+    rows = []
+    for r in tables.records(frame):
+        q, low, high = r["quantity"], r["low"], r["high"]
+        row = {"Variant": f"m-{words.title(r['variant'])}", "Quantity": words.quantity(q).name}
+        row["Change per doubling of m"] = _slope(q, r["slope"])
+        row["95 % t-interval"] = f"{_slope(q, low)} … {_slope(q, high)}" if r["n"] > 1 else "–"
+        rows.append(row | {"Monotone in": f"{r['monotone']} of {r['n']} seeds", "Reading": _reading(low, high)})
+    columns = ["Variant", "Quantity", "Change per doubling of m", "95 % t-interval", "Monotone in", "Reading"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _slope(q: str, value: float) -> str:
+    if words.is_fraction(q):
+        return f"{words.points(value, digits=2)} points"
+    return f"{'+' if value > 0 else ''}{words.number(value, keep=True)}"
+
+
+def _reading(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "one seed: no interval"
+    return "rises with m" if low > 0 else "falls with m" if high < 0 else "no trend detected"

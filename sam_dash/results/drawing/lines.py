@@ -1,0 +1,171 @@
+"""Panels with one line a cell over any x: means with intervals, seed dots, raw lines behind, reference curves.
+
+The frame, which is also the CSV, has the columns panel, line, colour, dash, marker, x, kind, y, and where there is one
+low, high, n, seed. `kind`: mean | seed | raw (faint, behind a smoothed mean) | reference (a formula; its column `of`
+says of which line).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.results.drawing import panels
+from sam_dash.results.drawing.panels import Panels, level, log_steps
+
+COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
+LOOK = ["colour", "dash", "marker"]
+MANY = 24  # points of a line from which on it has no markers, and a band instead of bars
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the axes are: `x` its title (HTML), `log2` for a ladder of m, `logy` the panels on a log scale."""
+
+    x: str
+    symbol: str = "x"
+    log2: bool = False
+    logy: frozenset[str] = frozenset()
+    percent: frozenset[str] = frozenset()
+    one: str = ""  # panel with a line at y = 1
+
+
+def figure(
+    frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, narrow: bool = False
+) -> go.Figure:
+    """One panel each value of `panel`; one legend. `narrow`: for a telephone, one below the other."""
+    names = list(dict.fromkeys(frame["panel"]))
+    columns = 1 if narrow else max(1, min(columns, len(names)))
+    rows = max(1, math.ceil(len(names) / columns))
+    gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
+    grid = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows)
+    lines = list(dict.fromkeys(frame["line"]))
+    seen: set[str] = set()
+    for i, panel in enumerate(names):
+        of = frame[frame["panel"] == panel]
+        for k, line in enumerate(lines):
+            part = of[of["line"] == line]
+            if part.empty:
+                continue
+            still = (of["kind"] == "reference").any()  # moved aside, a line would miss its formula
+            for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
+                shown = trace["showlegend"] and line not in seen
+                seen |= {line} if shown else set()
+                grid.add(i, trace | {"showlegend": shown})
+        grid.xaxes[i] |= _xaxis(of, axes)
+        grid.yaxes[i] |= _yaxis(of, axes, panel)
+    fig = grid.figure(layout(rows, lines, narrow))
+    if axes.one in names:
+        level(fig, names.index(axes.one), 1)
+    return fig
+
+
+def points(rows: pd.DataFrame, by: float = 1.0) -> dict[str, list[float]]:
+    """The coordinates of a trace, x times `by`."""
+    return {"x": (rows["x"] * by).tolist(), "y": rows["y"].tolist()}
+
+
+def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float) -> Iterable[dict[str, Any]]:
+    look = part.iloc[0]
+    common: dict[str, Any] = {"name": line, "legendgroup": line, "showlegend": False}
+    number = ".1%" if panel in axes.percent else ".4~g"
+    formulas = part[part["kind"] == "reference"].sort_values("x")
+    for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
+        yield {
+            **points(reference), "mode": "lines", **common, "showlegend": True,
+            "line": {"color": look["colour"], "width": 1.5, "dash": look["dash"]},
+            "hovertemplate": f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
+            "<extra></extra>",
+        }  # fmt: skip
+    raw = part[part["kind"] == "raw"].sort_values("x")
+    if len(raw):
+        yield {
+            **points(raw), "mode": "lines", "opacity": 0.3, "hoverinfo": "skip", **common,
+            "line": {"color": look["colour"], "width": 1},
+        }  # fmt: skip
+    mean = part[part["kind"] == "mean"].sort_values("x")
+    if panel in axes.logy:  # an interval that reaches below 0 goes to the bottom of the axis
+        mean = mean.assign(low=mean["low"].where(~(mean["low"] <= 0), mean["y"].min() / 10))
+    many = len(mean) > MANY
+    if many and mean["low"].notna().any():
+        band = mean.dropna(subset=["low", "high"])
+        yield {
+            "x": [*band["x"], *band["x"][::-1]], "y": [*band["high"], *band["low"][::-1]], "fill": "toself",
+            "fillcolor": alpha(look["colour"], 0.12), "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
+            **common,
+        }  # fmt: skip
+    moved = 2**shift if axes.log2 else 1.0
+    seeds = part[part["kind"] == "seed"]
+    if len(seeds):
+        yield {
+            **points(seeds, moved * (2**0.06 if axes.log2 else 1)), "mode": "markers", **common,
+            "marker": {"color": look["colour"], "size": 4, "opacity": 0.6},
+            "customdata": seeds[["seed", "x"]].to_numpy().tolist(),
+            "hovertemplate": f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
+            f"%{{y:{number}}}<extra></extra>",
+        }  # fmt: skip
+    if mean.empty:
+        return
+    yield {
+        **points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
+        "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
+        "marker": {"color": look["colour"], "size": 7, "symbol": _symbols(mean, look["marker"])},
+        "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
+        "customdata": mean[["low", "high", "n", "x"]].to_numpy().tolist(),
+        "hovertemplate": f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
+        f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
+    }  # fmt: skip
+
+
+def _symbols(mean: pd.DataFrame, marker: str) -> str | list[str]:
+    """Hollow where an estimate has not converged."""
+    loose = mean["converged"].eq(False) if "converged" in mean else pd.Series(dtype=bool)
+    return [f"{marker}-open" if open_ else marker for open_ in loose] if loose.any() else marker
+
+
+_TICKS = {"zeroline": False, "ticks": "outside", "ticklen": 4}
+
+
+def _xaxis(of: pd.DataFrame, axes: Axes) -> dict[str, Any]:
+    axis: dict[str, Any] = _TICKS | {"showgrid": False, "title": {"text": axes.x, "standoff": 6}}
+    if not axes.log2:
+        return axis
+    ticks = sorted({float(t) for t in of["x"]})
+    span = [math.log10(ticks[0] / 2**0.5), math.log10(ticks[-1] * 2**0.5)]
+    text = [f"{t:g}" for t in ticks]
+    return axis | {"type": "log", "tickvals": ticks, "ticktext": text, "tickangle": 0, "range": span}
+
+
+def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {"nticks": 6, "zeroline": False, "tickformat": ".1~%" if panel in axes.percent else None}
+    values = of["y"]
+    if panel not in axes.logy or not values.min() > 0:
+        return axis
+    steps = log_steps(values.min(), values.max())
+    text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
+    span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
+    return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
+
+
+def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
+    """The height for so many rows of panels, with the legend of `names` above them."""
+    return panels.layout(rows, 270, names, narrow, 50, 10, 60)
+
+
+def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:
+    """Error bars of the values `y` (n,); without a colour, that of the marker."""
+    up, down = np.subtract(high, y).tolist(), np.subtract(y, low).tolist()
+    bar = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.4, "width": width}
+    return bar | ({"color": colour} if colour else {})
+
+
+def alpha(colour: str, share: float) -> str:
+    """A colour "#rrggbb", this opaque."""
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{share})"

@@ -1,0 +1,1 @@
+"""What is taken away: tables, bundles, texts, weights."""

@@ -1,0 +1,103 @@
+"""The table of results as LaTeX and Markdown: mean ± an interval over seeds, n, one row a cell."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from sam_dash.results import words
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.study import Study
+
+USUAL = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
+LATEX_NAMES = {
+    "tr_H": r"$\operatorname{tr}(H)$", "lam_max": r"$\lambda_{\max}$", "tr_V": r"$\operatorname{tr}(V)$",
+    "test_acc": r"Test acc.\ (\%)", "train_loss": "Train loss",
+}  # fmt: skip
+SYMBOLS = {
+    "ρ": r"$\rho$", "λ": r"$\lambda$", "δ": r"$\delta$", "±": r"$\pm$", "–": "--", "\N{MINUS SIGN}": "$-$",
+    "₂": "$_2$", "‖": r"$\|$", "ε": r"$\varepsilon$", "Σ": r"$\Sigma$", "²": "$^2$",
+}  # fmt: skip
+
+
+def results(study: Study, interval: str = "ci") -> pd.DataFrame:
+    """One row a cell and network, as text: mean ± half of the interval; accuracies in per cent."""
+    if study.spec.networks:
+        parts = {part.network: results(part, interval) for part in study.parts() if len(part.finals)}
+        columns = dict.fromkeys(c for part in sorted(parts.values(), key=lambda t: -t.shape[1]) for c in part)
+        whole = pd.concat([part.assign(Network=name) for name, part in parts.items()], ignore_index=True)
+        return whole[["Network", *columns]].fillna("–")
+    quantities = [q for q in USUAL if q in set(study.finals["quantity"])]
+    frame = tables.summary(study.finals, study.runs, quantities, interval)
+    means = frame[frame["kind"] == "mean"]
+    settings = [k for k in tables.settings(means)[2:] if means[k].nunique() > 1 or k == "rho"]
+    rows = []
+    for key, of in means.groupby(["variant", "m", *settings], dropna=False, sort=False):
+        variant, m, *values = key
+        row = {"Variant": words.title(str(variant)), "m": words.number(float(str(m)))}
+        row |= {words.knobs()[k].symbol: _text(v) for k, v in zip(settings, values, strict=True)}
+        cells = {r["quantity"]: r for r in tables.records(of)}
+        for q in quantities:
+            name = words.quantity(q).name + (" (%)" if words.is_fraction(q) else "")
+            row[name] = _cell(q, cells[q]) if q in cells else "–"
+        rows.append(row | {"n": int(of["n"].max())})
+    table = pd.DataFrame(rows)
+    return table.loc[:, [c for c in table if not (table[c] == "–").all()]]
+
+
+def _cell(q: str, r: dict[str, float]) -> str:
+    scale = 100 if words.is_fraction(q) else 1
+    mean, half = scale * r["y"], scale * (r["high"] - r["low"]) / 2
+    if half != half:
+        return words.number(mean, keep=True)
+    places = max(0, 1 - int(f"{half:e}".partition("e")[2])) if half > 0 else 2
+    places = min(places, 6)
+    return f"{mean:.{places}f} ± {half:.{places}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:
+        return "–"
+    return words.number(value) if isinstance(value, float) else str(value)
+
+
+def caption(study: Study, interval: str = "ci") -> str:
+    """What stands in the table, for under it."""
+    from sam_dash.results.drawing import captions
+
+    return (
+        f"Mean over n seeds; after ± half of the {statistics.INTERVALS[interval]}. {captions.setting(study.spec)}. "
+        f"{captions.excluded(study)}"
+    )
+
+
+def markdown(table: pd.DataFrame, caption: str = "") -> str:
+    """As a Markdown table."""
+    head = [str(c).replace("|", r"\|") for c in table]
+    lines = [_line(head), _line(["---"] * len(head))]
+    lines += [_line([str(v).replace("|", r"\|") for v in row]) for row in table.itertuples(index=False)]
+    return "\n".join(lines) + (f"\n\n{caption}\n" if caption else "\n")
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def latex(table: pd.DataFrame, caption: str = "", label: str = "tab:m-sharpness") -> str:
+    """As a LaTeX table for the package booktabs."""
+    names = {words.quantity(q).name + (" (%)" if words.is_fraction(q) else ""): t for q, t in LATEX_NAMES.items()}
+    head = ["$m$" if c == "m" else "$n$" if c == "n" else names.get(str(c), escape(str(c))) for c in table]
+    rows = [" & ".join(escape(str(v)) for v in row) + r" \\" for row in table.itertuples(index=False)]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(caption)}}}", rf"\label{{{label}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    return "\n".join([*lines, *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text for LaTeX: its special characters escaped, our symbols in mathematics."""
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    }  # fmt: skip
+    known = special | SYMBOLS
+    return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], text)

@@ -1,0 +1,1 @@
+"""Frames in, frames out: a study, its tables, and the statistics that judge and draw."""

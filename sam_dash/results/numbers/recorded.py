@@ -1,0 +1,51 @@
+"""What runs recorded over time, and how much of it a point of a curve stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sam_dash.results import words
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import dynamics
+from sam_dash.runs import cost
+from sam_dash.runs.spec import SpecError
+from sam_dash.runs.store import Store
+
+
+def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epoch: float, points: int) -> pd.DataFrame:
+    """Of runs in a store: run, step, epoch, quantity, value; what is recorded at every step as means over windows."""
+    measured = [q for q in quantities if q not in words.RECORDED]
+    frames = [tables.curves_frame(store.measurements(keys=keys, quantities=measured))] if measured else []
+    for run, columns in store.series(keys, [q for q in quantities if q in words.RECORDED]).items():
+        frames += [
+            dynamics.windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)
+        ]
+    frames = [f for f in frames if len(f)]
+    return pd.concat(frames, ignore_index=True) if frames else tables.curves_frame([])
+
+
+def bundled() -> pd.DataFrame:
+    """Of the bundled example."""
+    return tables.curves_frame(tables.records(studies.read_curves(studies.EXAMPLE)))
+
+
+def steps_per_epoch(study: Study) -> float:
+    """N // B."""
+    try:
+        return cost.steps(study.spec.runs()[0]) / study.spec.training.epochs
+    except SpecError:
+        return math.nan
+
+
+def widths(study: Study, quantities: Sequence[str], points: int = dynamics.POINTS) -> dict[str, int]:
+    """Steps that one point of a per-step series stands for; in the bundled example, an epoch."""
+    each = steps_per_epoch(study)
+    if math.isnan(each):
+        return {}
+    wide = round(each) if study.id == "example" else math.ceil(each * study.spec.training.epochs / points)
+    return {q: wide for q in quantities if q in words.RECORDED}

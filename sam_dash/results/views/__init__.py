@@ -1,0 +1,1 @@
+"""One file a view: what a page shows of a study."""

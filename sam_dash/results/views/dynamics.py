@@ -1,0 +1,178 @@
+"""Curves over training: the mean over seeds of each cell, over epochs, steps, seconds or gradient evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, cells, lines
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.runs import cost
+from sam_dash.runs.spec import SpecError
+
+X = {
+    "Epoch": ("epoch", "epoch"),
+    "Step": ("step", "step"),
+    "Seconds": ("seconds", "seconds of training, spread evenly over its steps"),
+    "Gradient evaluations": ("gradients", "mini-batch gradient evaluations"),
+}
+POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
+FEW = 20  # points below which a curve is never smoothed: it would only lag behind
+
+
+def has_curve(quantity: str) -> bool:
+    """Whether it can have been recorded along the way, as one number a run."""
+    return "@" not in quantity and not quantity.startswith("gap_") and not quantity.endswith(("_pyhessian", "_seconds"))
+
+
+def one_lambda(study: Study) -> float | None:
+    """Which of several λ is drawn unless another is chosen: the first that weights; None without a choice."""
+    values = study.values("lam")
+    return values[1] if len(values) > 1 else None
+
+
+def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
+    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
+    width = max(1, math.ceil(len(values) / points))
+    ends = np.arange(width, len(values) + width, width).clip(max=len(values))
+    starts = np.arange(0, len(values), width)
+    means = np.add.reduceat(values.astype(float), starts) / (ends - starts)
+    return pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": means})
+
+
+def ema(values: np.ndarray, beta: float) -> np.ndarray:
+    """Exponential moving average, debiased: v_t = beta v_(t-1) + (1 - beta) y_t, divided by 1 - beta^t."""
+    out, v = np.empty(len(values)), 0.0
+    for t, y in enumerate(values, 1):
+        v = beta * v + (1 - beta) * y
+        out[t - 1] = v / (1 - beta**t)
+    return out
+
+
+def costs(study: Study) -> pd.DataFrame:
+    """Per run: gradient evaluations and seconds of the whole training, without measurements; nan where not known."""
+    rows = []
+    for spec in study.spec.runs():
+        try:
+            rows.append((spec.key, cost.gradients(spec)))
+        except SpecError:  # the user's .npz has been moved since
+            rows.append((spec.key, math.nan))
+    frame = pd.DataFrame(rows, columns=["run", "gradients"]).astype({"run": str})
+    timed = study.finals.loc[study.finals["quantity"] == "train_seconds", ["run", "value"]]
+    seconds = study.runs[["run"]].merge(timed.rename(columns={"value": "seconds"}), on="run", how="left")
+    return seconds.merge(frame, on="run", how="left")
+
+
+def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str = "Epoch", beta: float = 0.0,
+          variants: Iterable[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:  # fmt: skip
+    """The frame of `lines.figure`: seed means with 95 % t-intervals, smoothed by `beta` with the raw mean behind."""
+    runs = study.runs if runs is None else runs
+    runs = runs[runs["status"] == "done"]
+    if variants is not None:
+        runs = runs[runs["variant"].isin(list(variants))]
+    wanted = list(quantities)
+    told = tables.cell(runs)
+    joined = curves[curves["quantity"].isin(wanted) & np.isfinite(curves["value"])].merge(
+        runs[["run", "seed", *told]], on="run"
+    )
+    if joined.empty:
+        return pd.DataFrame(columns=[*lines.COLUMNS, "converged", *lines.LOOK, "quantity", "cell"])
+    clock = X[x][0]
+    if clock in ("seconds", "gradients"):
+        total = costs(study).set_index("run")[clock]
+        share = joined["epoch"] / study.spec.training.epochs
+        joined = joined.assign(x=joined["run"].map(total).astype(float) * share).dropna(subset="x")
+    else:
+        joined = joined.assign(x=joined[clock].astype(float))
+    joined = joined.assign(converged=joined["converged"].ne(False) if "converged" in joined else True)
+    grouped = joined.groupby(["quantity", *told, "step"], dropna=False, sort=False)
+    means = grouped.agg(
+        x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count"), converged=("converged", "all")
+    ).reset_index()  # fmt: skip
+    half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
+    means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    parts = []
+    groups = {
+        (str(q), cells.key_of(dict(zip(told, key, strict=True)))): part
+        for (q, *key), part in means.groupby(["quantity", *told], dropna=False, sort=False)
+    }
+    for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
+        part, of = groups[quantity, key], look[key]
+        part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
+        if beta > 0 and len(part) >= FEW:
+            parts.append(part.assign(kind="raw"))
+            part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True).reindex(
+        columns=[*lines.COLUMNS, "converged", "step", *tables.settings(runs), *lines.LOOK]
+    )
+
+
+def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:
+    """The axes of the figure. Scale: Linear, Log, or Auto: log where the means span more than a factor of 20."""
+    panels = table.loc[table["kind"] == "mean"].groupby("panel")["y"].agg(["min", "max"])
+    percent = frozenset(q for q in panels.index if words.is_fraction(str(q)))
+    factor = {"Linear": math.inf, "Log": 0.0}.get(scale, 20.0)
+    wide = panels[(panels["min"] > 0) & (panels["max"] > factor * panels["min"])].index
+    return lines.Axes(X[x][1], x.lower(), logy=frozenset(wide) - percent, percent=percent)
+
+
+def titles(quantities: Iterable[str]) -> dict[str, str]:
+    """Panel titles, HTML."""
+    return {q: words.quantity(q).html for q in quantities}
+
+
+def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapping[str, int] | None = None) -> str:
+    """Over what, over how many seeds, smoothed or not, averaged over windows or not."""
+    parts = [f"Mean over {captions.seeds(table) if beta else captions.over(table, bars='bars and bands')}"]
+    if beta:
+        parts[0] += (
+            f", smoothed by a debiased exponential moving average (β = {beta:g}) with the raw mean behind it (curves "
+            f"of fewer than {FEW} points: raw)"
+        )
+    lam = set(table["lam"].dropna()) if len(study.values("lam")) > 1 else set()
+    if len(lam) == 1:
+        parts.append(f"RW-SAM at λ = {lam.pop():g}")
+    wide = {words.quantity(q).name: w for q, w in (widths or {}).items() if w > 1}
+    parts.append("Measured on the clean weights; what is recorded at every step is drawn as it is")
+    if wide:
+        means = captions.listed(f"{name}: {w}" for name, w in wide.items())
+        parts[-1] = f"Recorded at every step and drawn as means over windows of steps ({means})"
+    if not table["converged"].all():
+        parts.append("Hollow: an estimate did not converge")
+    if x in ("Seconds", "Gradient evaluations"):
+        parts.append("The axis is the run's total times the share of its training; measurements are not counted"
+                     if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
+    parts.append(captions.setting(study.spec))
+    return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), captions.excluded(study)) if p)
+
+
+def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs: pd.DataFrame) -> list[str]:
+    """Which line ends lowest and which highest in each quantity, compared seed by seed."""
+    runs = runs[runs["status"] == "done"]
+    if runs.empty:
+        return []
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    out = []
+    for q in quantities:
+        of = curves[(curves["quantity"] == q) & np.isfinite(curves["value"])]
+        last = of.sort_values("step").groupby("run").tail(1)[["run", "value"]].merge(runs, on="run")
+        ends: dict[str, dict[int, float]] = {}
+        for r in tables.records(last):
+            ends.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r["value"]
+        if len(ends) > 1:
+            out.append(statistics.extremes(ends, f"{words.quantity(q).name} ends", partial(words.show, q)))
+    return out
+
+
+def times(curves: pd.DataFrame) -> pd.Series[int]:
+    """At how many steps each quantity was recorded."""
+    return curves.groupby("quantity")["step"].nunique()

@@ -1,0 +1,98 @@
+"""The figure of matched comparisons, and of sharpness against accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.results import words
+from sam_dash.results.drawing import cells, lines, style
+from sam_dash.results.numbers import tables
+from sam_dash.results.views import matched
+
+
+def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figure:
+    """Means with both intervals, seeds, a line through the values of m, SGD's trajectory, the Pareto front."""
+    traces: list[dict[str, Any]] = []
+    title = matched.TITLES.get(x, words.quantity(x).html)
+    unit = ".1%" if words.is_fraction(y) else ".4~g"
+    track = table[table["kind"] == "sgd"].sort_values("epoch")
+    blue = style.look("sgd").colour
+    if len(track):
+        traces.append({
+            **lines.points(track), "mode": "lines+markers", "name": "SGD, stopped early", "opacity": 0.75,
+            "line": {"color": blue, "width": 1.5, "dash": "dot"}, "marker": {"color": blue, "size": 4},
+            "customdata": track[["epoch", "n"]].to_numpy().tolist(),
+            "hovertemplate": "SGD after %{customdata[0]:.4~g} epochs<br>"
+            f"{title} = %{{x:.4~g}}<br>%{{y:{unit}}}, n = %{{customdata[1]}}<extra></extra>",
+        })  # fmt: skip
+    means, seeds = table[table["kind"] == "mean"], table[table["kind"] == "seed"]
+    for variant, of in means.groupby("variant", sort=False):
+        if cells.swept(str(variant)) and len(of) > 1:
+            pen = {"color": style.look(str(variant)).colour, "width": 1}
+            traces.append({
+                **lines.points(of.sort_values("m")), "mode": "lines", "line": pen, "opacity": 0.6, "hoverinfo": "skip",
+                "showlegend": False, "name": f"m-{words.title(str(variant))}",
+            })  # fmt: skip
+    front = table[table["front"].astype(bool)].sort_values("x")
+    if len(front):
+        traces.append({
+            **lines.points(front), "mode": "lines+markers", "name": "Pareto front", "hoverinfo": "skip",
+            "line": {"color": style.GREY, "width": 1.5, "shape": "hv"},
+            "marker": {"size": 14, "symbol": "circle-open", "color": style.GREY, "line": {"width": 1.5}},
+        })  # fmt: skip
+    for r in tables.records(means):
+        dots = seeds[seeds["line"] == r["line"]]
+        common = {"name": r["line"], "legendgroup": r["line"]}
+        traces.append({
+            **lines.points(dots), "mode": "markers", "marker": {"color": r["colour"], "size": 4, "opacity": 0.6},
+            "customdata": dots[["seed", "run"]].to_numpy().tolist(), "showlegend": False, **common,
+            "hovertemplate": f"{r['line']}<br>seed %{{customdata[0]}}<br>{title} = %{{x:.4~g}}<br>%{{y:{unit}}}"
+            "<br>run %{customdata[1]}<extra></extra>",
+        })  # fmt: skip
+        at = {k: [r[k]] for k in ("x", "x_low", "x_high", "y", "low", "high")}
+        traces.append({
+            "x": at["x"], "y": at["y"], "mode": "markers", **common,
+            "marker": {"color": r["colour"], "size": 10, "symbol": r["marker"]},
+            "error_x": lines.bars(at["x"], at["x_low"], at["x_high"], r["colour"], 3),
+            "error_y": lines.bars(at["y"], at["low"], at["high"], r["colour"], 3),
+            "customdata": [[r["x_low"], r["x_high"], r["low"], r["high"]]],
+            "hovertemplate": f"<b>{r['line']}</b><br>{title} = %{{x:.4~g}} [%{{customdata[0]:.4~g}}, "
+            f"%{{customdata[1]:.4~g}}]<br>{words.quantity(y).html} = %{{y:{unit}}} [%{{customdata[2]:{unit}}}, "
+            f"%{{customdata[3]:{unit}}}]<br>n = {r['n']:g}<extra></extra>",
+        })  # fmt: skip
+    return go.Figure({"data": traces, "layout": _layout(table, x, y, narrow)})
+
+
+def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]:
+    common = {"zeroline": False, "ticks": "outside", "ticklen": 4}
+    values = table.loc[table["x"] > 0, "x"]
+    log = x != "train_loss" and len(values) and values.max() > 10 * values.min()
+    xaxis: dict[str, Any] = {
+        "title": {"text": matched.TITLES.get(x, words.quantity(x).html)}, "type": "log" if log else "linear",
+        "showgrid": False, **common,
+    }  # fmt: skip
+    if log:
+        xaxis |= {"dtick": 1, "exponentformat": "power"}
+    percent = ".1~%" if words.is_fraction(y) else None
+    yaxis: dict[str, Any] = {"title": {"text": words.quantity(y).html}, "tickformat": percent, "nticks": 7, **common}
+    # SGD's first points would squeeze all others: they are in the data, and a double click shows them
+    near = table[(table["kind"] != "sgd") | (table["epoch"] > 1)]
+    for axis, column, ends in ((xaxis, "x", ["x", "x_low", "x_high"]), (yaxis, "y", ["y", "low", "high"])):
+        low, high = float(near[ends].min().min()), float(near[ends].max().max())
+        if len(near) < len(table) and high > low and not (log and column == "x"):
+            axis["range"] = [low - 0.06 * (high - low), high + 0.06 * (high - low)]
+    legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
+    entries = table.loc[table["kind"] != "seed", "line"].nunique() + 1
+    height, top = max(470, 100 + 29 * entries), 16
+    if narrow:  # on top, two entries a row
+        rows = -(-entries // 2)
+        legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "entrywidth": 82}
+        legend |= {"font": {"size": 10}, "title": {"text": ""}, "itemsizing": "constant", "xanchor": "left"}
+        height, top = 400 + 22 * rows, 24 + 22 * rows
+    return {
+        "xaxis": xaxis, "yaxis": yaxis, "height": height, "margin": {"l": 78, "r": 8, "t": top, "b": 68},
+        "font": {"size": 12}, "legend": legend, "hovermode": "closest",
+    }  # fmt: skip

@@ -1,0 +1,166 @@
+"""tr(V) at every m against the laws it should follow, and the noise scale.
+
+Over the whole training set, disjoint groups of m random samples have mean gradients of covariance tr(V)/m. Around the
+mean of their own batch of B the spread is smaller, as the groups are drawn from it without replacement:
+
+    E ||gbar_m - gbar_B||^2 = tr(V)/m (B - m)/B = S/m (B - m)/(B - 1),   S = tr(V) (B - 1)/B that of the batch
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.study import Study
+
+LAW, FACTOR = "tr(V)/m", "within a batch: tr(V)/m · (B−m)/B"
+TITLES = {
+    "law": "tr(<i>V</i>) of means of <i>m</i> samples",
+    "ratio": "<i>m</i> · tr(<i>V</i>@<i>m</i>) / tr(<i>V</i>)",
+}
+AXES = lines.Axes("samples in the mean, <i>m</i> (log₂ scale)", "m", log2=True, logy=frozenset({"law"}), one="ratio")
+
+
+def per_run(finals: pd.DataFrame) -> pd.DataFrame:
+    """Cell, seed, size and value of tr(V) at every size measured; size 1 is tr(V)."""
+    of = finals[(finals["quantity"] == "tr_V") | finals["quantity"].str.startswith("tr_V@")]
+    size = of["quantity"].str.partition("@")[2].replace("", "1").astype(float)
+    return of.assign(size=size)[["run", *tables.settings(of), "seed", "size", "value", "stderr"]]
+
+
+def plain(finals: pd.DataFrame) -> pd.DataFrame:
+    """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
+    sam = finals["variant"] == "sam"
+    ends = finals.loc[sam, "m"].agg(["min", "max"])
+    return finals[finals["variant"].eq("sgd") | (sam & finals["m"].isin(ends))]
+
+
+def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "ci") -> pd.DataFrame:
+    """Panel "law": tr(V@m) of each cell with both laws; panel "ratio": m tr(V@m)/tr(V), paired by seed."""
+    table = per_run(finals)
+    base = table[table["size"] == 1].set_index("run")["value"]
+    table = table[table["run"].isin(base.index)]
+    table = table.assign(base=table["run"].map(base), ratio=table["value"] * table["size"] / table["run"].map(base))
+    rows = []
+    for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
+        of = look[cells.key_of(tables.records(cell.head(1))[0])]
+        common = {k: of[k] for k in ("line", *lines.LOOK)} | {
+            "m_train": of["m"],
+            "variant": of["variant"],
+            "rho": of["rho"],
+        }
+        tr_v = float(cell.drop_duplicates("run")["base"].mean())
+        for size, group in cell.groupby("size"):
+            at = float(str(size))
+            for panel, column in (("law", "value"), ("ratio", "ratio")):
+                mean = statistics.mean(group[column], interval)
+                here = common | {"panel": panel, "x": at}
+                rows.append(here | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
+                seeds = zip(group["seed"], group[column], strict=True)
+                rows += [here | {"kind": "seed", "seed": s, "y": v} for s, v in seeds] if panel == "ratio" else []
+            theory = common | {
+                "panel": "law",
+                "x": at,
+                "kind": "reference",
+                "of": of["line"],
+                "colour": style.GREY,
+                "marker": "circle",
+            }
+            rows.append(theory | {"line": LAW, "dash": "dot", "y": tr_v / at})
+            if at < batch:
+                inside = tr_v / at * (batch - at) / batch
+                rows.append(theory | {"line": FACTOR, "dash": "dash", "y": inside})
+    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", "rho", *lines.LOOK])
+
+
+def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
+    """What is measured, and what the two reference lines are."""
+    return (
+        f"Mean over {captions.over(table, interval)}. tr(V) of means of m "
+        "samples, over disjoint random groups of the training set, unbiased. Dotted: tr(V)/m. Dashed: what groups cut "
+        "from one batch of B spread around *its* mean, tr(V)/m · (B−m)/B, which is the finite-population factor "
+        "(B−m)/(B−1) times the batch's own covariance (with 1/B); it is 0 at m = B. Right: 1 is the law. "
+        f"{captions.setting(study.spec)}. {captions.radius(table)}"
+    )
+
+
+def findings(table: pd.DataFrame) -> list[str]:
+    """Where the law fails: the sizes at which the interval of the ratio does not contain 1."""
+    out = []
+    ratio = table[(table["panel"] == "ratio") & (table["kind"] == "mean") & (table["x"] > 1)]
+    if ratio.empty:
+        return ["tr(V) was measured at m = 1 alone in this study, so there is nothing to hold against the law."]
+    for line, of in ratio.groupby("line", sort=False):
+        judged = of[of["n"] > 1]
+        if judged.empty:
+            out.append(f"{line}: one seed, so the 1/m law cannot be judged.")
+            continue
+        off = judged[(judged["low"] > 1) | (judged["high"] < 1)]
+        if off.empty:
+            out.append(f"{line}: tr(V) at m agrees with tr(V)/m at all {len(judged)} sizes, within their intervals.")
+        else:
+            at = captions.listed(
+                f"m = {r['x']:g} ({words.number(r['y'], 4, keep=True)} ×)" for r in tables.records(off)
+            )
+            out.append(f"{line}: tr(V) at m is off tr(V)/m at {at}; of {len(judged)} intervals, some miss by chance.")
+    return out
+
+
+def scales(finals: pd.DataFrame) -> pd.DataFrame:
+    """Per run: both noise scales, tr(V)/||g||^2 with the training set's own gradient g and with the unbiased ||G||^2.
+
+    The second is nan where ||G||^2 = ||g||^2 - tr(V)/n, as stored, is not positive.
+    """
+    signal = finals[finals["quantity"] == "grad_sq"].drop_duplicates("run").set_index("run")["value"]
+    rows = finals[(finals["quantity"] == "tr_V") & finals["run"].isin(signal.index)]
+    G = rows["run"].map(signal).astype(float)
+    g = G + rows["value"] / rows["budget"].astype(float)
+    out = rows[["run", *tables.settings(rows), "seed"]].assign(tr_V=rows["value"], g_sq=g, G_sq=G)
+    return out.assign(on_training_set=(out["tr_V"] / g).where(g > 0), unbiased=(out["tr_V"] / G).where(G > 0))
+
+
+def scale_table(rows: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
+    """One row a cell: means over the seeds where there is one, intervals, and in how many seeds there is none."""
+    look = cells.by_key(cells.looks(runs, batch))
+    out = []
+    for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
+        row: dict[str, object] = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        for column, name in (("on_training_set", "tr(V)/‖∇f‖²"), ("unbiased", "tr(V)/‖G‖², unbiased")):
+            mean = statistics.mean(of[column])
+            ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
+            row |= {name: words.number(mean.mean), f"95 % t-interval, {name}": ends}
+        out.append(row | {"Seeds": len(of), "Seeds with ‖G‖² ≤ 0": int(of["unbiased"].isna().sum())})
+    return pd.DataFrame(out)
+
+
+SCALE_NOTE = (
+    "The simple noise scale (McCandlish et al., arXiv:1812.06162) is the batch at which noise and gradient are as "
+    "strong as each other. ∇f is the gradient of the training loss itself: near a minimum it vanishes and the scale "
+    "grows without bound. ‖G‖² = ‖∇f‖² − tr(V)/n takes the training set as a sample of its population; at the end of "
+    "training it usually comes out ≤ 0, and then that scale does not exist (counted in the last column, "
+    "not averaged in)."
+)
+
+
+def tail_table(finals: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
+    """One row a cell: the tail index, mean over seeds with its interval, and the error of one run's estimate."""
+    rows = finals[finals["quantity"] == "tail"]
+    look = cells.by_key(cells.looks(runs, batch))
+    out = []
+    for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
+        mean = statistics.mean(of["value"])
+        ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
+        row = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        row |= {"Tail index α": words.number(mean.mean, keep=True), "95 % t-interval over seeds": ends}
+        error = float((of["stderr"] ** 2).mean()) ** 0.5
+        out.append(row | {"Standard error of one run": words.number(error, 2), "Seeds": mean.n})
+    return pd.DataFrame(out)
+
+
+TAIL_NOTE = (
+    "Hill's estimate from the largest tenth of ‖∇l_i − ∇f‖ over the training samples; smaller is heavier. **It does "
+    "not prove a heavy tail**: every sample has a largest tenth and so a finite α, a normal one too. "
+    "Compare settings with each other, not α with 2."
+)

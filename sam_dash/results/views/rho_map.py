@@ -1,0 +1,154 @@
+"""The rho x m map: any quantity over both, with the best rho of each m by test accuracy, collapsed cells marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.results import words
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import collapse, statistics, tables
+from sam_dash.results.numbers.study import Study
+
+OUTLINE = "#D55E00"
+
+
+def by_cell(finals: pd.DataFrame, quantity: str) -> dict[tuple[float, float], dict[int, float]]:
+    """(m, rho) -> seed -> value."""
+    out: dict[tuple[float, float], dict[int, float]] = {}
+    for r in tables.records(finals[finals["quantity"] == quantity]):
+        out.setdefault((r["m"], r["rho"]), {})[r["seed"]] = r["value"]
+    return out
+
+
+def frame(
+    finals: pd.DataFrame, runs: pd.DataFrame, quantity: str, gone: set[str], interval: str = "ci"
+) -> pd.DataFrame:
+    """One row a cell that has runs: m, rho, y, low, high, n, missing, accuracy, collapsed, best."""
+    runs = runs[runs["m"].notna() & runs["rho"].notna()]
+    values, accuracy = by_cell(finals, quantity), by_cell(finals, "test_acc")
+    rows = []
+    for (m, rho), of in runs.groupby(["m", "rho"]):
+        key = (float(str(m)), float(str(rho)))
+        mean = statistics.mean(values.get(key, {}).values(), interval)
+        acc = statistics.mean(accuracy.get(key, {}).values())
+        rows.append(
+            {"m": key[0], "rho": key[1], "quantity": quantity, "y": mean.mean, "low": mean.low, "high": mean.high}
+            | {"n": mean.n, "missing": of["run"].nunique() - mean.n, "test_acc": acc.mean}
+            | {"collapsed": bool(set(of["run"]) & gone)}
+        )
+    columns = ["m", "rho", "quantity", "y", "low", "high", "n", "missing", "test_acc", "collapsed", "best"]
+    table = pd.DataFrame(rows, columns=columns)
+    alive = table[~table["collapsed"].astype(bool) & table["test_acc"].notna()]
+    best = alive.sort_values("test_acc").groupby("m").tail(1).index
+    return table.assign(best=table.index.isin(best))
+
+
+def figure(table: pd.DataFrame, narrow: bool = False) -> go.Figure:
+    """The heat map: m left to right, rho upwards, both as equal steps. `narrow`: for a telephone."""
+    xs, ys = ([f"{v:g}" for v in sorted(set(table[c]))] for c in ("m", "rho"))
+    fig = go.Figure()
+    dead = [r["collapsed"] for r in tables.records(table)]
+    if any(dead):
+        fig.add_trace(_heat(table[dead], xs, ys, flat=True, narrow=narrow))
+    if not all(dead):
+        fig.add_trace(_heat(table[[not d for d in dead]], xs, ys, narrow=narrow))
+    for r in tables.records(table[table["best"]]):
+        x, y = xs.index(f"{r['m']:g}"), ys.index(f"{r['rho']:g}")
+        box = {"x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.44, "y1": y + 0.44}
+        fig.add_shape(type="rect", **box, line={"color": OUTLINE, "width": 4})
+    fig.update_xaxes(
+        type="category", categoryorder="array", categoryarray=xs, showgrid=False, ticks="outside",
+        title_text="micro-batch size <i>m</i> (log₂ scale)",
+    )  # fmt: skip
+    fig.update_yaxes(
+        type="category", categoryorder="array", categoryarray=ys, showgrid=False, ticks="outside",
+        title_text="perturbation radius <i>ρ</i>",
+    )  # fmt: skip
+    fig.update_layout(
+        height=130 + 58 * max(2, len(ys)) + 60 * narrow, font={"size": 13},
+        margin={"l": 60, "r": 10, "t": 76 if narrow else 16, "b": 52},
+        plot_bgcolor="rgba(0,0,0,0)",
+    )  # fmt: skip
+    return fig
+
+
+def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False, narrow: bool = False) -> go.Heatmap:
+    """One trace on the whole grid, empty where `table` has no row; grey and without a scale if `flat`."""
+    q = str(table["quantity"].iloc[0])
+    unit = ".1%" if words.is_fraction(q) else ".4~g"
+    z: list[list[Any]] = [[None] * len(xs) for _ in ys]
+    text: list[list[Any]] = [[""] * len(xs) for _ in ys]
+    hover: list[list[Any]] = [[[None] * 6] * len(xs) for _ in ys]
+    for r in tables.records(table):
+        i, j = ys.index(f"{r['rho']:g}"), xs.index(f"{r['m']:g}")
+        z[i][j] = 0.0 if flat else r["y"] if r["n"] else None
+        shown = ("✕" if narrow else "collapsed") if flat else words.show(q, r["y"]) if r["n"] else "no result"
+        text[i][j] = ("★ " if r["best"] and not narrow else "") + (shown.removesuffix(" %") if narrow else shown)
+        hover[i][j] = [r[k] for k in ("y", "low", "high", "n", "missing", "test_acc")]
+    look: dict[str, Any] = {"colorscale": [[0, "#767676"], [1, "#767676"]], "showscale": False}
+    if not flat:
+        bar = {"title": {"text": words.quantity(q).html}, "thickness": 14}
+        bar |= {"orientation": "h", "y": 1, "yanchor": "bottom", "nticks": 5} if narrow else {}
+        look = {"colorscale": "Viridis", "colorbar": bar | {"tickformat": ".1~%" if words.is_fraction(q) else None}}
+    return go.Heatmap(
+        x=xs, y=ys, z=z, text=text, texttemplate="%{text}", xgap=2, ygap=2, customdata=hover, hoverongaps=False,
+        textfont={"size": 11 if narrow else 13},
+        hovertemplate=f"<i>m</i> = %{{x}}, <i>ρ</i> = %{{y}}{'<br>collapsed' if flat else ''}<br>"
+        f"{words.quantity(q).html} = %{{customdata[0]:{unit}}} [%{{customdata[1]:{unit}}}, %{{customdata[2]:{unit}}}], "
+        "n = %{customdata[3]}<br>test accuracy %{customdata[5]:.1%}; runs without a result: %{customdata[4]}"
+        "<extra></extra>", **look,
+    )  # fmt: skip
+
+
+def caption(study: Study, table: pd.DataFrame, variant: str, interval: str, pooled: bool) -> str:
+    """What a cell, the outline and the grey are."""
+    n = table.loc[table["n"] > 0, "n"].astype(int)
+    error = statistics.INTERVALS[interval]
+    seeds = "no seed" if n.empty else f"{n.min()} to {n.max()} seeds" if n.min() < n.max() else f"{n.max()} seeds"
+    where = "all runs of this problem in the store" if pooled else "this study"
+    return (
+        f"{words.title(variant)}: mean over {seeds.replace('1 seeds', '1 seed')}, {where}; the {error} and n are "
+        "in the hover. Outlined and starred: the ρ of highest mean **test accuracy** at each m, whatever is shown; "
+        "chosen and compared on the same seeds, which flatters it. Grey: collapsed. "
+        f"{collapse.RULE} {captions.setting(study.spec)}."
+    )  # fmt: skip
+
+
+def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
+    """The best rho per m with what ties with it, and m against m each at its own best rho."""
+    accuracy = by_cell(finals, "test_acc")
+    q = str(table["quantity"].iloc[0]) if len(table) else ""
+    out, best = [], {}
+    for m, of in table.groupby("m", sort=False):
+        row = of[of["best"]]
+        if row.empty:
+            out.append(f"m = {m:g}: no setting that did not collapse.")
+            continue
+        at = tables.records(row)[0]
+        best[float(str(m))] = at
+        others = of[~of["best"] & ~of["collapsed"] & (of["n"] > 0)]
+        against = {
+            words.number(r["rho"]): statistics.paired(accuracy[at["m"], at["rho"]], accuracy[r["m"], r["rho"]])
+            for r in tables.records(others)
+        }
+        ties = [rho for rho, d in against.items() if d.n > 1 and not d.excludes(0)]
+        open_ = [rho for rho, d in against.items() if d.n < 2]
+        text = f"m = {m:g}: test accuracy is highest at ρ = {at['rho']:g} ({words.show('test_acc', at['test_acc'])}"
+        text += f", n = {len(accuracy[at['m'], at['rho']])})"
+        text += f", in a tie with ρ = {captions.listed(ties)}" if ties else ""
+        text += f"; no interval against ρ = {captions.listed(open_)} (too few common seeds)" if open_ else ""
+        out.append(f"{text}.")
+    if len(best) > 1:
+        values = by_cell(finals, q)
+        ends = max(best), min(best)
+        at_ends = [f"m = {m:g}" for m in ends]
+        for name, known in {"test_acc": accuracy, q: values}.items():
+            large, small = (known.get((m, best[m]["rho"]), {}) for m in ends)
+            if large and small:
+                means = [statistics.mean(of.values()).mean for of in (large, small)]
+                change = captions.compare(name, "", means, statistics.paired(small, large), at_ends, "")
+                out.append(f"Each m at its own best ρ: {change}")
+    return out

@@ -1,0 +1,76 @@
+"""How unequal RW-SAM's weights are over the training; at lambda = 0 they are equal."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sam_dash.results import words
+from sam_dash.results.drawing import cells, lines
+from sam_dash.results.numbers import recorded, statistics, tables
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import dynamics
+
+QUANTITIES = ("ess", "p_max", "p_top")
+AXES = lines.Axes("epoch", "epoch", percent=frozenset(("p_max", "p_top")))
+
+
+def weighted(runs: pd.DataFrame) -> pd.DataFrame:
+    """The finished RW-SAM runs that weight at all."""
+    return runs[(runs["variant"] == "rwsam") & (runs["status"] == "done") & (runs["lam"] > 0)]
+
+
+def points(study: Study) -> int:
+    """Points of a curve: one an epoch, ten at least."""
+    return max(10, study.spec.training.epochs)
+
+
+def frame(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `lines.figure`, of the runs of `weighted`; empty where the weights were not recorded."""
+    return dynamics.frame(study, curves, [q for q in QUANTITIES if (curves["quantity"] == q).any()], runs=runs)
+
+
+def titles(batch: int) -> dict[str, str]:
+    """Of the panels."""
+    ess = f"Effective sample size 1/Σ<i>p</i>² (of B = {batch})"
+    return {"ess": ess, "p_max": "Largest weight", "p_top": "Weight of the top tenth"}
+
+
+def caption(study: Study, frame: pd.DataFrame) -> str:
+    """What the three numbers are, and what they are of equal weights."""
+    batch = study.spec.training.batch
+    widths = recorded.widths(study, list(dict.fromkeys(frame["panel"])), points(study))
+    return (
+        f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
+        f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
+        f"{dynamics.caption(study, frame, 'Epoch', 0, widths)}"
+    )
+
+
+def findings(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """Effective sample size at the start and over the last tenth of the training, per setting."""
+    of = curves[curves["quantity"] == "ess"].merge(runs, on="run", suffixes=("", "_run"))
+    look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
+    out = []
+    told = tables.cell(of)
+    parts = {
+        cells.key_of(dict(zip(told, key, strict=True))): part
+        for key, part in of.groupby(told, dropna=False, sort=False)
+    }
+    for row in (row for row in look if row in parts):
+        part = parts[row]
+        early = part[part["epoch"] <= max(1.0, part["epoch"].min())]
+        first = statistics.mean(early.groupby("run")["value"].mean())
+        late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
+        last = statistics.mean(late.groupby("run")["value"].mean())
+        level = "95 %, " if last.n > 1 else ""
+        out.append(
+            f"{look[row]['line']}: effective sample size {_number(first)} in the first epoch, {_number(last)} over the "
+            f"last tenth of the training ({level}n = {last.n})."
+        )
+    return out
+
+
+def _number(mean: statistics.Mean) -> str:
+    """With its interval, where it has one: "5.80 [5.12, 6.48]"."""
+    values = [words.number(v, keep=True) for v in (mean.mean, mean.low, mean.high)]
+    return f"{values[0]} [{values[1]}, {values[2]}]" if mean.n > 1 else values[0]

@@ -1,0 +1,229 @@
+"""Trajectories on a landscape: the frame, the figure that draws itself, and what a step does at the saddle."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.problems.landscapes import LANDSCAPES, Landscape, contour
+from sam_dash.results import words
+from sam_dash.results.drawing import style
+from sam_dash.runs.saddles import Walk
+
+FRAMES = 30
+LEVELS = 22
+LINES = "rgba(127,127,127,0.55)"
+DIGITS = 4  # a fiftieth of a pixel
+Point = tuple[float, float]
+
+
+def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
+    """variant, seed, step, x, y, loss: every point that is drawn."""
+    loss = LANDSCAPES[spec.landscape].loss
+    rows = [
+        (key, seed, t * spec.every, x, y)
+        for key, paths in answer["paths"].items()
+        for seed, path in enumerate(paths)
+        for t, (x, y) in enumerate(path)
+    ]
+    out = pd.DataFrame(rows, columns=["variant", "seed", "step", "x", "y"])
+    return out.assign(loss=loss(out[["x", "y"]].to_numpy().T))
+
+
+def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
+    """The contour, the saddle, and one line a variant; Play draws the lines step by step."""
+    land = LANDSCAPES[spec.landscape]
+    lines = {str(key): _line(of) for key, of in points.groupby("variant", sort=False)}
+    hover = "step %{customdata}: (%{x:.3f}, %{y:.3f})<extra></extra>"
+    drawn = [
+        {
+            "type": "scatter", **line, "mode": "lines+markers", "name": words.title(key),
+            "line": {"color": style.look(key).colour, "dash": style.look(key).dash, "width": 2},
+            "marker": {"symbol": style.look(key).marker, "size": 4, "color": style.look(key).colour},
+            "hovertemplate": f"<b>{words.title(key)}</b><br>{hover}",
+        }
+        for key, line in lines.items()
+    ]  # fmt: skip
+    ground = _ground(land, spec)
+    moments = [int(t) for t in np.unique(np.linspace(0, spec.steps, FRAMES).round())]
+    places = list(range(len(ground), len(ground) + len(drawn)))
+    frames = [
+        {"name": str(t), "traces": places, "data": [{"type": "scatter", **_until(line, t)} for line in lines.values()]}
+        for t in moments
+    ]
+    left, right, low, high = land.window
+    bare = {"showgrid": False, "zeroline": False}
+    layout = {
+        "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
+        "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
+        "height": 600, "margin": {"t": 52, "b": 175, "l": 70, "r": 20}, "font": {"family": style.FONT},
+        "template": "none", "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
+    }  # fmt: skip
+    return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
+
+
+def _ground(land: Landscape, spec: Walk) -> list[dict[str, Any]]:
+    saddle = {"symbol": "x-thin", "size": 14, "line": {"width": 3, "color": style.GREY}}
+    start = {"symbol": "circle-open", "size": 12, "color": style.GREY, "line": {"width": 2}}
+    grid = {"mode": "lines", "line": {"color": LINES, "width": 1}, "hoverinfo": "skip", "name": "loss"}
+    return [
+        {"type": "scatter", **_contours(spec.landscape), **grid},
+        {
+            "type": "scatter", "x": [land.saddle[0]], "y": [land.saddle[1]], "mode": "markers", "name": "saddle",
+            "marker": saddle, "hovertemplate": "saddle (%{x:g}, %{y:g})<extra></extra>",
+        },
+        {
+            "type": "scatter", "x": [spec.x], "y": [spec.y], "mode": "markers", "name": "start", "marker": start,
+            "hovertemplate": "start (%{x:g}, %{y:g})<extra></extra>",
+        },
+    ]  # fmt: skip
+
+
+@functools.cache
+def _contours(landscape: str) -> dict[str, list[float | None]]:
+    land = LANDSCAPES[landscape]
+    x, y, z = contour(land, 81)
+    at = float(land.loss(np.array(land.saddle)))
+    return _level_lines(x, y, np.arcsinh(z - at))  # Beale's walls are 10^5 high
+
+
+def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[float | None]]:
+    """The lines of equal z (rows along y) at `LEVELS` heights, a gap after each line; coordinates to `DIGITS` places.
+
+    Not Plotly's own contours: they vanish while a figure plays within Streamlit.
+    """
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    corners = [(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)]
+    for level in np.linspace(z.min(), z.max(), LEVELS + 2)[1:-1]:
+        above = z > level
+        mixed = sum(above[r : r + len(y) - 1, c : c + len(x) - 1].astype(int) for r, c in corners[:4])
+        pieces: list[tuple[Point, Point]] = []
+        for i, j in np.argwhere((mixed > 0) & (mixed < 4)):
+            ends = []
+            for (a, b), (c, d) in itertools.pairwise(corners):
+                low, high = z[i + a, j + b], z[i + c, j + d]
+                if (low > level) != (high > level):
+                    s = (level - low) / (high - low)
+                    at = (x[j + b] + s * (x[j + d] - x[j + b]), y[i + a] + s * (y[i + c] - y[i + a]))
+                    ends.append((round(float(at[0]), DIGITS), round(float(at[1]), DIGITS)))
+            pieces += zip(ends[::2], ends[1::2], strict=True)
+        for line in _joined(pieces):
+            xs += [*(p[0] for p in line), None]
+            ys += [*(p[1] for p in line), None]
+    return {"x": xs, "y": ys}
+
+
+def _joined(pieces: Iterable[tuple[Point, Point]]) -> Iterator[list[Point]]:
+    """Pieces that meet, as lines: what is drawn stays, in a third of the points."""
+    meets: dict[Point, list[Point]] = defaultdict(list)
+    for a, b in pieces:
+        if a != b:
+            meets[a].append(b)
+            meets[b].append(a)
+    for start in sorted(meets, key=lambda p: len(meets[p])):  # first the ends of open lines
+        while meets[start]:
+            line = [start]
+            while meets[line[-1]]:
+                line.append(meets[line[-1]].pop())
+                meets[line[-1]].remove(line[-2])
+            yield line
+
+
+def _line(of: pd.DataFrame) -> dict[str, list[Any]]:
+    """The path of a variant, a gap after each seed."""
+    x, y, steps = [], [], []
+    for _, seed in of.groupby("seed"):
+        x += [*seed["x"].tolist(), None]
+        y += [*seed["y"].tolist(), None]
+        steps += [*seed["step"].tolist(), None]
+    return {"x": x, "y": y, "customdata": steps}
+
+
+def _until(line: dict[str, list[Any]], step: int) -> dict[str, list[Any]]:
+    """A path up to a step, its coordinates to `DIGITS` places: it moves on at once."""
+    kept = [k for k, at in enumerate(line["customdata"]) if at is None or at <= step]
+    x, y = ([None if v is None else round(v, DIGITS) for v in map(line[c].__getitem__, kept)] for c in ("x", "y"))
+    return {"x": x, "y": y, "customdata": [line["customdata"][k] for k in kept]}
+
+
+def _player(moments: list[int]) -> dict[str, Any]:
+    """Play and Pause, and a slider over the steps; it stands at the last one."""
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
+    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": False}, "transition": {"duration": 0}}
+    buttons = [
+        {"label": "▶ Play", "method": "animate", "args": [None, run]},
+        {"label": "❚❚ Pause", "method": "animate", "args": [[None], now]},
+    ]
+    common = {"font": {"color": style.GREY}, "bgcolor": "rgba(127,127,127,0.15)", "bordercolor": style.GREY}
+    steps = [{"label": str(t), "method": "animate", "args": [[str(t)], now]} for t in moments]
+    return {
+        "updatemenus": [{
+            "type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "xanchor": "left", "y": -0.13,
+            "yanchor": "top", "showactive": False, **common,
+        }],
+        "sliders": [{
+            "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": -0.27, "pad": {"t": 0},
+            "currentvalue": {"prefix": "step ", "font": {"color": style.GREY}}, "ticklen": 0, "minorticklen": 0,
+            **common, "font": {"color": "rgba(0,0,0,0)"},
+        }],
+    }  # fmt: skip
+
+
+def step_table(answer: Mapping[str, Any]) -> pd.DataFrame:
+    """By what each variant's step multiplies a small distance from the saddle: derived, and measured."""
+    low, high = answer["eigenvalues"]
+    rows = []
+    for row in answer["steps"]:
+        factors = row["factors"]
+        rows.append({
+            "Variant": words.title(row["variant"]),
+            f"Factor along λ₁ = {words.number(low)}": "jumps" if factors is None else f"{factors[0]:.5f}",
+            f"Factor along λ₂ = {words.number(high)}": "jumps" if factors is None else f"{factors[1]:.5f}",
+            "Measured growth a step": f"{row['measured']:.5f}" if factors else "–",
+            "‖w − saddle‖ after 100 steps from 10⁻⁴": "left to infinity" if row["later"] is None
+            else words.number(row["later"]),
+            "The saddle": _fate(row),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _fate(row: Mapping[str, Any]) -> str:
+    if row["factors"] is None:
+        return "no linear step there: see the distance"
+    return "attracts" if max(map(abs, row["factors"])) < 1 else "repels"
+
+
+def caption(points: pd.DataFrame, spec: Walk) -> str:
+    """What is drawn, at which settings."""
+    noise = f"gradient noise σ = {spec.sigma:g}, {spec.seeds} seeds, a line each" if spec.sigma else "no gradient noise"
+    start = ", ".join(map(words.number, (spec.x, spec.y)))
+    return (
+        f"{LANDSCAPES[spec.landscape].title}: {spec.steps} steps from ({start}), learning rate "
+        f"{spec.lr:g}, momentum {spec.momentum:g}, ρ = {spec.rho:g}, {noise}. Contours are even in asinh(loss − loss "
+        f"at the saddle). A point every {spec.every} steps."
+        + "".join(f" {words.title(key)} diverges at step {t:g}." for key, t in _diverged(points, spec).items())
+    )
+
+
+def _diverged(points: pd.DataFrame, spec: Walk) -> dict[str, float]:
+    """The variants with a seed whose weights stop being finite, and by when."""
+    last = points.groupby(["variant", "seed"], sort=False)["step"].max().groupby(level=0, sort=False).min()
+    return {str(key): float(t + spec.every) for key, t in last.items() if t + spec.every <= spec.steps}
+
+
+def alt(points: pd.DataFrame, spec: Walk) -> str:
+    """The finding in words: where each variant ends."""
+    saddle = LANDSCAPES[spec.landscape].saddle
+    last = points[points["step"] == points.groupby(["variant", "seed"])["step"].transform("max")]
+    away = ((last["x"] - saddle[0]) ** 2 + (last["y"] - saddle[1]) ** 2) ** 0.5
+    far = away.groupby(last["variant"], sort=False).mean()
+    ends = ", ".join(f"{words.title(str(k))} {d:.3g}" for k, d in far.items())
+    return f"Trajectories on {LANDSCAPES[spec.landscape].title}; mean distance from the saddle at the end: {ends}."
