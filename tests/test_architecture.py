@@ -50,6 +50,22 @@ def test_a_file_imports_only_from_layers_to_its_left(path) -> None:
     assert not too_far
 
 
+ROOMS = {"words": 0, "numbers": 1, "drawing": 2, "views": 3, "claims": 3, "experiments": 4, "files": 5}
+"""Of `results`, from the left: what is said, computed, drawn, shown and judged, and taken away."""
+
+
+def room(module: str) -> int | None:
+    parts = [*module.split("."), "", ""]
+    return ROOMS.get(parts[2]) if parts[:2] == ["sam_dash", "results"] else None
+
+
+def test_a_room_of_results_imports_only_from_rooms_to_its_left() -> None:
+    for path in (ROOT / "sam_dash/results").rglob("*.py"):
+        here = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        too_far = {m for m in imported(path) if (room(m) or 0) > (len(ROOMS) if here is None else here)}
+        assert not too_far, f"{path.relative_to(ROOT)} imports {too_far}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_streamlit_is_imported_by_the_ui_alone(path) -> None:
     assert path.parent.name == "ui" or not any(m.split(".")[0] == "streamlit" for m in imported(path))

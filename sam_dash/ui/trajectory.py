@@ -10,7 +10,6 @@ import streamlit as st
 from sam_dash.results.numbers import recorded
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import dynamics
 from sam_dash.runs.store import Store
 from sam_dash.ui import backend, pick
 
@@ -27,7 +26,7 @@ def _example(stamp: float) -> pd.DataFrame:
     return recorded.bundled()
 
 
-def curves(study: Study, quantities: Sequence[str], points: int = dynamics.POINTS) -> pd.DataFrame:
+def curves(study: Study, quantities: Sequence[str], points: int = recorded.POINTS) -> pd.DataFrame:
     """All that a study's finished runs recorded of these: run, step, epoch, quantity, value.
 
     What is recorded at every step comes as means over windows, at most `points` of them.

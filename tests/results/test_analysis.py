@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from sam_dash.results.drawing import cells, lines
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.views import dynamics, equal_length, m_eval, matched, matched_figure, noise_law, rho_map, simpson
 from sam_dash.runs.spec import Problem, SweepSpec, Training
@@ -305,7 +305,7 @@ def test_a_debiased_average_of_a_constant_is_the_constant() -> None:
 
 
 def test_windows_are_means_and_say_where_they_end() -> None:
-    frame = dynamics.windowed(np.array([1.0, 3.0, 5.0, 7.0, 10.0]), 2.0, points=3)
+    frame = recorded.windowed(np.array([1.0, 3.0, 5.0, 7.0, 10.0]), 2.0, points=3)
     assert list(frame["value"]) == [2.0, 6.0, 10.0]
     assert list(frame["step"]) == [2.0, 4.0, 5.0]
     assert list(frame["epoch"]) == [1.0, 2.0, 2.5]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sam_dash.results.files import export
-from sam_dash.results.views import dynamics
+from sam_dash.results.numbers import recorded
 from sam_dash.runs import cost
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report
@@ -77,7 +77,7 @@ def test_curves_hold_every_measurement_and_every_step(store):
 
 def test_a_long_run_is_exported_as_the_means_over_windows_that_dynamics_draws(store, monkeypatch):
     monkeypatch.setattr(export, "LONG", 29)
-    monkeypatch.setattr(export.dynamics, "windowed", functools.partial(dynamics.windowed, points=8))
+    monkeypatch.setattr(export.recorded, "windowed", functools.partial(recorded.windowed, points=8))
     frame = export.curves_frame(store, keys=[SWEEP.runs()[0].key])
     steps = frame[frame["quantity"] == "g_norm"]
     assert steps["step"].tolist() == [4, 8, 12, 16, 20, 24, 28, 30]

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sam_dash import variants
-from sam_dash.results.numbers import tables
-from sam_dash.results.views import dynamics
+from sam_dash.results.numbers import recorded, tables
 from sam_dash.runs import cost
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
@@ -93,7 +92,7 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
         for quantity, values in by_quantity.items():
             steps = np.arange(len(values))
             each = pd.DataFrame({"step": steps, "epoch": steps / rate[run], "value": values.astype(float)})
-            found = dynamics.windowed(values, rate[run]) if len(values) > LONG else each
+            found = recorded.windowed(values, rate[run]) if len(values) > LONG else each
             frames.append(found.assign(run=run, quantity=quantity, stderr=float("nan"))[list(tables.NUMBERS)])
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
 

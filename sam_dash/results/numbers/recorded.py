@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from sam_dash.results import words
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import dynamics
 from sam_dash.runs import cost
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
+
+POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
+
+
+def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
+    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
+    width = max(1, math.ceil(len(values) / points))
+    ends = np.arange(width, len(values) + width, width).clip(max=len(values))
+    starts = np.arange(0, len(values), width)
+    means = np.add.reduceat(values.astype(float), starts) / (ends - starts)
+    return pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": means})
 
 
 def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epoch: float, points: int) -> pd.DataFrame:
@@ -22,9 +33,7 @@ def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epo
     measured = [q for q in quantities if q not in words.RECORDED]
     frames = [tables.curves_frame(store.measurements(keys=keys, quantities=measured))] if measured else []
     for run, columns in store.series(keys, [q for q in quantities if q in words.RECORDED]).items():
-        frames += [
-            dynamics.windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)
-        ]
+        frames += [windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)]
     frames = [f for f in frames if len(f)]
     return pd.concat(frames, ignore_index=True) if frames else tables.curves_frame([])
 
@@ -42,7 +51,7 @@ def steps_per_epoch(study: Study) -> float:
         return math.nan
 
 
-def widths(study: Study, quantities: Sequence[str], points: int = dynamics.POINTS) -> dict[str, int]:
+def widths(study: Study, quantities: Sequence[str], points: int = POINTS) -> dict[str, int]:
     """Steps that one point of a per-step series stands for; in the bundled example, an epoch."""
     each = steps_per_epoch(study)
     if math.isnan(each):

@@ -23,7 +23,6 @@ X = {
     "Seconds": ("seconds", "seconds of training, spread evenly over its steps"),
     "Gradient evaluations": ("gradients", "mini-batch gradient evaluations"),
 }
-POINTS = 400  # points of a curve at most: a longer series is averaged over windows of equal length, and says so
 FEW = 20  # points below which a curve is never smoothed: it would only lag behind
 
 
@@ -36,15 +35,6 @@ def one_lambda(study: Study) -> float | None:
     """Which of several λ is drawn unless another is chosen: the first that weights; None without a choice."""
     values = study.values("lam")
     return values[1] if len(values) > 1 else None
-
-
-def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
-    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
-    width = max(1, math.ceil(len(values) / points))
-    ends = np.arange(width, len(values) + width, width).clip(max=len(values))
-    starts = np.arange(0, len(values), width)
-    means = np.add.reduceat(values.astype(float), starts) / (ends - starts)
-    return pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": means})
 
 
 def ema(values: np.ndarray, beta: float) -> np.ndarray:
