@@ -12,7 +12,7 @@ help: ## Show this list
 
 run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at the first call)
 	@echo "sam-dash: $(URL)"
-	@$(BIN)/python -m streamlit run app.py
+	@$(BIN)/python -m sam_dash serve
 
 test: $(VENV)/.test browser ## Run all tests, in a browser too
 	@$(BIN)/python -m pytest

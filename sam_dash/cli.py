@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command("saddles", _saddles, "answer lines of JSON on standard input: trajectories, and escapes from a saddle")
 
+    dashboard = command("serve", _serve, "serve the dashboard")
+    dashboard.add_argument("options", nargs="*", metavar="OPTION", help="after --: what `streamlit run` takes")
+
     engine = command("engine", _engine, "train what is queued in a store, until told to leave")
     _add_store(engine)
     engine.add_argument("--workers", type=_positive, metavar="N", help=WORKERS)
@@ -125,6 +129,15 @@ def _saddles(_args: argparse.Namespace) -> int:
     from sam_dash.runs.saddle_work import serve  # torch
 
     return serve(sys.stdin, sys.stdout)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Become `streamlit run`: beside the package where that is a checkout, else of the files installed within it."""
+    here = Path(__file__).parent
+    app = next((app for app in (here.parent / "app.py", here / "dashboard" / "app.py") if app.is_file()), None)
+    if app is None:
+        raise OSError("the dashboard's app.py is not in this copy of sam-dash")
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *args.options])
 
 
 def _engine(args: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+SERVE = (sys.executable, "-m", "sam_dash", "serve")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 # "notRunning" alone is not enough: chunks of JavaScript load after the script has ended
 IDLE = """() => {
@@ -49,14 +50,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
+def served(
+    folder: Path, env: Mapping[str, str] | None = None, serve: Sequence[str] = SERVE, cwd: Path = ROOT
+) -> Iterator[str]:  # fmt: skip
     """The dashboard on a free port with its store, cache and data under `folder`; its address."""
     port = free_port()
     home = {"XDG_DATA_HOME": str(folder / "data"), "HOME": str(folder)}
     own = os.environ | home | {"SAM_DASH_STORE": str(folder / "store.db")} | dict(env or {})
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command = [*serve, "--", "--server.headless=true", f"--server.port={port}"]
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=own, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=cwd, env=own, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(server, address, folder / "server.log")

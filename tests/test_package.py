@@ -1,0 +1,109 @@
+"""The wheel: what is in it, that its library needs what it declares and no more, and that it serves the dashboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.browser.driver import served
+
+ROOT = Path(__file__).parents[1]
+SITE = Path(sysconfig.get_paths()["purelib"])
+LIBRARY = re.search(r"## In your own code\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", str(out), str(ROOT)], check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def environment(folder: Path, wheel: Path) -> Path:
+    """An environment with the wheel and nothing else; its folder of packages."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+    return next(folder.glob("lib/python*/site-packages"))
+
+
+def needed(requirements: list[str] | None, found: set[str] | None = None) -> set[str]:
+    """The names of the distributions that requirements lead to, as they are installed here."""
+    found = set() if found is None else found
+    for requirement in map(Requirement, requirements or []):
+        name = requirement.name.lower()
+        if (requirement.marker is None or requirement.marker.evaluate({"extra": ""})) and name not in found:
+            try:
+                further = distribution(name).requires
+            except PackageNotFoundError:
+                continue
+            found.add(name)
+            needed(further, found)
+    return found
+
+
+def lend(names: set[str], packages: Path) -> None:
+    """Link what those distributions installed here into another environment."""
+    for name in names:
+        tops = {Path(file).parts[0] for file in distribution(name).files or [] if ".." not in Path(file).parts}
+        for top in tops - {"__pycache__"}:
+            (packages / top).unlink(missing_ok=True)
+            (packages / top).symlink_to(SITE / top)
+
+
+def test_one_top_level_name_is_installed_and_it_is_typed(wheel) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"sam_dash"}
+    assert {"sam_dash/py.typed", "sam_dash/dashboard/app.py", "sam_dash/dashboard/.streamlit/config.toml"} <= set(names)
+    pages = {f"sam_dash/dashboard/{page.relative_to(ROOT)}" for page in (ROOT / "pages").glob("*.py")}
+    assert pages <= set(names)
+
+
+def test_the_library_runs_the_example_of_the_readme_on_what_it_declares_alone(wheel, tmp_path) -> None:
+    packages = environment(tmp_path / "env", wheel)
+    found = next(packages.glob("sam_dash-*.dist-info/METADATA")).read_text("utf-8")
+    lend(needed(re.findall(r"^Requires-Dist: (.*)$", found, flags=re.MULTILINE)), packages)
+    assert LIBRARY is not None
+    python, where = str(tmp_path / "env" / "bin" / "python"), {"cwd": tmp_path, "capture_output": True, "text": True}
+    ran = subprocess.run([python, "-c", LIBRARY[1]], **where, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "Estimate(" in ran.stdout
+    told = subprocess.run([str(tmp_path / "env" / "bin" / "sam-dash"), "presets"], **where, check=False)
+    assert told.returncode == 2
+    assert "pip install 'sam-dash[dashboard]'" in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_the_wheel_serves_the_dashboard(wheel, tmp_path) -> None:
+    packages = environment(tmp_path / "env", wheel)
+    (packages / "lent.pth").write_text(str(SITE))
+    program = tmp_path / "env" / "bin"
+    (tmp_path / "served").mkdir()
+    with served(tmp_path / "served", serve=(str(program / "sam-dash"), "serve"), cwd=tmp_path) as address:
+        assert urllib.request.urlopen(f"{address}/_stcore/health").read() == b"ok"
+        html = urllib.request.urlopen(address).read().decode()
+        assert "streamlit" in html.lower()
+    look = (
+        "from streamlit.testing.v1 import AppTest\n"
+        f"at = AppTest.from_file({str(packages / 'sam_dash' / 'dashboard' / 'app.py')!r}, default_timeout=60).run()\n"
+        "assert not at.exception, at.exception\n"
+        "print(at.title[0].value, len(at.get('plotly_chart')))"
+    )
+    env = os.environ | {"SAM_DASH_STORE": str(tmp_path / "store.db")}
+    seen = subprocess.run(
+        [program / "python", "-c", look], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert seen.stdout.strip() == "m-sharpness of SAM 1"
