@@ -14,8 +14,8 @@ run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at th
 	@echo "sam-dash: $(URL)"
 	@$(BIN)/python -m sam_dash serve
 
-test: $(VENV)/.test browser ## Run all tests, in a browser too
-	@$(BIN)/python -m pytest
+test: $(VENV)/.test browser ## Run all tests, in a browser too, on all cores
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4
 
 check: lint types test ## All that CI runs: lint, types, tests
 

@@ -1,0 +1,26 @@
+"""One thread of torch in each process of tests, and which tests share a process when they are run in parallel."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+# before torch is imported, and for every process that a test starts: two workers of two threads each on two cores are
+# slower than one
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay in one worker, with what they share; all those in a browser do, with one server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "tests/browser" if file.startswith("tests/browser/") else file
+
+    return ByFile(config, log)
