@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
@@ -46,6 +47,15 @@ def test_every_seed_is_a_dot() -> None:
     dots = traces(figure(), "m-SAM", "markers")
     assert sorted(dots[0].y) == [24, 25, 70, 74]
     assert sorted(traces(figure(), "SGD", "markers")[0].y) == [100, 104]
+
+
+def test_every_mark_stands_at_the_m_that_it_is_of() -> None:
+    doubled = frames.summary().assign(variant=lambda t: t["variant"].replace("sam", "usam"))
+    of = pd.concat([frames.summary(), doubled[doubled["variant"] == "usam"]], ignore_index=True)
+    fig = figures.multiples(of, "m", batch=4)
+    marks = [t for t in fig.data if t.mode in ("markers", "lines+markers") and "-" in t.name]
+    assert {t.name for t in marks} == {"m-SAM", "m-USAM"}
+    assert {x for t in marks for x in t.x} == {1, 4}, "two methods at one m stand above each other"
 
 
 def test_sgd_is_a_horizontal_line_with_the_band_of_its_interval() -> None:

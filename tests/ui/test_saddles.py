@@ -179,3 +179,5 @@ def test_on_a_telephone_the_network_has_a_row_a_setting_and_the_same_numbers() -
     assert len(set(tops)) == 4
     shares = [narrow.layout[f"yaxis{k or ''}"].tickformat for k in (0, 2, 3, 4)]
     assert shares == [".0%", None, ".0%", None]
+    steps = [wide.layout[f"yaxis{k}"] for k in (5, 6, 7, 8)]
+    assert {(axis.type, axis.range) for axis in steps} == {("log", steps[0].range)}, "a row shares its scale"

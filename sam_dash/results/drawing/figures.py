@@ -61,13 +61,11 @@ def multiples(
     ticks = sorted({float(t) for v, _, part in drawn if is_curve(v, x) for t in part[x].dropna()})
     ticks = ticks or [float(batch or 1)]
     left, right = _span(ticks, x)
-    dodge = {name: k for k, name in enumerate(n for v, n, _ in drawn if is_curve(v, x))}
     seen: dict[str, int] = {}
     alive: dict[str, Rows] = {q: [] for q in quantities}
     crosses: list[tuple[int, _Pen, list[float]]] = []
     for variant, name, part in drawn:
         order = seen[variant] = seen.get(variant, -1) + 1
-        shift = (dodge.get(name, 0) - (len(dodge) - 1) / 2) * 0.12
         found = tables.records(part)
         for i, q in enumerate(quantities):
             here = [r for r in found if r["quantity"] == q]
@@ -75,12 +73,11 @@ def multiples(
             alive[q] += of
             pen = _Pen(variant, name, order, legend=i == 0)
             if is_curve(variant, x):
-                panels.add(i, *pen.curve(of, x, shift, right - left, q))
+                panels.add(i, *pen.curve(of, x, q))
             else:
                 panels.add(i, *pen.reference(of, [left, *ticks, right], q))
             if lost:
-                means = [r[x] for r in lost if r["kind"] == "mean"]
-                places = [place(m, shift, x, right - left) for m in means] if is_curve(variant, x) else [right]
+                places = [r[x] if is_curve(variant, x) else right for r in lost if r["kind"] == "mean"]
                 crosses.append((i, pen, places))
     for i, q in enumerate(quantities):
         panels.xaxes[i] |= _xaxis(x, ticks, (left, right))
@@ -143,11 +140,6 @@ def _floor(axis: dict[str, Any], alive: Rows) -> float:
     return 10 ** (low - pad) if log else low - pad
 
 
-def place(value: float, by: float, x: str, width: float) -> float:
-    """A position on the axis `x`, moved aside by `by` (halves of a doubling of m, tenths of the width)."""
-    return float(value * 2**by if x == "m" else value + by * width / 10)
-
-
 def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> dict[str, Any]:
     """Crosses, for cells that collapsed."""
     look = {"symbol": "x-thin", "size": 9, "color": colour, "line": {"color": colour, "width": 2.5}}
@@ -165,7 +157,7 @@ class _Pen:
         self.common = {"name": name, "legendgroup": name}
         self.legend = legend
 
-    def curve(self, of: Rows, x: str, shift: float, width: float, q: str) -> Rows:
+    def curve(self, of: Rows, x: str, q: str) -> Rows:
         """Means joined by a line with error bars, over the seeds' dots."""
         mean = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x])
         dots = [r for r in of if r["kind"] == "seed"]
@@ -177,7 +169,7 @@ class _Pen:
             return [symbol if r["converged"] else f"{symbol}-open" for r in rows] if open_ else symbol
 
         seeds = {
-            "x": [place(r[x], shift + 0.13, x, width) for r in dots], "y": [r["y"] for r in dots], "mode": "markers",
+            "x": [r[x] for r in dots], "y": [r["y"] for r in dots], "mode": "markers",
             "marker": {"color": colour, "size": 4, "opacity": 0.65, "symbol": symbols(dots, "circle")},
             "customdata": [[r["seed"], r["run"], r[x]] for r in dots],
             "hovertemplate": f"%{{fullData.name}}<br>seed %{{customdata[0]}}, {_AT[x]} = %{{customdata[2]:g}}<br>"
@@ -185,7 +177,7 @@ class _Pen:
         }  # fmt: skip
         y, low, high = ([r[end] for r in mean] for end in ("y", "low", "high"))
         means = {
-            "x": [place(r[x], shift, x, width) for r in mean], "y": y, "mode": "lines+markers",
+            "x": [r[x] for r in mean], "y": y, "mode": "lines+markers",
             "line": {"color": colour, "dash": self.dash, "width": 2}, "error_y": lines.bars(y, low, high, colour),
             "marker": {"color": colour, "size": 8, "symbol": symbols(mean, self.marker)},
             "customdata": [[r["low"], r["high"], r["n"], r["missing"], r[x]] for r in mean],

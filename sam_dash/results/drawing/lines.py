@@ -49,12 +49,9 @@ def figure(
     seen: set[str] = set()
     for i, panel in enumerate(names):
         of = frame[frame["panel"] == panel]
-        for k, line in enumerate(lines):
+        for line in lines:
             part = of[of["line"] == line]
-            if part.empty:
-                continue
-            still = (of["kind"] == "reference").any()  # moved aside, a line would miss its formula
-            for trace in _traces(part, line, axes, panel, 0.0 if still else (k - (len(lines) - 1) / 2) * 0.05):
+            for trace in _traces(part, line, axes, panel) if len(part) else ():
                 shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
                 grid.add(i, trace | {"showlegend": shown})
@@ -66,12 +63,12 @@ def figure(
     return fig
 
 
-def points(rows: pd.DataFrame, by: float = 1.0) -> dict[str, list[float]]:
-    """The coordinates of a trace, x times `by`."""
-    return {"x": (rows["x"] * by).tolist(), "y": rows["y"].tolist()}
+def points(rows: pd.DataFrame) -> dict[str, list[float]]:
+    """The coordinates of a trace."""
+    return {"x": rows["x"].tolist(), "y": rows["y"].tolist()}
 
 
-def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float) -> Iterable[dict[str, Any]]:
+def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str) -> Iterable[dict[str, Any]]:
     look = part.iloc[0]
     common: dict[str, Any] = {"name": line, "legendgroup": line, "showlegend": False}
     number = ".1%" if panel in axes.percent else ".4~g"
@@ -100,11 +97,10 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
             "fillcolor": alpha(look["colour"], 0.12), "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
             **common,
         }  # fmt: skip
-    moved = 2**shift if axes.log2 else 1.0
     seeds = part[part["kind"] == "seed"]
     if len(seeds):
         yield {
-            **points(seeds, moved * (2**0.06 if axes.log2 else 1)), "mode": "markers", **common,
+            **points(seeds), "mode": "markers", **common,
             "marker": {"color": look["colour"], "size": 4, "opacity": 0.6},
             "customdata": seeds[["seed", "x"]].to_numpy().tolist(),
             "hovertemplate": f"{line}<br>seed %{{customdata[0]}}, {axes.symbol} = %{{customdata[1]:.4~g}}<br>"
@@ -113,7 +109,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str, shift: float)
     if mean.empty:
         return
     yield {
-        **points(mean, moved), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
+        **points(mean), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
         "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
         "marker": {"color": look["colour"], "size": 7, "symbol": _symbols(mean, look["marker"])},
         "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),

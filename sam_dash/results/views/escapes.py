@@ -80,10 +80,10 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any], narrow: bool = False)
     fig.update_xaxes(type="log", showgrid=False, tickvals=ticks, tickangle=0)
     fig.update_xaxes(title="<i>ρ</i> / <i>ρ</i><sub>c</sub>", row=len(at) if narrow else 2)
     fig.update_yaxes(title="seeds that escape", tickformat=".0%", range=[-0.05, 1.05], **{**shares, **first})
-    fig.update_yaxes(title="median steps", type="log", **{**steps, **first})
+    fig.update_yaxes(title="median steps", **{**steps, **first})
     longest = cells.loc[(cells["quantity"] == "steps") & (cells["y"] != math.inf), "y"].max()
     top = math.log10(longest) + 0.4 if longest > 0 else 3
-    fig.update_yaxes(range=[0.7, top], dtick=1, **steps)
+    fig.update_yaxes(type="log", range=[0.7, top], dtick=1, **steps)  # of the whole row: a range is of a type
     if narrow:
         fig.update_annotations(x=0, xanchor="left", font={"size": 12}, yshift=4)
     return fig.update_layout(
