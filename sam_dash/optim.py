@@ -148,8 +148,8 @@ def _check(o: SharpnessAware) -> None:
         raise ValueError(f"{v.title} has no m-version: {v.no_m}")
     if v.cost(**o.knobs).full and o.full is None:
         raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
-    if v.key == "focalsam" and o.counts is None:
-        raise ValueError("Focal-SAM weighs classes by their size: pass counts, a tensor (C,) of the training set's")
+    if v.counts and o.counts is None:
+        raise ValueError(f"{v.title} weighs classes by their size: pass counts, a tensor (C,) of the training set's")
     if o.m is not None and any(isinstance(p, _BatchNorm) for p in o.model.modules()):
         warnings.warn(
             "BatchNorm: the statistics of a micro-batch change the loss itself, so that runs with different m differ "

@@ -19,7 +19,6 @@ from sam_dash.variants import REGISTRY
 from tests.helpers import mlp
 
 PAGE = Path(__file__).parents[1] / "docs" / "optim.md"
-NEEDS = {"nsam": "full", "nusam": "full", "focalsam": "counts"}
 
 
 def data(n=32, steps=6):
@@ -34,8 +33,11 @@ def network():
 
 def make(model, key, m=None, **options):
     x, y = data(48, 1)[0]
-    needed = {"full": (x, y), "counts": y.bincount(minlength=3)}
-    given = {NEEDS[key]: needed[NEEDS[key]]} if key in NEEDS else {}
+    v, given = REGISTRY[key], {}
+    if v.cost(**v.defaults()).full:
+        given["full"] = x, y
+    if v.counts:
+        given["counts"] = y.bincount(minlength=3)
     return SharpnessAware(model, key, m=m, **({"lr": 0.05} | given | options))
 
 

@@ -110,7 +110,9 @@ class Variant:
 
     `noise` rows of the law `law` are drawn before each step, none at the knobs `noiseless_at`. `no_m` says why it has
     no m-version. `descends`: its h is a whole update direction, for gradient descent without momentum. `layered`: it
-    asks for tensors or layers, and has no step on weights without any.
+    asks for tensors or layers, and has no step on weights without any. `counts`: it asks for the classes' sizes.
+    `chained`: it asks for no more than gradients that are not formed can do, so that all runs of a perceptron take
+    their step in one pass (`runs.steppers`); `factored`: its m-version too. `family`: the variant whose colour it has.
     """
 
     key: str
@@ -128,12 +130,20 @@ class Variant:
     no_m: str = ""
     descends: bool = False
     layered: bool = False
+    counts: bool = False
+    chained: bool = False
+    factored: bool = False
+    family: str = "sam"
     doc: str = field(default="", repr=False)
 
     @property
     def uses_m(self) -> bool:
         """Whether it has an m-version other than itself."""
         return not self.no_m
+
+    def in_one_pass(self, m: int | None, batch: int) -> bool:
+        """Whether all runs of a perceptron take a step at this m (None: the batch) in one pass."""
+        return self.factored if self.uses_m and m not in (None, batch) else self.chained
 
     def at(self, knobs: Mapping[str, Any]) -> Variant:
         """This variant as it is at these knobs: without noise where it reads none."""

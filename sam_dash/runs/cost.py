@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sam_dash import variants
 from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DataError, Dataset, describe
 from sam_dash.problems.problem import class_shares, source_classes, trained_on
@@ -38,9 +39,6 @@ PRICES = {
 
 START = 8.0
 """Seconds until a new engine trains. A cold start to the finished digits preset took 14.7 (docs/benchmarks.md)."""
-
-CHAINED = frozenset({"sgd", "sam", "usam", "nsam", "nusam", "rwsam", "unified", "mongesam"})
-"""Variants whose runs on a perceptron train in one pass (`sam_dash.runs.steppers`); others one run after another."""
 
 POINTS = 2000  # samples measured on, at most
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
@@ -154,7 +152,8 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     measured = sum(times[q] * MEASURES[q].gradients for q in times) * min(n, POINTS)
     own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
     perceptron = parse(spec.problem.network).family == "mlp"
-    together = (own if perceptron and spec.variant in CHAINED else 0) + (3 * before if perceptron else 0)
+    chained = variants.get(spec.variant).in_one_pass(spec.m, B)
+    together = (own if perceptron and chained else 0) + (3 * before if perceptron else 0)
     return (
         together,
         S * together,

@@ -42,6 +42,7 @@ class State(NamedTuple):
     no_m="AMSGrad needs the moments of the whole batch's gradient; directions of micro-batches have no meaningful mean",
     descends=True,
     defaults=DEFAULTS,
+    family="sgd",
 )
 def adasam(
     L: Oracle, w: Tensor, s: State, *,

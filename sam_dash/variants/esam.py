@@ -40,6 +40,7 @@ def cost(*, gamma_s: float = 0.5, **_: Any) -> Cost:
     law="uniform",
     layered=True,
     defaults=DEFAULTS,
+    family="rwsam",
 )
 def esam(
     L: Oracle, w: Tensor, s: Any, *,

@@ -30,6 +30,8 @@ DEFAULTS = dict.fromkeys(("rho", "focus", "penalty"), "official code (scongl/Foc
     cost=Cost(gradients=2, backwards=1),
     is_sam_at={"focus": 0.0, "penalty": 1.0},
     defaults=DEFAULTS,
+    family="rwsam",
+    counts=True,
 )
 def focalsam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.2, focus: Focus = 3.0, penalty: Penalty = 0.5) -> Step:
     """One step."""

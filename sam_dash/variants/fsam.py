@@ -38,6 +38,7 @@ class State(NamedTuple):
     is_sam_at={"sigma": 0.0},
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
+    family="nsam",
 )
 def fsam(
     L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.2, sigma: Take = 1.0, memory: Memory = 0.6, order: Order = "code"

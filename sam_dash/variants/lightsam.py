@@ -45,6 +45,7 @@ class State(NamedTuple):
     no_m="its sums of squares are of the whole batch's gradient; those of micro-batches' gradients are larger",
     descends=True,
     defaults=DEFAULTS,
+    family="sgd",
 )
 def lightsam(
     L: Oracle, w: Tensor, s: State, *,

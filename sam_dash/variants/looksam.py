@@ -41,6 +41,7 @@ def cost(*, period: int = 10, **_: Any) -> Cost:
     is_sam_at={"period": 1},
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
+    family="sgd",
 )
 def looksam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.1, period: Period = 10, push: Push = 0.7) -> Step:
     """One step."""

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("Monge SAM", ref="arXiv:2502.08448", cost=Cost(gradients=2), defaults={"rho": "ours (SAM's)"})
+@variant(
+    "Monge SAM",
+    ref="arXiv:2502.08448",
+    cost=Cost(gradients=2),
+    defaults={"rho": "ours (SAM's)"},
+    family="usam",
+    chained=True,
+    factored=True,
+)
 def mongesam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     g = L.grad(w)

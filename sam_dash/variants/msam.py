@@ -31,7 +31,12 @@ class State(NamedTuple):
 
 
 @variant(
-    "Momentum-SAM", ref="marlonbecker/msam", cost=Cost(gradients=1), init=lambda w: State(0 * w), defaults=DEFAULTS
+    "Momentum-SAM",
+    ref="marlonbecker/msam",
+    cost=Cost(gradients=1),
+    init=lambda w: State(0 * w),
+    defaults=DEFAULTS,
+    family="nsam",
 )
 def msam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, mu: Momentum = 0.9) -> Step:
     """One step."""

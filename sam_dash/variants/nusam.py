@@ -27,6 +27,8 @@ DEFAULTS = {"rho": "ours (SAM's)"}
     cost=Cost(gradients=1, full=1),
     no_m="its perturbation is of the full training set",
     defaults=DEFAULTS,
+    chained=True,
+    family="nusam",
 )
 def nusam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 
-@variant("RWP", ref="arXiv:2211.11489", cost=Cost(gradients=1), noise=1, law="normal", defaults={"rho": "ours (SAM's)"})
+@variant(
+    "RWP",
+    ref="arXiv:2211.11489",
+    cost=Cost(gradients=1),
+    noise=1,
+    law="normal",
+    defaults={"rho": "ours (SAM's)"},
+    family="sgd",
+)
 def rwp(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     assert L.noise is not None, "RWP needs noise"

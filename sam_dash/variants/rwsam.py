@@ -47,6 +47,8 @@ def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
     noise=1,
     noiseless_at={"norms": "exact"},
     defaults=DEFAULTS,
+    chained=True,
+    family="rwsam",
 )
 def rwsam(
     L: Oracle,

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 DEFAULTS = {"rho": "official code (google-research/sam)"}
 
 
-@variant("SAM", ref="arXiv:2010.01412", cost=Cost(gradients=2), is_sam_at={}, m_axis=True, defaults=DEFAULTS)
+@variant(
+    "SAM",
+    ref="arXiv:2010.01412",
+    cost=Cost(gradients=2),
+    is_sam_at={},
+    m_axis=True,
+    defaults=DEFAULTS,
+    chained=True,
+    factored=True,
+)
 def sam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     g = L.grad(w)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 @variant(
-    "SGD", ref="Robbins & Monro, 1951", cost=Cost(gradients=1),
+    "SGD",
+    ref="Robbins & Monro, 1951",
+    cost=Cost(gradients=1),
     no_m="it has no perturbation, and gradients of micro-batches average to the batch's",
-)  # fmt: skip
+    chained=True,
+    family="sgd",
+)
 def sgd(L: Oracle, w: Tensor, s: Any) -> Step:
     """One step."""
     g = L.grad(w)

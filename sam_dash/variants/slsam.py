@@ -41,6 +41,7 @@ class State(NamedTuple):
     law="uniform",
     layered=True,
     defaults=DEFAULTS,
+    family="nusam",
 )
 def slsam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, keep: Keep = 0.5, learn: Learn = 0.1) -> Step:
     """One step."""

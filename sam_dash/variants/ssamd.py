@@ -44,6 +44,7 @@ class State(NamedTuple):
     law="uniform",
     no_m="its mask is dropped and grown by the gradient of the batch; a mean of the micro-batches' masks is none",
     defaults=DEFAULTS,
+    family="nusam",
 )
 def ssamd(
     L: Oracle, w: Tensor, s: State, *,

@@ -45,6 +45,7 @@ def cost(*, refresh: int = 16, **_: Any) -> Cost:
     is_sam_at={"sparsity": 0.0},
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
+    family="nusam",
 )
 def ssamf(
     L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.1, sparsity: Sparsity = 0.5, refresh: Refresh = 16

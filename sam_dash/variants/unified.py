@@ -31,6 +31,9 @@ DEFAULTS = {
     cost=Cost(gradients=2),
     is_sam_at={"path": "constant", "l": 1.0},
     defaults=DEFAULTS,
+    family="usam",
+    chained=True,
+    factored=True,
 )
 def unified(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.1, path: Path = "1-1/t", l: Share = 0.5) -> Step:  # noqa: E741
     """One step."""

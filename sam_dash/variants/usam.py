@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 DEFAULTS = {"rho": "ours (SAM's; the authors of Unified SAM searched 0.1 to 0.4)"}
 
 
-@variant("USAM", ref="arXiv:2206.06232", cost=Cost(gradients=2), m_axis=True, defaults=DEFAULTS)
+@variant(
+    "USAM",
+    ref="arXiv:2206.06232",
+    cost=Cost(gradients=2),
+    m_axis=True,
+    defaults=DEFAULTS,
+    chained=True,
+    factored=True,
+    family="usam",
+)
 def usam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.05) -> Step:
     """One step."""
     g = L.grad(w)

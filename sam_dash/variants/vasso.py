@@ -35,6 +35,7 @@ class State(NamedTuple):
     is_sam_at={"theta": 1.0},
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
+    family="nsam",
 )
 def vasso(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, theta: Fresh = 0.4) -> Step:
     """One step."""

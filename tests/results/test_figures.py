@@ -124,10 +124,21 @@ def test_colours_are_visible_on_both_backgrounds() -> None:
 
 def test_every_registered_variant_has_a_look_of_its_own() -> None:
     assert set(style.LOOKS) == set(variants.REGISTRY)
+    assert set(style.MARKS) | set(style.BASES) <= set(variants.REGISTRY)
     markers = [look.marker for look in (*style.LOOKS.values(), style.OTHER)]
     assert len(set(markers)) == len(markers)
-    assert all(go.scatter.Marker(symbol=m).symbol == m for m in (*markers, *(f"{m}-open" for m in markers)))
-    assert len({look.colour for look in style.LOOKS.values()}) == 6
+    spare = [m for m in style.SPARE if m not in markers]
+    assert len(spare) == len(style.SPARE) - len(set(variants.REGISTRY) - set(style.MARKS) - set(style.BASES))
+    drawn = (*markers, *spare)
+    assert all(go.scatter.Marker(symbol=m).symbol == m for m in (*drawn, *(f"{m}-open" for m in drawn)))
+    assert {look.colour for look in style.LOOKS.values()} == {look.colour for look in style.BASES.values()}
+    assert len(style.BASES) == len({look.colour for look in style.BASES.values()})
+
+
+def test_a_variant_has_the_colour_of_the_family_that_it_names() -> None:
+    for key, v in variants.REGISTRY.items():
+        assert style.look(key).colour == style.BASES[v.family].colour
+    assert style.look("not registered here") == style.OTHER
 
 
 def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:

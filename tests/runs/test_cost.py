@@ -38,14 +38,19 @@ def test_a_fine_tuned_run_trains_on_the_new_classes_after_20_epochs_on_the_old_o
 
 
 @pytest.mark.parametrize("key", variants.REGISTRY)
-def test_what_trains_in_one_pass_is_known_without_trying(key):
+@pytest.mark.parametrize("m", [None, 16, 4])
+def test_what_trains_in_one_pass_is_known_without_trying(key, m):
+    """A failure here says what the variant's file has to declare: `chained` (m = B), `factored` (m < B)."""
     v, problem = variants.get(key), Problem(network="mlp:4", n_train=32)
-    spec = RunSpec(variant=key, problem=problem, training=Training(batch=16, epochs=1))
+    if not v.uses_m and m is not None:
+        pytest.skip(f"{v.title} has no m-version")
+    spec = RunSpec(variant=key, m=m, problem=problem, training=Training(batch=16, epochs=1))
     P = stack(problem, (0, 1), torch.device("cpu"))
-    assert (stepper(P, [spec, replace(spec, seed=1)]).path == "chain") == (key in cost.CHAINED)
+    declared = v.in_one_pass(m, 16)
+    assert (stepper(P, [spec, replace(spec, seed=1)]).path == "chain") == declared
     one, two = (dict(zip(cost.FEATURES, cost.features(spec, S), strict=True)) for S in (1, 2))
     alone = "passes one by one"
-    if key in cost.CHAINED:
+    if declared:
         assert (two["passes"], one[alone], two[alone]) == (one["passes"], 0, 0), v.title
     else:
         assert two[alone] == 2 * one[alone] > 0, v.title

@@ -26,7 +26,6 @@ from sam_dash.variants import REGISTRY, get
 from tests.helpers import knobs, mlp, oracle, walk
 
 ROOT = Path(__file__).parents[2]
-FACTORED = {"sam", "usam", "unified", "mongesam"}
 
 
 def spec(key, seed=0, m=None, **changed):
@@ -45,10 +44,10 @@ def test_a_seed_trains_the_same_alone_and_beside_others(key) -> None:
     alone, beside = train([spec(key, 1, m)], lambda r: set()), train([spec(key, s, m) for s in (0, 1)], lambda r: set())
     assert alone[0].status == "done"
     np.testing.assert_allclose(alone[0].weights, beside[1].weights, rtol=2e-4, atol=2e-5)
-    if m is None:
-        assert alone[0].path in ("chain", "eager")
+    if get(key).in_one_pass(m, 32):
+        assert alone[0].path == "chain"
     else:
-        assert alone[0].path == ("chain" if key in FACTORED else "vmapped")
+        assert alone[0].path == ("eager" if m is None else "vmapped")
 
 
 @pytest.mark.parametrize("key", [k for k, v in REGISTRY.items() if v.uses_m])
@@ -60,7 +59,7 @@ def test_the_fast_path_is_right_or_refused(key, t) -> None:
     step = factored_step(v.step, 4, Taps(mlp(5, 7, 3)))
     L = type(L)(L.losses_fn, L.batch, L.noise, t=t, counts=L.counts, layout=L.layout)
     s = v.init(w)
-    if key in FACTORED:
+    if v.factored:
         truth = per_micro_batch(v.step, 4)(L, w, s, **knobs(v))
         torch.testing.assert_close(step(L, w, s, **knobs(v)).h, truth.h)
     else:
@@ -86,8 +85,9 @@ def test_the_written_out_pass_is_right_or_refused(key, m, t) -> None:
     try:
         out = chain_step(v.step, m, chain)(both, W, v.init(w), **knobs(v))
     except NotFactoredError:
-        assert key not in FACTORED | {"sgd", "nsam", "nusam"}
+        assert not v.in_one_pass(m, 24)
         return
+    assert v.in_one_pass(m, 24)
     for i in range(2):
         one = replace(L, batch=tuple(a[i] for a in both.batch))
         truth = per_micro_batch(v.step, m)(one, W[i], v.init(w), **knobs(v))
@@ -209,17 +209,21 @@ def halfsam(L, w, s, *, rho: Radius = 0.05, part: Part = 0.5) -> Step:
 EVERYWHERE = """
 from docs.generate import variants
 from sam_dash import cli, results, ui
-from sam_dash.results import style
+from sam_dash.results import words
+from sam_dash.results.drawing import style
 from sam_dash.runs.presets import get
 from sam_dash.runs.spec import RunSpec
 from sam_dash.ui import fields, form
+from sam_dash.variants import REGISTRY
 page = variants()
 assert "[Half SAM](#half-sam)" in page and "`part`" in page
 assert form.values_of(get("digits").sweep)["part"] == "0.5"
 assert "part" in fields.knobs_of(["halfsam"])
 values = form.values_of(get("digits").sweep) | {"variants": ["halfsam"], "part": "0.2, 0.4"}
 assert {r.knobs["part"] for r in fields.sweep(values, get("digits").sweep).runs()} == {0.2, 0.4}
-assert style.look("halfsam") == style.OTHER and style.title("halfsam") == "Half SAM"
+look = style.look("halfsam")
+assert look.colour == style.BASES["sam"].colour and words.title("halfsam") == "Half SAM"
+assert all(look.marker != style.look(k).marker for k in REGISTRY if k != "halfsam") and look != style.OTHER
 """
 
 
