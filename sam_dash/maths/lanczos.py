@@ -65,8 +65,8 @@ class Lanczos:
     def advance(self, r: Tensor) -> None:
         """Take the products r (b, d) of the `last` vectors."""
         Q, alpha = self.Q, (self.last * r).sum(1)
-        for _ in range(2):
-            r = r - ((Q @ r[..., None]).mT @ Q)[:, 0]
+        for _ in range(2):  # run by run: what is found of one does not depend on those beside it, to the last bit
+            r = r - torch.stack([(q @ v) @ q for q, v in zip(Q, r, strict=True)])
         beta = r.norm(dim=1)
         self.alphas.append(alpha)
         self.betas.append(beta)

@@ -25,7 +25,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Nanny, Statu
 from sqlalchemy.exc import SQLAlchemyError
 
 from sam_dash.runs import worker
-from sam_dash.runs.environment import cores, default_workers
+from sam_dash.runs.environment import REPRODUCIBLE, default_workers
 from sam_dash.runs.gpus import gpus
 from sam_dash.runs.leases import FORCED, Leases
 from sam_dash.runs.report import one_line
@@ -79,14 +79,11 @@ def _survive(action: Callable[[], object]) -> None:
 
 
 def _local_cluster(workers: int, devices: Sequence[str] = ()) -> LocalCluster:
-    """Worker processes, dealt out to the devices in turn; without devices they share the cores only."""
-    threads = str(max(1, cores() // workers))
-    settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    settings["OMP_WAIT_POLICY"] = "PASSIVE"  # spinning threads cost a factor of 50 on a busy machine
+    """Worker processes of one thread each, dealt out to the devices in turn where there are any."""
     return LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
         dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
-        env=settings,  # set before torch is imported, or they do not count
+        env=REPRODUCIBLE,
         worker_class=partial(_pinned, devices) if devices else Nanny,
     )  # fmt: skip
 

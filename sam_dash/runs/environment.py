@@ -10,6 +10,17 @@ from typing import Any
 import sam_dash
 from sam_dash.runs.gpus import gpus, slots
 
+THREADS = 1
+"""Threads of torch in a worker. A run's last bits depend on them, and training magnifies those: a run's key would not
+determine its result.
+"""
+
+REPRODUCIBLE = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS)),
+    "MKL_CBWR": "AUTO",  # products of matrices depend neither on where they lie in memory nor on those beside them
+}
+"""What is set in a worker's environment before torch is imported."""
+
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d", "PyHessian", "distributed", "SQLAlchemy")
 
 

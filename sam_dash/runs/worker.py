@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from sam_dash.runs.environment import environment
+from sam_dash.runs.environment import THREADS, environment
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Listener, Outcome, Report, one_line
 from sam_dash.runs.spec import RunSpec
@@ -78,9 +78,12 @@ def free_gpu_memory() -> None:
 
 
 def trainer() -> Train:
-    """The training function; its first import in a process takes seconds."""
+    """The training function, for a process of `THREADS` threads; its first import in one takes seconds."""
+    import torch
+
     from sam_dash.runs.train import train
 
+    torch.set_num_threads(THREADS)  # a worker of a cluster that is not ours has as many as it has cores
     return train
 
 

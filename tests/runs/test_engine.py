@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from sam_dash.runs import launch
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Report
+from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
 from tests.runs.serving import LONG, PATIENCE, SHORT, family, gone, key_of, running, sweep, until, workers
 
@@ -50,7 +52,36 @@ def test_queued_runs_are_trained_and_everything_they_report_is_stored(served):
     assert {len(by["g_norm"]) for by in curves.values()} == {30}
     assert len(store.measurements(spec.key, quantities=["test_acc"], final=True)) == 2
     assert store.weights(rows[0]["key"]).ndim == 1
-    assert store.run(rows[0]["key"])["environment"]["threads"] >= 1
+    assert store.run(rows[0]["key"])["environment"]["threads"] == 1
+
+
+def test_a_key_determines_the_result_whatever_the_number_of_workers(tmp_path):
+    """One worker trains the three seeds in one stack; of two, one has two of them. Equal to the last bit."""
+    measures = Measures(what=("trace", "lam_max", "noise", "m_sharpness", "ascent", "density"))
+    problem = Problem(network="mlp:33-17", label_noise=0.4)
+    spec = SweepSpec(variants=("sam",), m=(8,), problem=problem, training=Training(epochs=10), measures=measures)
+    found = []
+    for count in (1, 2):
+        store = Store(tmp_path / f"{count}.db")
+        engine = launch.start(store.url, count)
+        assert engine.ready(PATIENCE)
+        store.submit(spec)
+        until(lambda store=store: {row["status"] for row in store.runs()} == {"done"})
+        engine.close()
+        keys = [run.key for run in spec.runs()]
+        assert {row["stack"] for row in store.runs()} == ({3} if count == 1 else {1, 2})
+        assert {store.run(key)["environment"]["threads"] for key in keys} == {1}
+        numbers = {
+            (row["run"], row["step"], row["quantity"]): row["value"] for row in store.measurements()
+            if row["quantity"] != "train_seconds"
+        }  # fmt: skip
+        found.append((numbers, store.series(keys), [store.weights(key).tobytes() for key in keys]))
+        store.close()
+    one, two = found
+    assert one[2] == two[2]
+    assert {k: v for k, v in one[0].items() if v != two[0][k]} == {}
+    for run, by in one[1].items():
+        assert all(np.array_equal(x, two[1][run][q]) for q, x in by.items())
 
 
 def test_a_run_whose_worker_is_killed_starts_again_and_ends_as_if_nothing_had_happened(served):
