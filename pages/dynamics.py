@@ -8,7 +8,7 @@ from sam_dash.results.drawing import captions, lines
 from sam_dash.results.numbers import collapse, recorded
 from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
-from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
+from sam_dash.ui import choices, controls, figure, links, router, show, states, trajectory
 
 router.ensure_routed()
 st.title("Dynamics of training", anchor=False)
@@ -51,7 +51,7 @@ if len(frame):
         "dynamics",
     )
     st.header("What these runs say", anchor=False)
-    sections.collapsed_note(runs, gone, study.spec.training.batch)
+    show.collapsed(runs, gone, study.spec.training.batch)
     st.markdown("\n".join(f"- {line}" for line in found) or "One line: nothing to compare.")
 elif not once:
     st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from sam_dash.results.drawing import captions, cells
+from sam_dash.results.numbers import further
 from sam_dash.results.views import opinions, quality
 from sam_dash.ui import figure, links, router, states
 
@@ -50,5 +51,5 @@ else:
         "This study did not ask for it",
         "PyHessian measures the same weights again, with its own code. Runs with it are runs of their own: a "
         "measurement is part of what a run is.",
-        {"Set up this study with PyHessian": links.extended(study, measures={"what": ("pyhessian",)})},
+        {"Set up this study with PyHessian": further.extended(study, measures={"what": ("pyhessian",)})},
     )

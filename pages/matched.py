@@ -4,9 +4,9 @@ import streamlit as st
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions
-from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers import collapse, further
 from sam_dash.results.views import matched, matched_figure, simpson
-from sam_dash.ui import choices, controls, figure, links, router, sections, states, trajectory
+from sam_dash.ui import choices, controls, figure, links, router, sections, show, states, trajectory
 
 router.ensure_routed()
 st.title("Matched comparisons", anchor=False)
@@ -23,7 +23,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     y = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "gap_acc", "test_loss"))
 gone = collapse.runs(finals, runs, study.spec)
 table = matched.wide(study, collapse.without(finals, gone))
-sections.collapsed_note(runs, gone, batch)
+show.collapsed(runs, gone, batch)
 if table.empty:
     st.info("Every setting here collapsed: there is nothing to match.", icon=":material/filter_alt_off:")
     st.stop()
@@ -65,7 +65,7 @@ st.header("Sharpness and accuracy, pooled and within", anchor=False)
 sharp = choices.sharpness_of(finals)
 if sharp is None or table[sharp].notna().sum() < simpson.FEWEST or "test_acc" not in table:
     measures = {"what": ("trace",)}
-    wanted = {"Set up this study with tr(H)": links.extended(study, measures=measures)}
+    wanted = {"Set up this study with tr(H)": further.extended(study, measures=measures)}
     links.missing("Fewer than four runs with a sharpness", "A correlation wants more.", wanted)
     st.stop()
 sections.correlations(study, table, sharp)

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from sam_dash.results.drawing import cells, lines
-from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers import collapse, further
 from sam_dash.results.views import noise_law
-from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, states
+from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, show, states
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
@@ -24,7 +24,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     look = cells.by_key(cells.looks(finals, batch, study.spec.m))
     chosen = choices.settings(finals, look)
 if not (finals["quantity"] == "tr_V").any():
-    wanted = {"Set up this study with gradient noise": links.extended(study, measures={"what": ("noise",)})}
+    wanted = {"Set up this study with gradient noise": further.extended(study, measures={"what": ("noise",)})}
     links.missing("Gradient noise was not measured in this study", "tr(V) at every m costs three gradients.", wanted)
     st.stop()
 if chosen.empty:
@@ -41,7 +41,7 @@ figure.show(
     "noise",
 )
 st.header("What these runs say", anchor=False)
-sections.collapsed_note(runs, gone, batch)
+show.collapsed(runs, gone, batch)
 st.markdown("\n".join(f"- {line}" for line in found))
 st.header("Which layers it is in", anchor=False)
 sections.layer_noise(study, chosen, look, interval)

@@ -1,11 +1,13 @@
 """Overview: what m-sharpness is, and a bundled result of real runs."""
 
+from functools import partial
+
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures
-from sam_dash.results.numbers import tables
-from sam_dash.ui import backend, figure, router, states, welcome
+from sam_dash.results.views.sharpness import VIEW
+from sam_dash.results.views.view import Selection
+from sam_dash.ui import backend, router, show, states, trajectory, welcome
 
 router.ensure_routed()
 st.title("m-sharpness of SAM", anchor=False)
@@ -20,21 +22,12 @@ if study is None:
     states.empty("No example result is bundled with this copy")
 else:
     st.header("An example: the digits preset, as it came out", anchor=False)
-    finals, runs = tables.without_swept(study.finals, study.runs, "lam")
-    frame = tables.summary(finals, runs, words.SHARPNESS)
-    batch = study.spec.training.batch
-    figure.show(
-        figures.multiples(frame, "m", columns=figure.columns(5), batch=batch),
-        frame,
-        captions.caption(study, frame, "m"),
-        captions.alt(frame, "m", batch),
-        "example",
-        "example",
-    )
+    at = Selection(study, study.finals, study.runs, partial(trajectory.curves, study))
+    found = show.drawn(VIEW, at.but(quantities=words.SHARPNESS), "example")
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**What it shows**")
-        st.markdown("\n".join(f"- {line}" for line in captions.findings(frame, "m", batch)))
+        st.markdown(show.listed(found or []))
     with right:
         st.markdown("**What it does not show**")
         st.markdown(welcome.LIMITS)

@@ -1,11 +1,14 @@
 """RW-SAM over lambda, beside SAM at m = B: does favouring sharp samples do what a smaller m does?"""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures
-from sam_dash.results.numbers import collapse, tables
-from sam_dash.ui import controls, figure, router, rw_sections, sections, states
+from sam_dash.results.drawing import figures
+from sam_dash.results.numbers import tables
+from sam_dash.results.views.rw_sam import VIEW
+from sam_dash.ui import controls, figure, router, rw_sections, show, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
@@ -25,32 +28,16 @@ if not any(figures.is_curve(v, "lam") for v in study.finals["variant"]):
         )  # fmt: skip
     st.stop()
 
-batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    finals, runs = controls.radius(study)
-    finals, runs = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
+    at = controls.selection(study)
+    finals, runs = (tables.at_full_batch(rows, at.batch) for rows in (at.finals, at.runs))
     interval = controls.interval()
-    against, name = controls.against(finals, batch)
+    against, name = controls.against(finals, at.batch)
     quantities = controls.quantities(finals, words.RW_SAM, key="rw_panels")
-
-frame = tables.summary(finals, runs, quantities, interval, against)
-if frame.empty:
+at = replace(at, finals=finals, runs=runs, interval=interval)
+if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), heading=show.SAYS):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
-gone = collapse.runs(finals, runs, study.spec)
-kept, frame = collapse.without_cells(frame, gone), collapse.marked(frame, gone)
-figure.show(
-    figures.multiples(frame, "lam", columns=figure.columns(4), difference=name, batch=batch),
-    frame,
-    captions.caption(study, frame, "lam", interval, name),
-    captions.alt(kept, "lam", batch, name),
-    f"rw-sam-{study.name}-{study.id[:6]}".replace(" ", ""),
-    "rw_sam",
-)
-st.header("What these runs say", anchor=False)
-sections.collapsed_note(runs, gone, batch)
-found = captions.findings(kept, "lam", batch, name)
-st.markdown("\n".join(f"- {line}" for line in found) or "A single λ: nothing to compare along the axis.")
-rw_sections.further(study, collapse.without(finals, gone), runs, quantities)
+rw_sections.parts(study, at.kept, runs, quantities)
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

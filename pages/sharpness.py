@@ -1,12 +1,15 @@
 """Sharpness over m: aligned small multiples, paired differences, trends, m-sharpness at any m, the second opinion."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures
-from sam_dash.results.numbers import collapse, statistics, tables, trend
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers import statistics, tables, trend
 from sam_dash.results.views import m_eval, opinions
-from sam_dash.ui import controls, figure, router, sections, states
+from sam_dash.results.views.sharpness import VIEW
+from sam_dash.ui import controls, figure, router, sections, show, states
 
 router.ensure_routed()
 st.title("Sharpness over m", anchor=False)
@@ -17,38 +20,21 @@ st.markdown(
 study = states.with_results()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    finals, runs = controls.radius(study)
-    finals, runs = tables.without_swept(finals, runs, "lam")
+    at = controls.selection(study)
+    finals, runs = tables.without_swept(at.finals, at.runs, "lam")
     interval = controls.interval()
-    against, name = controls.against(finals, study.spec.training.batch)
+    against, name = controls.against(finals, at.batch)
     quantities = controls.quantities(finals, words.PANELS)
-
-frame = tables.summary(finals, runs, quantities, interval, against)
-batch = study.spec.training.batch
-if frame.empty:
+at = replace(at, finals=finals, runs=runs, interval=interval)
+if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), heading=show.SAYS):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
-gone = collapse.runs(finals, runs, study.spec)
-frame = collapse.marked(frame, gone)
-figure.show(
-    figures.multiples(frame, "m", columns=figure.columns(6), difference=name, batch=batch),
-    frame,
-    captions.caption(study, frame, "m", interval, name),
-    captions.alt(collapse.without_cells(frame, gone), "m", batch, name),
-    f"sharpness-{study.name}-{study.id[:6]}".replace(" ", ""),
-    "sharpness",
-)
-
-st.header("What these runs say", anchor=False)
-sections.collapsed_note(runs, gone, batch)
-kept = collapse.without(finals, gone)
-found = captions.findings(collapse.without_cells(frame, gone), "m", batch, name)
-st.markdown("\n".join(f"- {line}" for line in found) or "Fewer than two m to compare.")
+kept = at.kept
 slopes = captions.slope_table(tables.slopes(kept, quantities))
 if len(slopes):
     st.markdown(
-        f"**Change per doubling of m**{sections.at_this_rho(kept)}, least squares on log₂ m within each seed, then the "
-        "mean over seeds"
+        f"**Change per doubling of m**{sections.at_this_rho(kept)}, least squares on log₂ m within each seed, then "
+        "the mean over seeds"
     )
     st.dataframe(slopes, hide_index=True, alt="Slopes per doubling of m with 95 % t-intervals")
     st.caption("An interval that contains 0 is read as “no trend detected”, not as “no effect”.")
@@ -57,13 +43,17 @@ if len(slopes):
     st.caption(trend.NOTE)
 
 st.header("The same weights, measured at any m", anchor=False)
-sections.m_eval(study, m_eval.frame(finals, runs, batch, interval), interval)
+st.markdown(
+    "Two different *m*: the one the optimiser used, **m_train** (the lines), and the one a finished network is "
+    "measured with, **m_eval** (the axis)."
+)
+show.view(m_eval.VIEW, at)
 sections.spectrum(study)
 
 second = opinions.paired(finals)
 if len(second):
     st.header("Second opinion: PyHessian", anchor=False)
-    st.dataframe(opinions.table(second, batch), hide_index=True, alt="Our estimates beside PyHessian's")
+    st.dataframe(opinions.table(second, at.batch), hide_index=True, alt="Our estimates beside PyHessian's")
     st.caption(opinions.caption(second))
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,8 @@ from sam_dash.results import words
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import layers
+from sam_dash.results.views.view import Selection
+from sam_dash.ui import trajectory
 
 SHORT = {"95 % CI": "ci", "SE": "se", "SD": "sd"}
 
@@ -23,6 +26,11 @@ def interval() -> str:
         help="Over seeds: 95 % t-interval of the mean, ± 1 standard error, or ± 1 standard deviation.",
     )  # fmt: skip
     return SHORT[chosen or "95 % CI"]
+
+
+def selection(study: Study) -> Selection:
+    """The study at one ρ."""
+    return Selection(study, *radius(study), partial(trajectory.curves, study))
 
 
 def radius(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
-from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 from sam_dash.runs.spec import SweepSpec
 from sam_dash.ui import form
@@ -26,28 +23,6 @@ def query(sweep: SweepSpec) -> dict[str, str | list[str]]:
         else:
             out[key] = f"{value:g}" if isinstance(value, float) else str(value)
     return {key: value for key, value in out.items() if value != []}
-
-
-def extended(study: Study, **changes: Any) -> SweepSpec:
-    """The study's sweep with some fields changed; `knobs` and `measures` are added to what it has."""
-    spec = study.spec
-    if "knobs" in changes:
-        changes["knobs"] = {**spec.knobs, **changes["knobs"]}
-    if "measures" in changes:
-        what = (*spec.measures.what, *changes["measures"].get("what", ()))
-        changes["measures"] = replace(spec.measures, **{**changes["measures"], "what": what})
-    return replace(spec, **changes)
-
-
-def further_seeds(study: Study) -> tuple[int, ...]:
-    """As many seeds as the study has, none of them its own: their runs do not exist yet."""
-    first = max(study.spec.seeds) + 1
-    return tuple(range(first, first + len(study.spec.seeds)))
-
-
-def seeds(sweep: SweepSpec) -> str:
-    """For example "1 further seed"."""
-    return f"{len(sweep.seeds)} further seed{'s' * (len(sweep.seeds) > 1)}"
 
 
 def run(label: str, sweep: SweepSpec, icon: str = ":material/play_circle:") -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, lines
-from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers import collapse, further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import equal_length, rw_weights, tenths
 from sam_dash.ui import choices, figure, links, pool, trajectory
@@ -20,7 +20,7 @@ MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("no
 
 
 @st.fragment
-def further(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: list[str]) -> None:
+def parts(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: list[str]) -> None:
     """The rest of the page, of which only the open tab is made: its figures and tables would take a second."""
     equally, weighted, by_mode = st.tabs(PARTS, key="rw_part", bind="query-params")
     if equally.open:
@@ -82,7 +82,7 @@ def equivalent(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantit
     sam = values[(values["variant"] == "sam") & values["rho"].isin(rho)]
     sizes = sorted(sam["m"].dropna().unique())
     if len(sizes) < 2:
-        sweep = links.extended(study, variants=("sam", "rwsam"), m=tuple(2**k for k in range(7) if batch % 2**k == 0))
+        sweep = further.extended(study, variants=("sam", "rwsam"), m=tuple(2**k for k in range(7) if batch % 2**k == 0))
         links.missing("No m-SAM curve to read it off", "An equivalent m wants SAM at several m.", {"Add them": sweep})
         return
     rw, curve = (equal_length.per_run(f, quantity) for f in (finals, sam))
@@ -114,7 +114,7 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
     if absent:
         names = {"norms": "exact norms", "scale": "standardised norms", "normalised": "no normalisation"}
         what = captions.listed(names[k] for k in absent)
-        sweep = links.extended(study, variants=("rwsam",), m=(), knobs=absent)
+        sweep = further.extended(study, variants=("rwsam",), m=(), knobs=absent)
         links.missing(f"Not in this study: {what}", "Each is a mode of RW-SAM with everything else as it is here.",
                       {f"Set up RW-SAM with {what}": sweep})  # fmt: skip
 
@@ -141,11 +141,11 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
     curves = trajectory.curves(study, words.TENTHS, rw_weights.points(study))
     table = tenths.per_run(curves, rw_weights.weighted(runs))
     if table.empty:
-        sweep = links.extended(study, variants=("rwsam",), m=(), seeds=links.further_seeds(study))
+        sweep = further.extended(study, variants=("rwsam",), m=(), seeds=further.seeds(study))
         links.missing(
             "How the weights are spread was not recorded in this study",
             "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
-            {f"Set up RW-SAM with {links.seeds(sweep)}": sweep},
+            {f"Set up RW-SAM with {further.seeds_text(sweep)}": sweep},
         )
         return
     batch = study.spec.training.batch

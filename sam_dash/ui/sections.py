@@ -9,12 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, lines
-from sam_dash.results.drawing.cells import Looks, by_key, key_of, looks
-from sam_dash.results.numbers import collapse, statistics, tables
+from sam_dash.results.drawing import captions
+from sam_dash.results.drawing.cells import Looks
+from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, layers, matched, matched_figure, noise_law, simpson
-from sam_dash.results.views import m_eval as sharp
 from sam_dash.ui import figure, links, pool
 
 
@@ -24,41 +23,6 @@ def at_this_rho(finals: pd.DataFrame) -> str:
     return f" at this ρ = {captions.listed(words.number(v) for v in values)}" if values else ""
 
 
-def collapsed_note(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
-    """Name the collapsed settings, and the rule."""
-    if not gone:
-        return
-    look = by_key(looks(runs, batch))
-    names = dict.fromkeys(look[key_of(r)]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
-    st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
-               icon=":material/trending_down:")  # fmt: skip
-
-
-def m_eval(study: Study, frame: pd.DataFrame, interval: str) -> None:
-    """The panel of m-sharpness at every m_eval, or how to get it."""
-    st.markdown(
-        "Two different *m*: the one the optimiser used, **m_train** (the lines), and the one a finished network is "
-        "measured with, **m_eval** (the axis)."
-    )
-    if frame.empty:
-        wanted = links.extended(study, measures={"what": ("m_sharpness",)})
-        links.missing(
-            "m-sharpness was not measured in this study",
-            "It is the mean rise of a micro-batch's loss after one ascent step, at every m that divides B. The "
-            "runs are trained anew with it (a measurement is part of what a run is).",
-            {"Set up this study with m-sharpness": wanted},
-        )
-        return
-    found = sharp.findings(frame)
-    title = {"m_sharp": "<i>m</i>-sharpness of the final weights"}
-    figure.show(
-        lines.figure(frame, sharp.AXES, title, narrow=figure.narrow()), frame,
-        sharp.caption(study, frame, interval), "m-sharpness over the m of the measurement. " + " ".join(found),
-        f"m-sharpness-{study.id[:6]}", "m_sharpness",
-    )  # fmt: skip
-    st.markdown("\n".join(f"- {line}" for line in found))
-
-
 def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     """Why there is no early-stopped SGD to compare with, and what to run."""
     name, spec = words.quantity(y).name, study.spec
@@ -66,14 +30,14 @@ def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
         st.caption("SGD alone is left: there is nothing to compare it with.")
         return
     if "sgd" not in set(finals["variant"]):
-        sweep = links.extended(study, variants=("sgd", *spec.variants))
+        sweep = further.extended(study, variants=("sgd", *spec.variants))
         links.missing("This study has no SGD", "SGD's own trajectory is the baseline.", {"Add SGD to it": sweep})
         return
     if y in ("gap_acc", "gap_loss") or "@" in y:
         st.caption(f"{name} has no trajectory of its own: choose another quantity.")
         return
     every = max(1, spec.training.epochs // 16)
-    sweep = links.extended(study, measures={"every": every})
+    sweep = further.extended(study, measures={"every": every})
     links.missing(
         f"{name} was measured at the end of training only", "SGD stopped early needs it along the way.",
         {f"Set up this study, measured {captions.every(every)}": sweep},
@@ -132,7 +96,7 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
     if rows.empty:
         links.missing(
             "‖G‖² is not in this study", "Studies made before it was measured lack it; newer runs have it.",
-            {"Set up this study again with m-sharpness": links.extended(study, measures={"what": ("m_sharpness",)})},
+            {"Set up this study again with m-sharpness": further.extended(study, measures={"what": ("m_sharpness",)})},
         )  # fmt: skip
         return
     table = noise_law.scale_table(rows, runs, study.spec.training.batch)
@@ -147,10 +111,10 @@ def layer_noise(study: Study, chosen: pd.DataFrame, look: Looks, interval: str) 
     """Each layer's share of tr(V), or how to get it."""
     table = layers.gathered(layers.per_run(chosen))
     if table.empty:
-        sweep = links.extended(study, seeds=links.further_seeds(study))
+        sweep = further.extended(study, seeds=further.seeds(study))
         links.missing(
             "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
-            {f"Set up this study with {links.seeds(sweep)}": sweep},
+            {f"Set up this study with {further.seeds_text(sweep)}": sweep},
         )  # fmt: skip
         return
     frame = layers.frame(table, layers.parameters(study.spec), look, interval)
@@ -167,7 +131,9 @@ def spectrum(study: Study) -> None:
     """The spectral density of the Hessian of one seed's runs, where it was measured; else how to get it."""
     st.header("Spectral density", anchor=False)
     if study.density.empty:
-        wanted = {"Set up this study with the spectral density": links.extended(study, measures={"what": ("density",)})}
+        wanted = {
+            "Set up this study with the spectral density": further.extended(study, measures={"what": ("density",)})
+        }
         links.missing("The spectral density was not measured in this study", "It costs 320 Hessian products.", wanted)
         return
     seeds = sorted(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].unique())

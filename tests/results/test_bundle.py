@@ -66,10 +66,10 @@ def zipped(parts: dict[str, bytes | str]) -> bytes:
 def test_it_holds_all_that_repeats_and_explains_the_study(content: bytes, study: Study, store: Store) -> None:
     found = files(content)
     pictures = gallery.pictures(study, bundle._curves(study, store))
-    assert [p.name for p in pictures] == [
+    assert {p.name for p in pictures} == {
         "sharpness", "rw-sam", "matched-train-loss", "matched-gradients", "matched-seconds", "correlation", "noise",
         "weights", "dynamics",
-    ]  # fmt: skip
+    }  # fmt: skip
     figures = {f"figures/{p.name}.{e}" for p in pictures for e in ("svg", "pdf", "csv")}
     plain = {"runs.csv", "curves.csv", "estimators.csv", "config.json", "environment.json", "README.md"}
     assert set(found) == plain | figures | {"table.md", "table.tex"}

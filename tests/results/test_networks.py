@@ -10,8 +10,8 @@ from sam_dash.results import words
 from sam_dash.results.claims import claim as claims
 from sam_dash.results.drawing import cells
 from sam_dash.results.files import bundle, gallery, texts
+from sam_dash.results.numbers import recorded, tables
 from sam_dash.results.numbers import study as studies
-from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
@@ -72,7 +72,7 @@ def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:
     some = study.finals[study.finals["m"].isna() | (study.finals["network"] == "mlp:8")]
     mixed = texts.results(studies.Study(study.id, study.spec, study.runs, some))
     assert list(mixed) == list(table), "m keeps its place though the first network has none"
-    pictures = gallery.pictures(study, tables.curves_frame([]))
+    pictures = gallery.pictures(study, recorded.among(tables.curves_frame([])))
     assert [p.name for p in pictures if "sharpness" in p.name] == ["sharpness-mlp-4", "sharpness-mlp-8"]
     assert "with this network" in pictures[0].caption
     assert "2 networks from mlp:4 to mlp:8" in texts.caption(study)

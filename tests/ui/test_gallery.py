@@ -12,6 +12,7 @@ import pytest
 
 from sam_dash.results.experiments import EXPERIMENTS, which_sharpness
 from sam_dash.results.files import bundle, gallery
+from sam_dash.results.numbers import recorded
 from sam_dash.results.numbers import study as studies
 from sam_dash.ui import figure, router
 from tests.synthetic import SWEEP, fill
@@ -80,7 +81,8 @@ def test_the_map_of_several_radii_is_in_the_zip_too(store: Any, visit: Any, draw
 def test_the_figure_of_an_experiment_is_in_the_zip_of_its_study() -> None:
     study = studies.from_folder(EXPERIMENTS["which-sharpness"].data)
     assert study is not None
-    found = {p.name: p for p in gallery.pictures(study, studies.read_curves(EXPERIMENTS["which-sharpness"].data))}
+    curves = recorded.among(studies.read_curves(EXPERIMENTS["which-sharpness"].data))
+    found = {p.name: p for p in gallery.pictures(study, curves)}
     frame = which_sharpness.frame(study)
     pd.testing.assert_frame_equal(found["experiment-which-sharpness"].frame, frame)
 

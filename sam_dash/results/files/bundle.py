@@ -21,7 +21,7 @@ from sam_dash.results.drawing import captions
 from sam_dash.results.files import export, gallery, texts
 from sam_dash.results.numbers import recorded, tables
 from sam_dash.results.numbers.study import EXAMPLE, Study, read_curves, read_estimators
-from sam_dash.results.views import rw_weights
+from sam_dash.results.views.view import Curves
 from sam_dash.runs.merge import Foreign
 from sam_dash.runs.report import ACTIVE, STATUSES, Measurement
 from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
@@ -56,14 +56,12 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     return out.getvalue()
 
 
-def _curves(study: Study, store: Store | None) -> pd.DataFrame:
-    """What the finished runs recorded over time of what is drawn."""
-    quantities = (*gallery.CURVES, *rw_weights.QUANTITIES, *words.TENTHS)
+def _curves(study: Study, store: Store | None) -> Curves:
+    """What the finished runs recorded over time."""
     if store is None:
-        found = recorded.bundled()
-        return found[found["quantity"].isin(quantities)]
+        return recorded.among(recorded.bundled())
     done = list(study.runs.loc[study.runs["status"] == "done", "run"])
-    return recorded.stored(store, done, quantities, recorded.steps_per_epoch(study), rw_weights.points(study))
+    return lambda quantities, points: recorded.stored(store, done, quantities, recorded.steps_per_epoch(study), points)
 
 
 def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:

@@ -5,22 +5,22 @@ Each is made from a frame that goes into the bundle beside it, as the page makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, figures, lines
+from sam_dash.results.drawing import cells, lines
 from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import (
+    VIEWS,
     density_figure,
     dynamics,
     layers,
-    m_eval,
     matched,
     matched_figure,
     noise_law,
@@ -29,9 +29,11 @@ from sam_dash.results.views import (
     simpson,
     tenths,
 )
+from sam_dash.results.views.view import Curves, Selection, StudyView
 from sam_dash.runs import presets
 
 CURVES = ("test_acc", "train_loss", "tr_H", "tr_V")
+WIDE = 6  # panels side by side; print wraps them to its width
 COSTS = {"train-loss": "train_loss", "gradients": "gradients", "seconds": "seconds"}
 
 
@@ -53,46 +55,47 @@ class Part(NamedTuple):
     curves: pd.DataFrame
 
 
-def pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
-    """Of each network: those at each rho, which is in their names where there are several; the map and the densities.
-
-    `curves`: run, step, epoch, quantity, value of what was measured along the way.
-    """
-    parts = ((one, curves[curves["run"].isin(one.runs["run"])]) for one in study.parts())
+def pictures(study: Study, curves: Curves) -> list[Picture]:
+    """Of each network every view at each ρ, which is in its name where there are several, or of all ρ together."""
+    parts = ((one, at(one, curves)) for one in study.parts())
     return [*(picture for one, of in parts for picture in _pictures(one, of)), *_experiments(study)]
 
 
-def _pictures(study: Study, curves: pd.DataFrame) -> list[Picture]:
+def at(study: Study, curves: Curves) -> Curves:
+    """The curves of the study's own runs."""
+
+    def own(quantities: Sequence[str], points: int) -> pd.DataFrame:
+        found = curves(quantities, points)
+        return found[found["run"].isin(study.runs["run"])]
+
+    return own
+
+
+def _pictures(study: Study, curves: Curves) -> list[Picture]:
     out: list[Picture] = []
     network = f"-{study.network.replace(':', '-')}" if study.network else ""
     rhos = study.values("rho")
     for rho in rhos or [None]:
         where = {"rho": rho} if rho is not None else {}
-        finals, runs = tables.select(study.finals, where), tables.select(study.runs, where)
-        part = Part(finals, runs, collapse.runs(finals, runs, study.spec), curves)
-        at = f"-rho-{rho:g}" if len(rhos) > 1 else ""
-        for make in (_multiples, _m_sharpness, _matched, _correlation, _noise, _weights, _dynamics):
-            out += [p._replace(name=p.name + at) for p in make(study, part) if len(p.frame)]
+        here = Selection(study, tables.select(study.finals, where), tables.select(study.runs, where), curves)
+        suffix = f"-rho-{rho:g}" if len(rhos) > 1 else ""
+        for view in VIEWS.values():
+            if isinstance(view, StudyView):
+                out += [p._replace(name=p.name + suffix) for p in _of(view, here)]
+        wanted = (*CURVES, *rw_weights.QUANTITIES, *words.TENTHS)
+        part = Part(here.finals, here.runs, here.collapsed, curves(wanted, rw_weights.points(study)))
+        for make in (_matched, _correlation, _noise, _weights, _dynamics):
+            out += [p._replace(name=p.name + suffix) for p in make(study, part) if len(p.frame)]
     return [p._replace(name=p.name + network) for p in (*out, *_maps(study), *_densities(study))]
 
 
-def _multiples(study: Study, part: Part) -> Iterator[Picture]:
-    batch = study.spec.training.batch
-    for x, name, quantities in (("m", "sharpness", words.PANELS), ("lam", "rw-sam", words.RW_SAM)):
-        if any(figures.is_curve(v, x) for v in part.finals["variant"]):
-            rows = tables.without_swept(part.finals, part.runs, "lam")
-            if x == "lam":
-                rows = tables.at_full_batch(part.finals, batch), tables.at_full_batch(part.runs, batch)
-            frame = collapse.marked(tables.summary(*rows, quantities), part.gone)
-            yield Picture(name, figures.multiples(frame, x, batch=batch), captions.caption(study, frame, x), frame)
-
-
-def _m_sharpness(study: Study, part: Part) -> Iterator[Picture]:
-    finals, runs = tables.without_swept(part.finals, part.runs, "lam")
-    frame = m_eval.frame(finals, runs, study.spec.training.batch)
-    if len(frame):
-        fig = lines.figure(frame, m_eval.AXES, {"m_sharp": "<i>m</i>-sharpness of the final weights"})
-        yield Picture("m-sharpness", fig, m_eval.caption(study, frame), frame)
+def _of(view: StudyView, at: Selection) -> Iterator[Picture]:
+    """What a view takes away."""
+    for suffix, chosen in view.choices(at):
+        frame = view.frame(chosen)
+        if len(frame):
+            name, caption = view.key.replace("_", "-") + suffix, view.caption(frame, chosen)
+            yield Picture(name, view.figure(frame, chosen, WIDE), caption, frame.drop(columns=list(view.drawn_with)))
 
 
 def _matched(study: Study, part: Part) -> Iterator[Picture]:

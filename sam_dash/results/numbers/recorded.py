@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,11 @@ def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epo
         frames += [windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)]
     frames = [f for f in frames if len(f)]
     return pd.concat(frames, ignore_index=True) if frames else tables.curves_frame([])
+
+
+def among(curves: pd.DataFrame) -> Callable[[Sequence[str], int], pd.DataFrame]:
+    """Of curves that were read, at the points that they have, those of some quantities."""
+    return lambda quantities, points: curves[curves["quantity"].isin(list(quantities))]
 
 
 def bundled() -> pd.DataFrame:

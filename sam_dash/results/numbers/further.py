@@ -1,0 +1,31 @@
+"""Sweeps that would add to a study what it lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sam_dash.results.numbers.study import Study
+from sam_dash.runs.spec import SweepSpec
+
+
+def extended(study: Study, **changes: Any) -> SweepSpec:
+    """The study's sweep with some fields changed; `knobs` and `measures` are added to what it has."""
+    spec = study.spec
+    if "knobs" in changes:
+        changes["knobs"] = {**spec.knobs, **changes["knobs"]}
+    if "measures" in changes:
+        what = (*spec.measures.what, *changes["measures"].get("what", ()))
+        changes["measures"] = replace(spec.measures, **{**changes["measures"], "what": what})
+    return replace(spec, **changes)
+
+
+def seeds(study: Study) -> tuple[int, ...]:
+    """As many seeds as the study has, none of them its own: their runs do not exist yet."""
+    first = max(study.spec.seeds) + 1
+    return tuple(range(first, first + len(study.spec.seeds)))
+
+
+def seeds_text(sweep: SweepSpec) -> str:
+    """For example "1 further seed"."""
+    return f"{len(sweep.seeds)} further seed{'s' * (len(sweep.seeds) > 1)}"

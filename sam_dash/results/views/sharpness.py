@@ -1,0 +1,68 @@
+"""Sharpness, noise and accuracy over m: a panel a quantity, all methods in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.results import words
+from sam_dash.results.drawing import captions, figures
+from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.views.view import Selection, StudyView
+
+
+class Multiples(StudyView):
+    """Aligned panels over the axis `x`. Options: `quantities`, one panel each; `against`, the cell that differences are
+    taken from (column -> value), with its `name`.
+    """
+
+    x: ClassVar[str]
+    usual: ClassVar[tuple[str, ...]]
+
+    def rows(self, at: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The final values and runs that belong on this axis."""
+        return tables.without_swept(at.finals, at.runs, "lam")
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """`tables.summary`, with a column `collapsed` where something has."""
+        finals, runs = self.rows(at)
+        quantities, against = at.options.get("quantities", self.usual), at.options.get("against")
+        return collapse.marked(tables.summary(finals, runs, quantities, at.interval, against), at.collapsed)
+
+    def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
+        """It, where there is a curve over the axis."""
+        if any(figures.is_curve(v, self.x) for v in self.rows(at)[0]["variant"]):
+            yield "", at
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """Two panels side by side on a telephone too."""
+        name = at.options.get("name", "")
+        return figures.multiples(frame, self.x, columns=max(2, columns), difference=name, batch=at.batch)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """What is drawn, of which runs, and what is not."""
+        return captions.caption(at.study, frame, self.x, at.interval, at.options.get("name", ""))
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """The ends of the axis compared, of what did not collapse."""
+        kept = collapse.without_cells(frame, at.collapsed)
+        return captions.findings(kept, self.x, at.batch, at.options.get("name", ""))
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The quantities, the axis and the findings."""
+        kept = collapse.without_cells(frame, at.collapsed)
+        return captions.alt(kept, self.x, at.batch, at.options.get("name", ""))
+
+
+class Sharpness(Multiples):
+    """Over m; what is swept over λ is left out and has a figure of its own."""
+
+    key, title, page = "sharpness", "Sharpness over m", "sharpness"
+    x, usual = "m", words.PANELS
+    silent = "Fewer than two m to compare."
+
+
+VIEW = Sharpness()

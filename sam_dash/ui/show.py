@@ -1,0 +1,70 @@
+"""Show a view: its figure with caption, data and files, its sentences; or what was not measured, and how to get it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from sam_dash.results.drawing import captions
+from sam_dash.results.drawing.cells import by_key, key_of, looks
+from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.views.view import Selection, View
+from sam_dash.ui import figure, links
+
+At = TypeVar("At")
+SAYS = "What these runs say"
+
+
+def room() -> int:
+    """Panels that there is room for side by side: 1 on a telephone."""
+    return 1 if figure.narrow() else 6
+
+
+def view(view: View[At], at: At, heading: str = "") -> bool:
+    """Draw what was measured, with its sentences under a heading of their own if there is one; whether there was any.
+
+    Where nothing was, say how to get it.
+    """
+    found = drawn(view, at)
+    if found is None:
+        if lacking := view.missing(at):
+            links.missing(*lacking)
+        return False
+    if heading:
+        st.header(heading, anchor=False)
+        if isinstance(at, Selection):
+            collapsed(at.runs, at.collapsed, at.batch)
+    st.markdown(listed(found) or view.silent)
+    return True
+
+
+def drawn(view: View[At], at: At, key: str = "") -> list[str] | None:
+    """Draw what was measured; its sentences, None where nothing was.
+
+    `key`: of its parameters in the URL, where it is not that of the view.
+    """
+    frame = view.frame(at)
+    if frame.empty:
+        return None
+    found = view.findings(frame, at)
+    shown = frame.drop(columns=list(view.drawn_with))
+    fig, caption, alt = view.figure(frame, at, room()), view.caption(frame, at), view.alt(frame, at, found)
+    figure.show(fig, shown, caption, alt, view.name(at), key or view.key)
+    return found
+
+
+def listed(found: list[str]) -> str:
+    """Sentences, a bullet each."""
+    return "\n".join(f"- {line}" for line in found)
+
+
+def collapsed(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
+    """Name the collapsed settings, and the rule."""
+    if not gone:
+        return
+    look = by_key(looks(runs, batch))
+    names = dict.fromkeys(look[key_of(r)]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
+    st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
+               icon=":material/trending_down:")  # fmt: skip
