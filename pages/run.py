@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.runs.spec import SpecError
-from sam_dash.ui import backend, ended, form, live, pick, router, start
+from sam_dash.ui import backend, ended, form, live, markdown, pick, router, start
 
 router.ensure_routed()
 st.title("Run a study", anchor=False)
@@ -11,7 +11,7 @@ with st.container(border=True):
     try:
         start.button(form.sweep())
     except SpecError as error:
-        st.error(f"{error}", icon=":material/rule:")
+        st.error(markdown.literal(error), icon=":material/rule:")
         start.disabled()
 
 st.header("Progress", anchor=False)

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command("presets", _presets, "list the presets")
     run = command("run", _run, "run a sweep: what is in the store already is not run again")
     add_sweep_options(run)
+    run.usage = "%(prog)s [SPEC.json] [--preset NAME] [options]"
     run.add_argument("--workers", type=_positive, metavar="N", help=WORKERS)
     _add_store(run)
     run.add_argument("--out", metavar="DIR", help="write the study there, as CSV and JSON")

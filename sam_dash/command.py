@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from functools import cache
 from typing import Any
 
 from sam_dash import options, variants
 from sam_dash.problems.datasets import NPZ
-from sam_dash.runs import presets
+from sam_dash.problems.problem import facts
+from sam_dash.runs import grammar, presets
 from sam_dash.runs.spec import SpecError, SweepSpec
 
 
 def line(sweep: SweepSpec) -> str | None:
-    """The shortest one that starts the same runs; None where options cannot say it and a file is needed."""
-    found = [text for name in presets.PRESETS if (text := _from(name, sweep)) is not None]
-    return min(found, key=len, default=None)
-
-
-def _from(name: str, sweep: SweepSpec) -> str | None:
-    base = presets.get(name).sweep
-    words = ["--preset", name, *_changes(base, sweep)]
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    options.add_sweep_options(parser)
-    try:
-        again = options.sweeps_of(parser.parse_args(words))
-    except (SpecError, argparse.ArgumentError, SystemExit):
-        return None
-    if {r.key for s in again for r in s.runs()} != {r.key for r in sweep.runs()}:
-        return None
-    return _command(words)
+    """The shortest one that starts the same runs; None where no options say it and a file is needed."""
+    said = [["--preset", name, *words(preset.sweep, sweep)] for name, preset in presets.PRESETS.items()]
+    return next((_command(each) for each in sorted(said, key=_length) if _starts(each, sweep)), None)
 
 
 def preset(name: str) -> str:
@@ -37,43 +25,51 @@ def preset(name: str) -> str:
     return _command(["--preset", name])
 
 
-def _command(words: list[str]) -> str:
-    return "python -m sam_dash run " + shlex.join(words) + " --out results"
+def words(base: SweepSpec, sweep: SweepSpec) -> list[str]:
+    """The options that make `sweep` of `base`."""
+    out: list[str] = []
 
-
-def _changes(base: SweepSpec, sweep: SweepSpec) -> list[str]:
-    words: list[str] = []
-
-    def say(option: str, old: Any, new: Any, text: str) -> None:
+    def say(name: str, old: Any, new: Any, text: str) -> None:
         if old != new:
-            words.append(f"--{option}={text}")
+            out.append(f"--{options.option(name)}={text}")
 
     say("variants", base.variants, sweep.variants, ",".join(sweep.variants))
-    say("m", base.m, sweep.m, ",".join(map(str, sweep.m)))
-    say("seeds", base.seeds, sweep.seeds, _seeds(sweep.seeds))
-    known = {n: k for v in sweep.variants for n, k in variants.get(v).knobs.items()}
-    unsaid = {n: (known[n].default,) for n in base.knobs if n in known and n not in sweep.knobs}
-    for knob, values in {**sweep.knobs, **unsaid}.items():
-        option = knob if knob in ("rho", "lam") else "knob"
-        text = ",".join(str(v).lower() if isinstance(v, bool) else f"{v}" for v in values)
-        say(option, base.knobs.get(knob), values, text if option == knob else f"{knob}={text}")
-    for field in ("epochs", "batch"):
-        value = getattr(sweep.training, field)
-        say(field, getattr(base.training, field), value, str(value))
-    name = sweep.problem.dataset
-    say("npz" if name.startswith(NPZ) else "dataset", base.problem.dataset, name, name.removeprefix(NPZ))
-    option, names = ("networks" if sweep.networks else "network"), _networks(sweep)
-    say(option, _networks(base), names, ",".join(names))
-    say("measure", base.measures.what, sweep.measures.what, ",".join(sweep.measures.what) or "none")
-    say("measure-every", base.measures.every, sweep.measures.every, str(sweep.measures.every))
-    return words
+    say("m", base.m, sweep.m or (sweep.training.batch,), grammar.texts(sweep.m or (sweep.training.batch,), ","))
+    say("seeds", base.seeds, sweep.seeds, grammar.seeds_text(sweep.seeds, ","))
+    for name in dict.fromkeys(knob for key in sweep.variants for knob in variants.get(key).knobs):
+        chosen = sweep.knobs.get(name, ())
+        say(name, base.knobs.get(name, ()), chosen, grammar.texts(chosen, ","))
+    data = sweep.problem.dataset
+    say("npz" if data.startswith(NPZ) else "dataset", base.problem.dataset, data, data.removeprefix(NPZ))
+    before, after = ([p.network for p in each.problems] for each in (base, sweep))
+    say("networks" if sweep.networks else "network", before, after, ",".join(after))
+    say("what", base.measures.what, sweep.measures.what, ",".join(sweep.measures.what) or "none")
+    for part, cls in options.PARTS.items():
+        for name in facts(cls):
+            old, new = (getattr(getattr(each, part), name) for each in (base, sweep))
+            say(name, old, new, grammar.text(new))
+    return out
 
 
-def _networks(sweep: SweepSpec) -> tuple[str, ...]:
-    return tuple(p.network for p in sweep.problems)
+def _length(said: list[str]) -> int:
+    return len(_command(said))
 
 
-def _seeds(seeds: tuple[int, ...]) -> str:
-    if seeds == tuple(range(len(seeds))):
-        return str(len(seeds))
-    return ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+@cache
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    options.add_sweep_options(parser)
+    return parser
+
+
+def _starts(said: list[str], sweep: SweepSpec) -> bool:
+    """Whether these options start the runs of a sweep and no others."""
+    try:
+        again = options.sweeps_of(_parser().parse_args(said))
+    except (SpecError, argparse.ArgumentError, SystemExit):
+        return False
+    return {r.key for s in again for r in s.runs()} == {r.key for r in sweep.runs()}
+
+
+def _command(said: list[str]) -> str:
+    return f"python -m sam_dash run {shlex.join(said)} --out results"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_dash.results.files.export import runs_frame, summary, write_study
-from sam_dash.runs import cost, launch
+from sam_dash.runs import cost, grammar, launch
 from sam_dash.runs.report import ACTIVE
 from sam_dash.runs.spec import SweepSpec
 from sam_dash.runs.store import Store
@@ -29,7 +29,9 @@ def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None
     before = store.statuses(keys)
     expected = cost.preview(sweeps, before, workers, store.speed())
     submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
-    _say(f"{expected.total} runs: {expected.cached} from the store, {expected.total - expected.cached} to do")
+    seeds = grammar.seeds_text(sorted({seed for sweep in sweeps for seed in sweep.seeds}))
+    left = expected.total - expected.cached
+    _say(f"{expected.total} runs: {expected.cached} from the store, {left} to do; seeds {seeds}")
     if expected.total > expected.cached:
         needed = cost.duration(cost.START + expected.seconds)
         _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {needed} with the start of an engine")

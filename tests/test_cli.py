@@ -30,24 +30,26 @@ BAD = {
     "dance": "invalid choice: 'dance'",
     "run": "either --preset NAME or SPEC.json",
     "run --preset nope": "unknown preset 'nope'; known: digits",
-    "run --preset digits spec.json": "either --preset NAME or SPEC.json",
+    "run --preset digits spec.json": "either --preset digits or spec.json, not both",
     "run missing.json": "cannot read 'missing.json'",
     "run broken.json": "'broken.json' is not JSON",
     "run list.json": "expected a JSON object",
     "run unknown.json": "unknown field 'colour'",
     "run --preset digits --bogus": "unrecognized arguments: --bogus",
     "run --preset digits --m 3": "m = 3 does not divide the batch size B = 64",
-    "run --preset digits --m x": "--m 'x': expected a whole number",
+    "run --preset digits --m x": "--m = 'x': expected a whole number in [1, 4096]",
     "run --preset digits --variants sam,magic": "unknown variant 'magic'",
-    "run --preset digits --rho abc": "rho = 'abc': expected a number",
+    "run --preset digits --rho abc": "--rho = 'abc': expected a number in [0, 100]",
     "run --preset digits --rho nan": "expected a number in [0, 100]",
     "run --preset digits --lam .5": "none of sgd, nsam, sam has a knob 'lam'",
-    "run --preset digits --knob rho": "expected NAME=VALUE",
-    "run --preset digits --seeds 3-1": "--seeds '3-1': expected a number of seeds",
-    "run --preset digits --seeds 0": "--seeds '0': expected a number of seeds",
-    "run --preset digits --seeds 0-99999999999": "expected a number of seeds",
-    "run --preset digits --seeds 1,,2": "expected values separated by commas",
-    "run --preset digits --epochs 0": "epochs = 0: expected a whole number in [1, 10000]",
+    "run --preset digits --lr 1e400": "--lr = '1e400': expected a number in [1e-08, 100]",
+    "run --preset digits --norms exactly": "--norms = 'exactly': expected one of one-probe, exact",
+    "run --preset digits --nesterov yes": "--nesterov = 'yes': expected true or false",
+    "run --preset digits --seeds 3-1": "seeds = '3-1': expected seeds such as 0-4",
+    "run --preset digits --seeds 0": "seeds = '0': expected seeds such as 0-4",
+    "run --preset digits --seeds 0-99999999999": "1 to 5000 of them",
+    "run --preset digits --seeds 1,x,2": "'x' is no seed and no range",
+    "run --preset digits --epochs 0": "--epochs = '0': expected a whole number in [1, 10000]",
     "run --preset digits --dataset cifar": "unknown dataset 'cifar'",
     "run --preset digits --npz missing.npz": "missing.npz",
     "run --preset digits --npz broken.json": "cannot be read as a plain .npz",
@@ -97,7 +99,7 @@ def test_presets_are_listed_with_their_runs_and_predicted_time(capsys):
     ("text", "seeds"),
     [("5", (0, 1, 2, 3, 4)), ("2-4", (2, 3, 4)), ("100-101", (100, 101)), ("3,7", (3, 7)), ("7-7", (7,))],
 )
-def test_seeds_are_a_number_a_range_or_a_list(text, seeds):
+def test_seeds_are_values_and_ranges_or_how_many(text, seeds):
     assert sweep("--preset", "digits", "--seeds", text).seeds == seeds
 
 
@@ -109,7 +111,7 @@ def test_options_change_their_part_of_the_preset_and_leave_the_rest():
     assert changed.problem.label_noise == digits.problem.label_noise
     full = sweep(
         "--preset", "digits", "--variants", "rwsam,sgd", "--m", "64", "--rho", ".1,.2", "--lam", "0,.5",
-        "--knob", "norms=exact", "--knob", "normalised=true,false", "--measure", "none", "--measure-every", "3",
+        "--norms", "exact", "--normalised", "true,false", "--measure", "none", "--measure-every", "3",
     )  # fmt: skip
     assert full.knobs == {"rho": (0.1, 0.2), "lam": (0, 0.5), "norms": ("exact",), "normalised": (True, False)}
     assert (full.measures.what, full.measures.every) == ((), 3)
@@ -132,7 +134,9 @@ def test_options_change_every_sweep_of_a_preset_that_has_several_and_equal_ones_
     preset = presets.get("heavy-tails")
     assert sweeps() == list(preset.sweeps)
     assert command.preset("heavy-tails") == "python -m sam_dash run --preset heavy-tails --out results"
-    assert command.line(preset.sweep) is None, "the command would start more"
+    line = command.line(preset.sweep)
+    assert line is not None
+    assert "--preset heavy-tails" not in line, "that would start more"
     assert {s.seeds for s in sweeps("--seeds", "2")} == {(0, 1)}
     assert len(sweeps("--batch", "16", "--m", "16", "--epochs", "2")) == 4, "four learning rates"
 

@@ -67,9 +67,10 @@ class Knob:
             return value
         try:
             number = self.kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{name} = {value!r}: expected a number") from None
-        if isinstance(value, bool) or number != value or not self.low <= number <= self.high:
+        good = number == value and math.isfinite(number) and self.low <= number <= self.high
+        if isinstance(value, bool) or not good:
             kind = "a whole number" if self.kind is int else "a number"
             raise ValueError(f"{name} = {value!r}: expected {kind} in [{self.low:g}, {self.high:g}]")
         return number

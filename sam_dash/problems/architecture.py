@@ -42,7 +42,7 @@ def parse(name: str) -> Architecture:
     family, _, widths = str(name).partition(":")
     if family not in FAMILIES:
         raise ValueError(f"unknown network {name!r}; expected one of {', '.join(f'{f}:WIDTH' for f in FAMILIES)}")
-    if not all(w.isdecimal() and 1 <= int(w) <= MAX_WIDTH for w in widths.split("-")):
+    if not all(w.isdecimal() and len(w) <= 4 and 1 <= int(w) <= MAX_WIDTH for w in widths.split("-")):
         raise ValueError(f"network {name!r}: expected widths in [1, {MAX_WIDTH}], for example {family}:16")
     numbers = tuple(int(w) for w in widths.split("-"))
     if family != "mlp" and len(numbers) > 1:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DATASETS, NPZ, sha256
 
@@ -42,6 +43,28 @@ def check_number(spec: Any, name: str, low: float, high: float, whole: bool = Fa
         object.__setattr__(spec, name, float(value))
 
 
+def fact(
+    default: Any, label: str, about: str = "", low: float = 0, high: float = 0, choices: tuple[str, ...] = ()
+) -> Any:
+    """A field of a specification: its default and, for form and command line too, its name and what it takes."""
+    knob = Knob(label, about, low, high, type(default), choices, default)
+    return field(default=default, metadata={"fact": knob})
+
+
+def facts(spec: Any) -> dict[str, Knob]:
+    """The fields of a specification (its class or itself) that are made by `fact`, by name."""
+    return {f.name: f.metadata["fact"] for f in fields(spec) if "fact" in f.metadata}
+
+
+def check_facts(spec: Any) -> None:
+    """Raise SpecError unless every field made by `fact` is what it says; 1 and 1.0 then name the same run."""
+    for name, knob in facts(spec).items():
+        try:
+            object.__setattr__(spec, name, knob.check(name, getattr(spec, name)))
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+
+
 def class_shares(imbalance: float, classes: int) -> list[float]:
     """imbalance^(-c/(C-1)): which share of class c a long-tailed version keeps (Cui et al., arXiv:1901.05555)."""
     return [imbalance ** (-c / max(1, classes - 1)) for c in range(classes)]
@@ -70,10 +93,21 @@ class Problem:
     dataset: str = "digits"
     data_hash: str = ""
     network: str = "mlp:64"
-    n_train: int = 0
-    label_noise: float = 0.0
-    start: str = "init"
-    imbalance: float = 1.0
+    n_train: int = fact(0, "Training samples", "the first n of the training samples; 0: all", 0, 10**7)
+    label_noise: float = fact(
+        0.0, "Label noise", "share of training labels replaced by a wrong one, drawn per seed", 0, 0.95
+    )
+    start: str = fact(
+        "init", "Start",
+        "init: from initialisation; memorised: SGD first fits data half of which is mislabelled; "
+        "pretrained: SGD first learns the first half of the classes, the run is on the others",
+        choices=STARTS,
+    )  # fmt: skip
+    imbalance: float = fact(
+        1.0, "Imbalance",
+        "long tail: so many times more samples of the first class than of the last, exponentially; 1: none",
+        1, 10_000,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.dataset.startswith(NPZ):
@@ -89,10 +123,7 @@ class Problem:
                 size(self.network, known.shape, known.classes)
         except ValueError as error:
             raise SpecError(str(error)) from None
-        check_number(self, "n_train", 0, 10**7, whole=True)
-        check_number(self, "label_noise", 0, 0.95)
-        check_number(self, "imbalance", 1, 10_000)
-        check_choice("start", self.start, STARTS)
+        check_facts(self)
         check(
             known is None or self.n_train <= known.n_train,
             f"n_train = {self.n_train}: {self.dataset} has only {known and known.n_train} training samples",

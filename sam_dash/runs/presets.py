@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sam_dash.runs.spec import Measures, Problem, SpecError, SweepSpec, Training
 
@@ -154,9 +154,17 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
+FIRST = "digits"  # what a form and a command are filled from where no preset is named
+
 
 def get(name: str) -> Preset:
     """The preset of that name; SpecError naming the known ones otherwise."""
     if name not in PRESETS:
         raise SpecError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def labelled(sweep: SweepSpec, base: SweepSpec) -> SweepSpec:
+    """The sweep with the name of `base`, which it was made from, if problem and training are the same; else without."""
+    same = (sweep.problems, sweep.training) == (base.problems, base.training)
+    return replace(sweep, preset=base.preset if same else "")

@@ -84,7 +84,7 @@ class Escape:
         check(all(0 <= s <= 20 for s in self.shares), "radii: expected shares in [0, 20] of the critical one")
         check(1 <= len(self.batches) * len(self.momenta) <= 4, "expected at most 4 pairs of batch size and momentum")
         check(
-            all(NETWORK_SAMPLES % b == 0 for b in self.batches),
+            all(b > 0 and NETWORK_SAMPLES % b == 0 for b in self.batches),
             f"batch sizes: expected divisors of N = {NETWORK_SAMPLES}",
         )
         check(all(0 <= mu <= 0.99 for mu in self.momenta), "momentum: expected numbers in [0, 0.99]")

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from sam_dash import variants
-from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_number
+from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_facts, check_number, fact
 from sam_dash.runs.plain import digest, plain
 
 SCHEMA = 1
@@ -40,24 +40,19 @@ __all__ = ["Measures", "Problem", "RunSpec", "SpecError", "SweepSpec", "Training
 class Training:
     """The base optimiser, its schedule, the batch size B and the number of epochs."""
 
-    optimiser: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    batch: int = 64
-    epochs: int = 50
+    optimiser: str = fact("sgd", "Base optimiser", choices=OPTIMISERS)
+    lr: float = fact(0.1, "Learning rate", "", 1e-8, 100)
+    momentum: float = fact(0.9, "Momentum", "", 0, 0.9999)
+    nesterov: bool = fact(False, "Nesterov")
+    weight_decay: float = fact(
+        0.0, "Weight decay", "applied by the base optimiser, at w; never inside the perturbation", 0, 10
+    )
+    schedule: str = fact("cosine", "Schedule", "of the learning rate", choices=SCHEDULES)
+    batch: int = fact(64, "Batch size B", "", 1, 4096)
+    epochs: int = fact(50, "Epochs", "", 1, 10_000)
 
     def __post_init__(self) -> None:
-        check_choice("optimiser", self.optimiser, OPTIMISERS)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_number(self, "lr", 1e-8, 100)
-        check_number(self, "momentum", 0, 0.9999)
-        check_number(self, "weight_decay", 0, 10)
-        check_number(self, "batch", 1, 4096, whole=True)
-        check_number(self, "epochs", 1, 10_000, whole=True)
-        check(isinstance(self.nesterov, bool), f"nesterov = {self.nesterov!r}: expected true or false")
+        check_facts(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +60,15 @@ class Measures:
     """What is measured besides losses and accuracies: at the end and, but for `ONCE`, every `every` epochs (0: not)."""
 
     what: tuple[str, ...] = ("trace", "lam_max", "noise")
-    every: int = 0
+    every: int = fact(
+        0, "Measure every … epochs", "0: only at the end, as PyHessian and the density always are", 0, 10_000
+    )
 
     def __post_init__(self) -> None:
         for q in self.what:
             check_choice("measure", q, MEASURES)
         object.__setattr__(self, "what", tuple(q for q in MEASURES if q in self.what))
-        check_number(self, "every", 0, 10_000, whole=True)
+        check_facts(self)
 
 
 def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:

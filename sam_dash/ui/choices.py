@@ -25,7 +25,7 @@ def over_time(study: Study) -> list[str]:
     usual = ("test_acc", "train_loss", "tr_H", "tr_V")
     options = {words.quantity(q).name: q for q in [*usual, *have] if q in have}
     chosen = st.multiselect(
-        "Curves", list(options), default=[n for n, q in options.items() if q in usual], key="curves",
+        "Curves", list(options), default=[n for n, q in options.items() if q in usual], key="curves", select_all=False,
         bind="query-params", placeholder="Choose a quantity", help="One panel a quantity, in this order.",
     )  # fmt: skip
     return [options[n] for n in chosen if n in options]
@@ -138,7 +138,7 @@ def settings(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     usual = [name for name, key in keys.items() if key in plain]
     chosen = st.multiselect(
         "Settings", list(keys), default=usual[:3] or list(keys)[:1], key="settings", bind="query-params",
-        placeholder="Choose a setting",
+        placeholder="Choose a setting", select_all=False,
     )  # fmt: skip
     wanted = {keys[n] for n in chosen if n in keys}
     runs = finals.drop_duplicates("run")

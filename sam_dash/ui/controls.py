@@ -81,6 +81,6 @@ def quantities(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "panels"
     names = {words.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     chosen = st.multiselect(
         "Panels", list(names), default=[n for n, q in names.items() if q in usual], key=key, bind="query-params",
-        help="One panel a quantity, in this order.", placeholder="Choose a quantity",
+        help="One panel a quantity, in this order.", placeholder="Choose a quantity", select_all=False,
     )  # fmt: skip
     return [names[n] for n in chosen if n in names]

@@ -1,59 +1,25 @@
-"""Text to numbers, and a form's values to a SweepSpec. Pure: no widgets here."""
+"""The form's values <-> a SweepSpec <-> a link's query, both ways. Pure: no widgets here.
+
+A value is what a widget holds: a number, a truth value, a choice, a text, or a list of choices.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
+from sam_dash.problems.problem import facts
+from sam_dash.runs import grammar, presets
 from sam_dash.runs.spec import Measures, Problem, SpecError, SweepSpec, Training
 
-MAX_SEEDS = 1000
-PROBLEM = ("dataset", "network", "n_train", "label_noise", "start", "imbalance")
+SCALARS: dict[str, Knob] = {**facts(Problem), **facts(Training), **facts(Measures)}  # one widget, one value
 
 
-def words(text: str) -> list[str]:
-    """The pieces of a list separated by commas, semicolons or blanks."""
-    return [w for w in re.split(r"[,;\s]+", text.strip()) if w]
-
-
-def numbers(name: str, text: str, kind: type = float) -> tuple[Any, ...]:
-    """For example "0.05, 0.1" -> (.05, .1); SpecError naming the piece that is no number."""
-    out = []
-    for word in words(text):
-        try:
-            out.append(kind(word))
-        except ValueError:
-            what = "whole numbers" if kind is int else "numbers"
-            raise SpecError(f"{name} = {word!r}: expected {what} separated by commas, such as 0.05, 0.1") from None
-    if not out:
-        raise SpecError(f"{name} is empty: expected at least one value")
-    return tuple(out)
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """ "3" is 0, 1, 2; "10-14" is 10 ... 14; "1, 5, 9" is a list."""
-    text = text.strip()
-    if re.fullmatch(r"\d+", text):
-        first, last = 0, int(text) - 1
-    elif found := re.fullmatch(r"(\d+)\s*[-–]\s*(\d+)", text):
-        first, last = int(found[1]), int(found[2])
-    else:
-        return numbers("seeds", text, int)
-    if not 0 <= last - first < MAX_SEEDS:
-        raise SpecError(f"seeds = {text!r}: expected 1 to {MAX_SEEDS} seeds, as a number (3) or a range (10-14)")
-    return tuple(range(first, last + 1))
-
-
-def seeds_text(values: tuple[int, ...]) -> str:
-    """The shortest text that `seeds` reads as these."""
-    if values == tuple(range(len(values))):
-        return str(len(values))
-    if values == tuple(range(values[0], values[0] + len(values))) and len(values) > 2:
-        return f"{values[0]}-{values[-1]}"
-    return ", ".join(map(str, values))
+def several(knob: Knob) -> bool:
+    """Whether a knob is shown as its choices, of which several are picked; a text otherwise."""
+    return bool(knob.choices) or knob.kind is bool
 
 
 def knobs_of(keys: list[str]) -> dict[str, Knob]:
@@ -61,43 +27,87 @@ def knobs_of(keys: list[str]) -> dict[str, Knob]:
     return {n: k for key in keys if key in variants.REGISTRY for n, k in variants.REGISTRY[key].knobs.items()}
 
 
-def knob_default(name: str, knob: Knob, sweep: SweepSpec) -> tuple[Any, ...]:
-    """What a sweep has for a knob: its values, or the knob's default."""
-    return tuple(sweep.knobs.get(name, (knob.default,)))
+def own_default(name: str) -> tuple[Any, ...]:
+    """The default of a knob as a value of a sweep; () where variants differ in it."""
+    found = dict.fromkeys(v.knobs[name].default for v in variants.REGISTRY.values() if name in v.knobs)
+    return tuple(found) if len(found) == 1 else ()
 
 
-def knob_values(name: str, knob: Knob, given: Any) -> tuple[Any, ...]:
-    """A widget's value (text, or a list of choices) as checked knob values."""
-    raw = numbers(knob.symbol, given, knob.kind) if isinstance(given, str) else tuple(given)
-    if not raw:
-        raise SpecError(f"{knob.symbol}: choose at least one value")
-    try:
-        return tuple(knob.check(name, value) for value in raw)
-    except ValueError as error:
-        raise SpecError(str(error)) from None
+def values_of(sweep: SweepSpec) -> dict[str, Any]:
+    """What the form shows for a sweep, by the key of its widget."""
+    parts = (sweep.problem, sweep.training, sweep.measures)
+    out: dict[str, Any] = {name: getattr(part, name) for part in parts for name in facts(part)}
+    out |= {"dataset": sweep.problem.dataset, "network": ", ".join(p.network for p in sweep.problems)}
+    out |= {"variants": [variants.get(k).title for k in sweep.variants], "seeds": grammar.seeds_text(sweep.seeds)}
+    out |= {"m": list(sweep.m) or [sweep.training.batch], "measures": list(sweep.measures.what)}
+    for name, knob in knobs_of(list(variants.REGISTRY)).items():
+        chosen = sweep.knobs.get(name, own_default(name))
+        out[name] = list(chosen) if several(knob) else grammar.texts(chosen)
+    return out
 
 
 def sweep(values: Mapping[str, Any], base: SweepSpec) -> SweepSpec:
     """The sweep that a form describes; SpecError with a clear message if it cannot be run.
 
-    It keeps the name of `base`, the preset it was started from, only while problem and training are the preset's.
+    `base` is the preset it was started from: its name is kept while problem and training are the preset's.
     """
-    if not values["variants"]:
+    titles = {v.title: k for k, v in variants.REGISTRY.items()}
+    keys = [titles.get(name, name) for name in values["variants"]]
+    if not keys:
         raise SpecError("choose at least one variant")
-    keys = list(values["variants"])
-    chosen = {n: knob_values(n, k, values[n]) for n, k in knobs_of(keys).items()}
     swept = any(variants.REGISTRY[k].m_axis for k in keys if k in variants.REGISTRY)
     if swept and not values["m"]:
         raise SpecError("choose at least one micro-batch size m")
-    networks = words(values["network"]) or [""]
-    problem = Problem(**{k: values[k] for k in PROBLEM} | {"network": networks[0]})
-    train = ("optimiser", "lr", "momentum", "nesterov", "weight_decay", "schedule", "batch", "epochs")
-    training = Training(**{k: values[k] for k in train})
-    measures = Measures(what=tuple(values["measures"]), every=values["every"])
-    several = tuple(networks) if len(networks) > 1 else ()
-    same = (problem, training, several) == (base.problem, base.training, base.networks)
-    return SweepSpec(
-        preset=base.preset if same else "", variants=tuple(keys), m=tuple(values["m"]) if swept else (),
-        knobs={n: v for n, v in chosen.items() if n in base.knobs or v != (knobs_of(keys)[n].default,)},
-        seeds=seeds(values["seeds"]), problem=problem, training=training, measures=measures, networks=several,
+    knobs = {n: _values(k, values[n]) for n, k in knobs_of(keys).items()}
+    networks = grammar.words(values["network"])
+    if not networks:
+        raise SpecError("network is empty: expected one or more, such as mlp:64")
+    problem = Problem(dataset=values["dataset"], network=networks[0], **{name: values[name] for name in facts(Problem)})
+    found = SweepSpec(
+        variants=tuple(keys), m=tuple(values["m"]) if swept else (), seeds=grammar.seeds(values["seeds"]),
+        knobs={n: v for n, v in knobs.items() if v and (n in base.knobs or v != own_default(n))},
+        problem=problem, training=Training(**{name: values[name] for name in facts(Training)}),
+        measures=Measures(what=tuple(values["measures"]), every=values["every"]), networks=networks,
     )  # fmt: skip
+    return presets.labelled(found, base)
+
+
+def _values(knob: Knob, given: Any) -> tuple[Any, ...]:
+    """A widget's value (text, or a list of choices) as checked knob values; () for every variant's own default."""
+    if isinstance(given, str):
+        return grammar.values(knob.symbol, knob, given)
+    if not given:
+        raise SpecError(f"{knob.symbol}: choose at least one of {grammar.texts(knob.choices or (True, False))}")
+    try:
+        return tuple(knob.check(knob.symbol, value) for value in given)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+
+
+def query(sweep: SweepSpec) -> dict[str, str | list[str]]:
+    """A link's query for a sweep: every field of the form, since the form keeps what a link does not name."""
+    preset = sweep.preset if sweep.preset in presets.PRESETS else presets.FIRST
+    shown = {"preset": preset, **values_of(sweep)}
+    return {k: list(map(grammar.text, v)) or "" if isinstance(v, list) else grammar.text(v) for k, v in shown.items()}
+
+
+def tidied(query: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What of a query a widget may see, and what was wrong with the rest, in words.
+
+    A number of seeds is spelled out: old links say "3" for 0-2.
+    """
+    kept, wrong = dict(query), []
+    for name, knob in SCALARS.items():
+        if query.get(name):
+            try:
+                grammar.value(name, knob, query[name])
+            except SpecError as error:
+                wrong.append(str(error))
+                del kept[name]
+    if grammar.count(kept.get("seeds", "")):
+        try:
+            kept["seeds"] = grammar.seeds_text(grammar.seeds(kept["seeds"]))
+        except SpecError as error:
+            wrong.append(str(error))
+            del kept["seeds"]
+    return kept, wrong

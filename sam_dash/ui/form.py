@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from typing import Any
 
 import streamlit as st
@@ -11,50 +11,56 @@ from sam_dash import variants
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import FAMILIES
 from sam_dash.problems.datasets import DATASETS, describe
-from sam_dash.problems.problem import STARTS
-from sam_dash.runs import cost, presets
-from sam_dash.runs.spec import MEASURES, OPTIMISERS, SCHEDULES, SpecError, SweepSpec, divisors
-from sam_dash.ui import fields, upload
+from sam_dash.runs import cost, grammar, presets
+from sam_dash.runs.spec import MEASURES, SpecError, SweepSpec, divisors
+from sam_dash.ui import fields, markdown, upload
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
-
-
-def values_of(sweep: SweepSpec) -> dict[str, Any]:
-    """What the form shows for a sweep, by the key of its widget."""
-    p, t = sweep.problem, sweep.training
-    plain = {k: getattr(p, k) for k in fields.PROBLEM} | {"network": ", ".join(q.network for q in sweep.problems)}
-    plain |= {k: getattr(t, k) for k in ("optimiser", "lr", "momentum", "nesterov", "weight_decay")}
-    plain |= {"schedule": t.schedule, "batch": t.batch, "epochs": t.epochs, "every": sweep.measures.every}
-    titles = [variants.get(k).title for k in sweep.variants]
-    plain |= {"variants": titles, "m": list(sweep.m), "seeds": fields.seeds_text(sweep.seeds)}
-    plain |= {"measures": list(sweep.measures.what)}
-    return plain | {n: _shown(k, fields.knob_default(n, k, sweep)) for n, k in _all_knobs().items()}
-
-
-def _all_knobs() -> dict[str, Knob]:
-    return fields.knobs_of(list(variants.REGISTRY))
-
-
-def _shown(knob: Knob, values: tuple[Any, ...]) -> Any:
-    return list(values) if knob.choices or knob.kind is bool else ", ".join(f"{v:g}" for v in values)
+STEPS = {"n_train": 500, "label_noise": 0.1, "lr": 0.01, "momentum": 0.1, "weight_decay": 1e-4, "imbalance": 1.0}
 
 
 def _refill() -> None:
-    st.session_state.update(values_of(presets.get(st.session_state["preset"]).sweep))
+    st.session_state.update(fields.values_of(presets.get(st.session_state["preset"]).sweep))
+
+
+def _spell_out() -> None:
+    """A number of seeds becomes the seeds that it means."""
+    if grammar.count(st.session_state["seeds"]):
+        with contextlib.suppress(SpecError):  # said beside Start
+            st.session_state["seeds"] = grammar.seeds_text(grammar.seeds(st.session_state["seeds"]))
+
+
+def _tidy() -> None:
+    """Take out of the URL what no widget can hold, before one sees it; and say so once."""
+    asked = {k: v for k, v in st.query_params.to_dict().items() if k not in st.session_state}
+    kept, wrong = fields.tidied(asked)
+    if kept != asked:
+        st.session_state["_link_note"] = wrong
+        for name in asked:
+            if name not in kept:
+                del st.query_params[name]
+            elif kept[name] != asked[name]:
+                st.query_params[name] = kept[name]
+        st.rerun()
+    for text in st.session_state.pop("_link_note", []):
+        note = f"Not taken from the link: {markdown.literal(text)}. The field has the preset's value."
+        st.warning(note, icon=":material/link_off:")
 
 
 def sweep() -> SweepSpec:
     """Show the form and return the sweep it describes; SpecError if that cannot be run."""
+    _tidy()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox(
             "Preset", list(presets.PRESETS), key="preset", on_change=_refill, width=240, **BOUND,
             help="Fills every field below; change what you like.",
         )  # fmt: skip
-        preset = presets.get(name or "digits")
-        default = values_of(preset.sweep)
+        preset = presets.get(name or presets.FIRST)
+        default = fields.values_of(preset.sweep)
         seeds = st.text_input(
-            "Seeds", default["seeds"], key="seeds", width=130, **BOUND,
-            help="A number (3: seeds 0, 1, 2), a range (100-104) or a list. Methods are compared seed by seed.",
+            "Seeds", default["seeds"], key="seeds", width=130, on_change=_spell_out, **BOUND,
+            help="Values and ranges: 0-4, or 3, 7, 100-104; the seed 5 alone is 5-5. A number alone says how many: 5 "
+            "becomes 0-4. Methods are compared seed by seed.",
         )  # fmt: skip
     st.caption(f"**{preset.title}.** {preset.about}")
     got: dict[str, Any] = {"seeds": seeds}
@@ -73,17 +79,17 @@ def sweep() -> SweepSpec:
 
 
 def _methods(default: dict[str, Any], batch: int) -> dict[str, Any]:
-    keys = {v.title: k for k, v in variants.REGISTRY.items()}
+    titles = {v.title: k for k, v in variants.REGISTRY.items()}
     chosen = st.multiselect(
-        "Variants", list(keys), default["variants"], key="variants", **BOUND,
+        "Variants", list(titles), default["variants"], key="variants", select_all=False, **BOUND,
         help="SAM and USAM are swept over m; the others run once, at m = B.",
     )  # fmt: skip
-    got: dict[str, Any] = {"variants": [keys[t] for t in chosen if t in keys]}
-    got["m"] = _sizes(default["m"], int(batch)) if any(variants.get(k).m_axis for k in got["variants"]) else []
-    knobs = fields.knobs_of(got["variants"])
+    keys = [titles[t] for t in chosen if t in titles]
+    got: dict[str, Any] = {"variants": keys}
+    got["m"] = _sizes(default["m"], int(batch)) if any(variants.get(k).m_axis for k in keys) else []
     with st.container(horizontal=True):
-        for name, knob in knobs.items():
-            got[name] = _knob(name, knob, default[name], [v for v in got["variants"] if name in variants.get(v).knobs])
+        for name, knob in fields.knobs_of(keys).items():
+            got[name] = _knob(name, knob, default[name], [k for k in keys if name in variants.get(k).knobs])
     return got
 
 
@@ -106,18 +112,46 @@ def _sizes(default: list[int], batch: int) -> list[int]:
 
 def _knob(name: str, knob: Knob, default: Any, users: list[str]) -> Any:
     """One widget for one knob, from what the registry knows of it."""
-    text = f"{knob.help[0].upper()}{knob.help[1:]}. For {', '.join(variants.get(u).title for u in users)}."
-    if knob.choices or knob.kind is bool:
+    text = f"{grammar.sentence(knob.help)}. For {', '.join(variants.get(u).title for u in users)}."
+    if fields.several(knob):
         options = list(knob.choices) or [True, False]
-        label = f"{knob.symbol[0].upper()}{knob.symbol[1:]}"
-        return st.pills(label, options, selection_mode="multi", default=default, key=name, help=text, **BOUND)
-    label = f"{knob.symbol}: one or more"
-    return st.text_input(label, default, key=name, width=170, help=f"{text} Separate values by commas.", **BOUND)
+        return st.pills(
+            grammar.sentence(knob.symbol),
+            options,
+            selection_mode="multi",
+            default=default,
+            key=name,
+            help=text,
+            **BOUND,
+        )
+    help_ = f"{text} Separate values by commas; “default”: of each variant its own."
+    return st.text_input(f"{knob.symbol}: one or more", default, key=name, width=170, help=help_, **BOUND)
+
+
+def _scalar(name: str, default: dict[str, Any]) -> Any:
+    """One widget for one field of the specification, from what the field says of itself."""
+    fact = fields.SCALARS[name]
+    help_ = f"{grammar.sentence(fact.help)}." if fact.help else None
+    if fact.choices:
+        index = fact.choices.index(default[name])
+        return st.selectbox(fact.symbol, fact.choices, index, key=name, help=help_, **BOUND)
+    if fact.kind is bool:
+        return st.toggle(fact.symbol, default[name], key=name, help=help_, **BOUND)
+    low, high, step = fact.kind(fact.low), fact.kind(fact.high), STEPS.get(name, fact.kind(1))
+    form = None if fact.kind is int else "%g"
+    return st.number_input(fact.symbol, low, high, default[name], step, form, key=name, help=help_, **BOUND)
+
+
+def _scalars(default: dict[str, Any], *columns: tuple[str, ...]) -> dict[str, Any]:
+    got: dict[str, Any] = {}
+    for column, names in zip(st.columns(len(columns)), columns, strict=True):
+        with column:
+            got |= {name: _scalar(name, default) for name in names}
+    return got
 
 
 def _problem(default: dict[str, Any]) -> dict[str, Any]:
-    mine = upload.known()
-    options = [*DATASETS, *mine]
+    options = [*DATASETS, *upload.known()]
     a, b = st.columns(2)
     got = {
         "dataset": a.selectbox("Data set", options, options.index(default["dataset"]), key="dataset", **BOUND),
@@ -128,64 +162,24 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     a.caption(_about(got["dataset"]))
     b.caption("`mlp:64`, `mlp:300-100`, `cnn:12`, `resnet18:16`. No BatchNorm: its statistics depend on m.")
-    a, b, c, d = st.columns(4)
-    got |= {
-        "label_noise": a.number_input(
-            "Label noise", 0.0, 0.95, default["label_noise"], 0.1, key="label_noise", **BOUND,
-            help="Share of training labels replaced by a wrong one, drawn per seed.",
-        ),
-        "n_train": b.number_input(
-            "Training samples", 0, 10**7, default["n_train"], 500, key="n_train", **BOUND, help="The first n; 0: all.",
-        ),
-        "start": c.selectbox(
-            "Start", STARTS, STARTS.index(default["start"]), key="start", **BOUND,
-            help="init: from initialisation. memorised: SGD first fits data half of which is mislabelled. "
-            "pretrained: SGD first learns the first half of the classes; the run is on the others.",
-        ),
-        "imbalance": d.number_input(
-            "Imbalance", 1.0, 10_000.0, default["imbalance"], 1.0, "%g", key="imbalance", **BOUND,
-            help="Long tail: so many times more samples of the first class than of the last, exponentially. 1: none.",
-        ),
-    }  # fmt: skip
+    got |= _scalars(default, ("label_noise",), ("n_train",), ("start",), ("imbalance",))
     upload.show()
     return got
 
 
 def _training(default: dict[str, Any]) -> dict[str, Any]:
-    number: Callable[..., Any] = st.number_input
-    got: dict[str, Any] = {}
-    a, b, c, d = st.columns(4)
-    with a:
-        got["batch"] = number("Batch size B", 1, 4096, default["batch"], key="batch", **BOUND)
-        got["epochs"] = number("Epochs", 1, 10_000, default["epochs"], key="epochs", **BOUND)
-    with b:
-        index = OPTIMISERS.index(default["optimiser"])
-        got["optimiser"] = st.selectbox("Base optimiser", OPTIMISERS, index, key="optimiser", **BOUND)
-        got["lr"] = number("Learning rate", 1e-8, 100.0, default["lr"], 0.01, "%g", key="lr", **BOUND)
-    with c:
-        index = SCHEDULES.index(default["schedule"])
-        got["schedule"] = st.selectbox("Schedule", SCHEDULES, index, key="schedule", **BOUND)
-        got["momentum"] = number("Momentum", 0.0, 0.9999, default["momentum"], 0.1, "%g", key="momentum", **BOUND)
-    with d:
-        help_ = "Applied by the base optimiser, at w; never inside the perturbation."
-        got["weight_decay"] = number(
-            "Weight decay", 0.0, 10.0, default["weight_decay"], 1e-4, "%g", key="weight_decay", help=help_, **BOUND
-        )
-        got["nesterov"] = st.toggle("Nesterov", default["nesterov"], key="nesterov", **BOUND)
-    return got
+    columns = ("batch", "epochs"), ("optimiser", "lr"), ("schedule", "momentum"), ("weight_decay", "nesterov")
+    return _scalars(default, *columns)
 
 
 def _measures(default: dict[str, Any]) -> dict[str, Any]:
-    got = {
+    got: dict[str, Any] = {
         "measures": st.pills(
             "Besides losses and accuracies", MEASURES, selection_mode="multi", default=default["measures"],
             key="measures", help=_lines({k: m.about for k, m in cost.MEASURES.items()}), **BOUND,
         ),
-        "every": st.number_input(
-            "Measure every … epochs", 0, 10_000, default["every"], key="every", width=200, **BOUND,
-            help="0: only at the end, as PyHessian and the density always are. The cost below counts it.",
-        ),
     }  # fmt: skip
+    got["every"] = _scalar("every", default)
     return got | {"measures": list(got["measures"] or [])}
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE
-from sam_dash.ui import backend
+from sam_dash.ui import backend, markdown
 
 EXAMPLE = "example"
 BOX, KEPT = "_study_box", "_study"
@@ -62,7 +62,9 @@ def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
     wanted = None if wanted == EXAMPLE and not with_example else wanted
     if wanted and wanted not in labels:
         instead = " This is the newest one instead." if labels else ""
-        st.warning(f"There is no study “{wanted[:40]}” in this store.{instead}", icon=":material/link_off:")
+        st.warning(
+            f"There is no study “{markdown.literal(wanted[:40])}” in this store.{instead}", icon=":material/link_off:"
+        )
     if not labels:
         return None
     current = str(wanted) if wanted in labels else next(iter(labels))

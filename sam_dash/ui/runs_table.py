@@ -15,7 +15,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import marks
-from sam_dash.ui import backend, figure, pick, states
+from sam_dash.ui import backend, figure, markdown, pick, states
 
 KEY = "runs_rows"
 SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
@@ -99,7 +99,7 @@ def show(frame: pd.DataFrame, total: int) -> list[str]:
     asked = st.query_params.get_all("run")
     missing = [key for key in asked if key not in set(frame["run"])]
     if missing:
-        st.warning(f"There is no run “{missing[0][:40]}” among these.", icon=":material/link_off:")
+        st.warning(f"There is no run “{markdown.literal(missing[0][:40])}” among these.", icon=":material/link_off:")
     return [key for key in asked if key not in missing]
 
 

@@ -7,14 +7,20 @@ from typing import Any
 
 import streamlit as st
 
+from sam_dash.maths.contract import Knob
 from sam_dash.problems.landscapes import LANDSCAPES, NETWORK_SAMPLES
 from sam_dash.problems.problem import SpecError
 from sam_dash.results import words
 from sam_dash.results.views import escapes
+from sam_dash.runs import grammar
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddles import Escape, Walk, choices, read, to_dict
-from sam_dash.ui import fields
 
+LISTS = {
+    "shares": Knob("ρ / ρ_c", "radii, as shares of the critical one", 0, 20),
+    "batches": Knob("batch sizes", f"divisors of the {NETWORK_SAMPLES} samples", 1, NETWORK_SAMPLES, int),
+    "momenta": Knob("momentum", "of the base optimiser", 0, 0.99),
+}
 KINDS = {"On a landscape": "walk", "In a network": "escape"}
 
 
@@ -74,15 +80,13 @@ def escape() -> dict[str, Any]:
     usual = Escape()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = _variants("escapers")
-        shares = _text("ρ / ρ_c", "escape_rho", usual.shares, "Radii, as shares of the critical one.")
-        batches = _text("Batch sizes", "escape_batch", usual.batches, f"Divisors of the {NETWORK_SAMPLES} samples.")
-        momenta = _text("Momentum", "escape_momentum", usual.momenta)
+        keys = {"shares": "escape_rho", "batches": "escape_batch", "momenta": "escape_momentum"}
+        texts = {name: _text(LISTS[name], key, getattr(usual, name)) for name, key in keys.items()}
         lr = _number("Learning rate", "escape_lr", usual.lr, 1e-6, 1.0, 0.01)
         seeds = st.slider("Seeds", 2, 100, usual.seeds, key="escape_seeds", bind="query-params", width=150)
         steps = st.slider("Steps", 50, 2000, usual.steps, 50, key="escape_steps", bind="query-params", width=150)
     try:
-        numbers = {"shares": fields.numbers("ρ / ρ_c", shares), "momenta": fields.numbers("momentum", momenta),
-                   "batches": fields.numbers("batch sizes", batches, int)}  # fmt: skip
+        numbers = {name: grammar.values(knob.symbol, knob, texts[name]) for name, knob in LISTS.items()}
     except SpecError as error:
         _stop(error)
     spec = _checked(Escape, variants=chosen, lr=lr, seeds=seeds, steps=steps, **numbers)
@@ -115,7 +119,7 @@ def _variants(key: str) -> tuple[str, ...]:
     titles = {words.title(k): k for k in choices()}
     usual = [words.title(k) for k in Walk().variants]
     chosen = st.multiselect("Variants", list(titles), default=usual, key=key, bind="query-params", max_selections=6,
-                            placeholder="Choose a variant")  # fmt: skip
+                            placeholder="Choose a variant", select_all=False)  # fmt: skip
     return tuple(titles[t] for t in chosen if t in titles)
 
 
@@ -126,6 +130,7 @@ def _number(label: str, key: str, value: float, low: float, high: float, step: f
     )
 
 
-def _text(label: str, key: str, values: tuple[float, ...], help: str = "") -> str:
-    usual = ", ".join(f"{v:g}" for v in values)
-    return st.text_input(label, usual, key=key, bind="query-params", width=200, help=help or None) or usual
+def _text(knob: Knob, key: str, values: tuple[float, ...]) -> str:
+    usual = grammar.texts(values)
+    label, help_ = map(grammar.sentence, (knob.symbol, knob.help))
+    return st.text_input(label, usual, key=key, bind="query-params", width=200, help=f"{help_}.") or usual

@@ -18,7 +18,7 @@ from sam_dash.results.views import compare, quality
 from sam_dash.runs import presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Outcome
-from sam_dash.runs.spec import Measures, RunSpec, SweepSpec
+from sam_dash.runs.spec import Measures, Problem, RunSpec, SweepSpec
 from sam_dash.runs.store import Store
 from tests.results import frames
 
@@ -130,11 +130,11 @@ WIDE = presets.get("overparameterisation").sweep
     ("sweep", "line"),
     [
         (DIGITS, "--preset digits"),
-        (replace(DIGITS, seeds=(5,)), "--preset digits --seeds=5,"),
+        (replace(DIGITS, seeds=(5,)), "--preset digits --seeds=5-5"),
         (replace(DIGITS, m=(64, 1), measures=Measures(what=())), "--preset digits --m=64,1 --measure=none"),
         (
             replace(DIGITS, variants=("rwsam",), knobs={"rho": (0.1,), "normalised": (True, False)}),
-            "--preset digits --variants=rwsam --knob=normalised=true,false",
+            "--preset digits --variants=rwsam --normalised=true,false",
         ),
         (replace(DIGITS, networks=("mlp:4", "mlp:8")), "--preset digits --networks=mlp:4,mlp:8"),
         (replace(WIDE, networks=(), m=(64,)), "--preset overparameterisation --m=64 --network=mlp:4"),
@@ -145,4 +145,5 @@ def test_a_sweep_is_said_as_a_command_line(sweep: SweepSpec, line: str) -> None:
 
 
 def test_what_options_cannot_say_needs_a_file() -> None:
-    assert command.line(replace(DIGITS, training=replace(DIGITS.training, lr=0.2))) is None
+    moved = replace(DIGITS, problem=Problem(dataset="npz:/nowhere.npz", data_hash="0" * 16))
+    assert command.line(moved) is None, "no file of this content is there"

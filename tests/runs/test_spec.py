@@ -93,7 +93,7 @@ def test_runs_of_one_group_differ_by_the_seed_only() -> None:
         ({"variant": "sam", "seed": -1}, "seed = -1"),
         ({"variant": "sam", "training": {"epochs": 10**6}}, "epochs = 1000000"),
         ({"variant": "sam", "training": {"lr": float("nan")}}, "lr = nan"),
-        ({"variant": "sam", "training": {"schedule": "step"}}, "unknown schedule 'step'"),
+        ({"variant": "sam", "training": {"schedule": "step"}}, "schedule = 'step': expected one of cosine, constant"),
         ({"variant": "sam", "training": {"wd": 1}}, "unknown field 'wd' in Training"),
         ({"variant": "sam", "problem": {"dataset": "imagenet"}}, "unknown dataset 'imagenet'"),
         ({"variant": "sam", "problem": {"dataset": "npz:/nowhere.npz"}}, "no file '/nowhere.npz'"),

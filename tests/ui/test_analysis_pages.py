@@ -13,13 +13,14 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import words
+from sam_dash.results.numbers import further
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
-from sam_dash.runs.spec import Measures, RunSpec
+from sam_dash.runs.spec import Measures, RunSpec, SweepSpec, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import measurements
-from sam_dash.ui import links, pool
+from sam_dash.ui import fields, pool
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
 from tests.ui.test_pages import charts, text_of
@@ -68,6 +69,20 @@ def test_one_seed_is_said_to_have_no_interval(store: Store, visit: Visit, richer
     ]
 
 
+@pytest.mark.parametrize("seeds", [(0,), (5,), (2**31 - 1,), (0, 1, 3)])
+def test_the_link_to_further_seeds_offers_seeds_that_the_study_does_not_have(
+    store: Store, visit: Visit, richer: None, seeds: tuple[int, ...]
+) -> None:
+    study = studies.from_store(store, fill(store, replace(SWEEP, seeds=seeds)))
+    assert study is not None
+    form = visit("run", **fields.query(further.extended(study, seeds=further.seeds(study))))
+    form.button(key="go").click().run()
+    made = next(s["spec"] for s in store.sweeps() if s["id"] != study.id)
+    assert len(made["seeds"]) == len(seeds)
+    assert not set(made["seeds"]) & set(seeds)
+    assert len(store.statuses([r.key for r in from_dict(SweepSpec, made).runs()])) == len(made["seeds"]) * 9
+
+
 @pytest.mark.parametrize("page", [*NEW, "sharpness", "rw_sam"])
 def test_one_seed_and_bad_controls_do_no_harm(store: Store, visit: Visit, page: str) -> None:
     study = fill(store, replace(SWEEP, seeds=(0,)))
@@ -101,7 +116,7 @@ def test_what_was_not_measured_comes_with_a_link_that_measures_it(store: Store, 
     spec = store.sweep(study)
     assert spec is not None
     wanted = replace(spec, measures=Measures(what=(*spec.measures.what, "m_sharpness")))
-    form = visit("run", **links.query(wanted))
+    form = visit("run", **fields.query(wanted))
     assert f"**{len(wanted.runs())} runs** to train" in text_of(form)
     form.button(key="go").click().run()
     made = next(s for s in store.sweeps() if s["id"] != study)
@@ -112,7 +127,7 @@ def test_what_was_not_measured_comes_with_a_link_that_measures_it(store: Store, 
 @pytest.mark.parametrize("name", list(presets.PRESETS))
 def test_a_link_fills_the_form_with_its_sweep(store: Store, visit: Visit, name: str) -> None:
     sweep = presets.get(name).sweep
-    form = visit("run", **links.query(sweep))
+    form = visit("run", **fields.query(sweep))
     form.button(key="go").click().run()
     assert store.sweeps()[0]["id"] == sweep.key
 
@@ -389,7 +404,7 @@ def test_without_the_tenths_there_is_a_link_to_seeds_that_have_them(store: Store
     assert "How the weights are spread was not recorded in this study" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
-    form = visit("run", **links.query(replace(spec, variants=("rwsam",), m=(), seeds=(3, 4, 5))))
+    form = visit("run", **fields.query(replace(spec, variants=("rwsam",), m=(), seeds=(3, 4, 5))))
     assert "**9 runs** to train" in text_of(form)
 
 
@@ -402,7 +417,7 @@ def test_lengths_without_sam_come_with_a_link_to_exactly_those_runs(
     assert "No m-SAM curve to read it off" in text_of(at)
     spec = store.sweep(study)
     assert spec is not None
-    form = visit("run", **links.query(replace(spec, variants=("sam",), m=(8,), knobs={"rho": (0.09, 0.11)})))
+    form = visit("run", **fields.query(replace(spec, variants=("sam",), m=(8,), knobs={"rho": (0.09, 0.11)})))
     assert "**6 runs** to train" in text_of(form)
 
 

@@ -62,6 +62,13 @@ def test_every_widget_is_bound_to_the_url_or_has_a_reason_not_to_be() -> None:
     assert unbound == set(NOT_IN_THE_URL)
 
 
+def test_a_word_and_enter_choose_one_option_and_not_all_that_match() -> None:
+    lists = [(where, {k.arg: ast.unparse(k.value) for k in call.keywords}) for where, call in calls()
+             if call.func.attr == "multiselect"]  # type: ignore[attr-defined]  # fmt: skip
+    assert len(lists) >= 5
+    assert [where for where, words in lists if words.get("select_all") != "False"] == []
+
+
 def controls(at: AppTest) -> dict[str, Any]:
     """What is bound, by parameter; nothing else is there but what has a reason."""
     found = {}

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
-from sam_dash.ui import links
+from sam_dash.ui import fields
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
 from tests.ui.test_pages import PAGES, charts, text_of
@@ -84,7 +84,7 @@ def test_the_form_takes_several_networks_and_a_link_fills_it(store: Store, visit
     (made,) = store.sweeps()
     assert made["spec"]["networks"] == list(NETWORKS)
     assert len(store.runs(made["id"])) == 4
-    assert links.query(MANY)["network"] == "mlp:4, mlp:8"
+    assert fields.query(MANY)["network"] == "mlp:4, mlp:8"
 
 
 def test_all_runs_of_this_problem_are_those_of_the_same_network(store: Store, visit: Visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -232,17 +233,57 @@ def test_what_is_in_the_store_is_not_counted_again(store: Store, visit: Visit) -
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("rho", "0.1, x", "ρ = 'x': expected numbers"),
-        ("rho", "-1", "rho = -1.0: expected a number in [0, 100]"),
+        ("rho", "0.1, x", "ρ = 'x': expected a number in [0, 100]"),
+        ("rho", "-1", "ρ = '-1': expected a number in [0, 100]"),
         ("seeds", "many", "seeds = 'many'"),
+        ("seeds", "9" * 4999, "expected seeds such as 0-4"),
         ("network", "mlp", "network 'mlp': expected widths"),
         ("batch", "2000", "fewer than one batch of B = 2000"),
     ],
 )
 def test_a_bad_field_disables_start_and_says_why(visit: Visit, field: str, value: str, message: str) -> None:
     at = visit("run", **{field: value})
-    assert message in at.error[0].value
+    assert message in at.error[0].value.replace("\\", "")
     assert at.button(key="go_off").disabled
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("batch", "1e400", "batch = '1e400': expected a whole number in [1, 4096]"),
+        ("epochs", "inf", "epochs = 'inf': expected a whole number in [1, 10000]"),
+        ("epochs", "99999", "epochs = '99999': expected a whole number in [1, 10000]"),
+        ("lr", "nan", "lr = 'nan': expected a number in"),
+        ("schedule", "step", "schedule = 'step': expected one of cosine, constant"),
+    ],
+)
+def test_what_no_field_can_hold_is_taken_out_of_a_link_and_said(
+    visit: Visit, field: str, value: str, message: str
+) -> None:
+    at = visit("run", **{field: value})
+    assert message in at.warning[0].value.replace("\\", "")
+    assert not at.button(key="go").disabled
+    assert field not in at.query_params
+
+
+def test_a_number_of_seeds_is_spelled_out_in_the_field(visit: Visit) -> None:
+    at = visit("run", seeds="5")
+    assert at.text_input(key="seeds").value == "0-4"
+    at.text_input(key="seeds").set_value("7").run()
+    assert at.text_input(key="seeds").value == "0-6"
+    assert "**63 runs** to train" in text_of(at)
+    at.text_input(key="seeds").set_value("5-5").run()
+    assert "**9 runs** to train" in text_of(at)
+
+
+@pytest.mark.parametrize("field", ["network", "seeds", "rho", "epochs", "dataset", "study"])
+def test_text_of_a_link_is_shown_and_not_run(visit: Visit, store: Store, field: str) -> None:
+    fill(store, SWEEP)
+    at = visit("run", **{field: "![x](http://127.0.0.1/a.png):red[y]<b>$z$`"})
+    shown = [e.value for e in (*at.error, *at.warning)]
+    assert shown or field == "dataset"
+    for text in shown:
+        assert not re.search(r"(?<!\\)[\[\]<>`$]|(?<!\\)!(?=\\?\[)|(?<!\\):(?=red|//)", text), text
 
 
 @pytest.mark.parametrize("page", ["run", "experiments"])

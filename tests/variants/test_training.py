@@ -213,13 +213,13 @@ from sam_dash.results import words
 from sam_dash.results.drawing import style
 from sam_dash.runs.presets import get
 from sam_dash.runs.spec import RunSpec
-from sam_dash.ui import fields, form
+from sam_dash.ui import fields
 from sam_dash.variants import REGISTRY
 page = variants()
 assert "[Half SAM](#half-sam)" in page and "`part`" in page
-assert form.values_of(get("digits").sweep)["part"] == "0.5"
+assert fields.values_of(get("digits").sweep)["part"] == "0.5"
 assert "part" in fields.knobs_of(["halfsam"])
-values = form.values_of(get("digits").sweep) | {"variants": ["halfsam"], "part": "0.2, 0.4"}
+values = fields.values_of(get("digits").sweep) | {"variants": ["halfsam"], "part": "0.2, 0.4"}
 assert {r.knobs["part"] for r in fields.sweep(values, get("digits").sweep).runs()} == {0.2, 0.4}
 look = style.look("halfsam")
 assert look.colour == style.BASES["sam"].colour and words.title("halfsam") == "Half SAM"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count, islice
 from typing import Any
 
 from sam_dash.results.numbers.study import Study
@@ -21,9 +22,9 @@ def extended(study: Study, **changes: Any) -> SweepSpec:
 
 
 def seeds(study: Study) -> tuple[int, ...]:
-    """As many seeds as the study has, none of them its own: their runs do not exist yet."""
-    first = max(study.spec.seeds) + 1
-    return tuple(range(first, first + len(study.spec.seeds)))
+    """As many seeds as the study has, the lowest that are not its own: their runs do not exist yet."""
+    own = set(study.spec.seeds)
+    return tuple(islice((seed for seed in count() if seed not in own), len(own)))
 
 
 def seeds_text(sweep: SweepSpec) -> str:
