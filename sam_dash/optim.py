@@ -12,38 +12,61 @@ See docs/optim.md.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from sam_dash import variants
+from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
-from sam_dash.maths.flat import Layout, flatten
-from sam_dash.maths.micro import per_micro_batch
-from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.fast.ways import Moment, Way, choose, ways
+from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats, cut, samples
+from sam_dash.maths.ranks import Ranks, SharedOracle
 
-Losses = Callable[[Any, Tensor], Tensor]
+Batch = tuple[Any, Any]
 
 
 def cross_entropies(outputs: Tensor, y: Tensor) -> Tensor:
-    """The loss of each sample: (n, C), (n,) -> (n,)."""
+    """The cross-entropy of each sample: (n, C), (n,) -> (n,)."""
     return F.cross_entropy(outputs, y, reduction="none")
+
+
+class Last(NamedTuple):
+    """What the last step was: the mean loss before it, mean ||eps||, ||g||, ||h|| and cos(g, h)."""
+
+    loss: float
+    eps: float
+    g: float
+    h: float
+    cosine: float
 
 
 class SharpnessAware(torch.optim.Optimizer):
     """A sharpness-aware variant round a base optimiser.
 
-    `base(parameters, lr=lr)` makes the base optimiser; `functools.partial` gives it more. `loss(outputs, y) -> (n,)`
-    are per-sample losses. `m` divides every batch (None: the whole batch, plain SAM). `full` is the whole training
-    set, which n-SAM and n-USAM need; `counts` (C,) its class sizes, which Focal-SAM needs. All else are the variant's
-    knobs. Learning-rate schedulers take it as they take any optimiser.
+    Args:
+        model: the network; a `DistributedDataParallel` is unwrapped. It is left as it was but for the step.
+        variant: a key of `sam_dash.variants`, such as "sam", "asam", "rwsam".
+        base: `base(parameters, lr=lr)` makes the base optimiser; `functools.partial` gives it more.
+        lr: the learning rate, of groups that have none of their own.
+        m: samples that share a perturbation, whatever the number of ranks; None: the whole (global) batch, plain SAM.
+        loss: `loss(outputs, y) -> (n,)`, per-sample losses.
+        params: what is perturbed and trained, as torch's optimisers take it: parameters, or groups with options of
+            their own. None: all that require a gradient.
+        full: the whole training set (x, y), which n-SAM and n-USAM need.
+        counts: the class sizes (C,) of the training set, which Focal-SAM needs.
+        clip: the largest norm of the descended gradient.
+        scaler: a `torch.amp.GradScaler`, for float16; steps that it skips leave everything as it is.
+        seed: of the variant's own noise; the same on all ranks.
+        knobs: the variant's.
+
+    Raises:
+        ValueError: for arguments that cannot work, with what was expected.
     """
 
     def __init__(
@@ -55,62 +78,153 @@ class SharpnessAware(torch.optim.Optimizer):
         lr: float,
         m: int | None = None,
         loss: Losses = cross_entropies,
+        params: Iterable[Any] | None = None,
         full: Batch | None = None,
         counts: Tensor | None = None,
+        clip: float | None = None,
+        scaler: Any = None,
         seed: int = 0,
         **knobs: Any,
     ) -> None:
-        self.variant, self.model, self.loss = variants.get(variant), model, loss
+        self.variant = variants.get(variant)
+        self.model = model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
+        self.forward = model if isinstance(model, DataParallel) else self.model
         self.knobs = self.variant.check(knobs)
-        self.m, self.full, self.counts = m, full, counts
-        self.layout = Layout.of(model)
+        self.m, self.loss, self.full, self.counts, self.clip, self.scaler = m, loss, full, counts, clip, scaler
+        self.ranks = Ranks.here()
         _check(self)
-        self.base = base(model.parameters(), lr=lr)
+        given = [p for p in self.model.parameters() if p.requires_grad] if params is None else list(params)
+        if not given:
+            raise ValueError("no parameter of the model requires a gradient: there is nothing to train")
+        self.base = base(given, lr=lr)
         if self.variant.descends and any(group.get("momentum", 1) for group in self.base.param_groups):
             raise ValueError(f"{self.variant.title} brings its own descent: its base is torch.optim.SGD, no momentum")
-        super().__init__(self.base.param_groups, {})
-        self.param_groups = self.base.param_groups
+        super().__init__(self.base.param_groups, self.base.defaults)
+        self.param_groups, self.state = self.base.param_groups, self.base.state
         self.first_lr, self.t = lr, 0
         self.generator = torch.Generator().manual_seed(seed)
-        self.memory = self.variant.init(flatten(model))
+        self.way = ""  # how steps are taken: see `sam_dash.maths.fast.ways`
+        self._last: tuple[Tensor, Step] | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What follows from the parameters that are trained."""
+        trained = {id(p): p for group in self.base.param_groups for p in group["params"] if p.requires_grad}
+        ordered = [p for p in self.model.parameters() if trained.pop(id(p), None) is not None]
+        if trained:
+            shape = tuple(next(iter(trained.values())).shape)
+            raise ValueError(f"a parameter of shape {shape} is not one of the model's")
+        self.live = Live.of(self.forward, self.loss, ordered)
+        self.memory = self.variant.init(self.live.read())
+        self.chosen: dict[tuple[Any, ...], Way] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Batch] | None = None) -> Tensor:  # type: ignore[override]
         """One step on the batch (x, y) that the closure returns; the mean loss before it.
 
-        That loss takes one forward more. It is the only pass that moves the running statistics of BatchNorm.
+        x is what the model is called with (a dict: keyword arguments; a tuple: arguments), y what the loss takes beside
+        the outputs; all tensors in them lead with samples. After it `.grad` holds what was descended.
         """
-        if closure is None:
-            raise ValueError("step needs a closure that returns the batch (x, y)")
-        x, y = closure()
-        m = self.m or len(y)
-        if len(y) % m:
-            raise ValueError(f"m = {m} does not divide this batch of {len(y)} samples; drop_last=True may help")
-        loss: Tensor = self.loss(self.model(x), y).mean()
-        w = flatten(self.model)
-        full = None if self.full is None else Oracle(self._losses, self.full, chunk=4096)
-        rate = self.param_groups[0]["lr"] / self.first_lr
-        noise = draw(self.variant, w, self.generator)
-        L = Oracle(
-            self._losses, (x, y), noise, full, t=self.t, rate=rate, counts=self.counts, layout=self.layout
-        )  # fmt: skip
-        step = self.variant.step if m == len(y) else per_micro_batch(self.variant.step, m)
-        with _frozen_statistics(self.model):
-            out = step(L, w, self.memory, **self.knobs)
-        for p, h in zip(self.model.parameters(), self.layout.unflatten(out.h).values(), strict=True):
-            p.grad = h.clone()
-        self.base.step()
-        self.base.zero_grad()
-        self.memory, self.t = out.state, self.t + 1
+        batch = _batch(closure)
+        n = samples(batch)
+        m = self.m or n * self.ranks.size
+        k = self.ranks.sharing(m, n)
+        loss = self._loss(batch) if self._has_statistics() else None
+        generator = _copy(self.generator)
+        with self.live.held() as w:
+            self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
+            at = self._moment(w, generator)
+            if k > 1:
+                out = self._shared(batch, w, at, k)
+            else:
+                out = self._way(batch, w, at, min(m, n), n).take(batch, w, self.memory, at, self.knobs)
+            if loss is None and sum(map(len, self.live.mean)) >= n:
+                loss = torch.cat(self.live.mean)[:n].mean()
+        loss = self._loss(batch) if loss is None else loss
+        if k < self.ranks.size:
+            out = self._averaged(out)
+        self._descend(out, generator)
+        self._last = loss, out
         return loss
 
-    def _losses(self, w: Tensor, batch: Batch) -> Tensor:
-        x, y = batch
-        return self.loss(functional_call(self.model, self.layout.unflatten(w), (x,)), y)
+    @property
+    def last(self) -> Last | None:
+        """What the last step was; None before the first."""
+        if self._last is None:
+            return None
+        loss, out = self._last
+        g, h = float(out.g.norm()), float(out.h.norm())
+        return Last(float(loss), float(out.eps.mean()), g, h, float(out.g @ out.h) / max(g * h, 1e-30))
+
+    def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
+        """What the variant may use at this step besides its batch."""
+        full = self.full and LiveOracle.on(self.live, self.full, chunk=4096, layout=self.live.layout)
+        rate = self.param_groups[0]["lr"] / self.first_lr if self.first_lr else 1.0
+        return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, rate)
+
+    def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
+        """The way for batches of this size in the module's present mode; found at the first of them."""
+        key = (n, m, self.model.training, torch.is_autocast_enabled())
+        if key not in self.chosen:
+            check_repeats(self.live, cut(batch, m)[0], w)
+            found = ways(self.variant, self.live, m, n, self.loss is cross_entropies)
+            self.chosen[key] = choose(found, batch, w, self.memory, at, self.knobs)
+        self.way = self.chosen[key].name
+        return self.chosen[key]
+
+    def _shared(self, batch: Batch, w: Tensor, at: Moment, k: int) -> Step:
+        """The step with one perturbation for the samples of k ranks; ValueError with BatchNorm in training mode."""
+        if any(isinstance(part, _BatchNorm) and part.training for part in self.model.modules()):
+            raise ValueError(
+                f"BatchNorm normalises each rank's {samples(batch)} samples by themselves, so no loss of the samples "
+                "of several ranks is perturbed: choose an m that divides the local batch, or GroupNorm or LayerNorm"
+            )
+        self.way = f"plain, {k} ranks together"
+        L = SharedOracle.on(self.live, batch, layout=self.live.layout, ranks=self.ranks, k=k, **at._asdict())
+        out = self.variant.step(L, w, self.memory, **self.knobs)
+        return out._replace(eps=out.eps.norm()[None])
+
+    def _averaged(self, out: Step) -> Step:
+        """The mean over all ranks: one all-reduce of h, and a small one of the rest; g stays the rank's own."""
+        state, info, eps = self.ranks.means((out.state, dict(out.info), out.eps.mean()[None]))
+        return Step(self.ranks.mean(out.h), eps, out.g, state, info)
+
+    def _has_statistics(self) -> bool:
+        """Whether a forward moves buffers: then one clean pass does so, and no other."""
+        return self.model.training and any(True for _ in self.model.buffers())
+
+    def _loss(self, batch: Batch) -> Tensor:
+        return self.loss(call(self.forward, batch[0]), batch[1]).mean()
+
+    def _descend(self, out: Step, generator: torch.Generator) -> None:
+        """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""
+        parts = self.live.layout.unflatten(out.h).values()
+        for i, (p, h) in enumerate(zip(self.live.parameters, parts, strict=True)):
+            seen = not self.live.used or i in self.live.used
+            p.grad = (h if self.live.scale == 1 else h * self.live.scale).to(p, copy=True) if seen else None
+        if self.scaler:
+            self.scaler.unscale_(self.base)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.live.parameters, self.clip)
+        if self.scaler:
+            self.scaler.step(self.base)
+            self.scaler.update()
+        else:
+            self.base.step()
+        if not self.scaler or bool(out.h.isfinite().all()):
+            self.memory, self.t, self.generator = out.state, self.t + 1, generator
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, as any optimiser does; `step` does so itself."""
+        """Clear the gradients, as any optimiser does; there is no need to."""
         self.base.zero_grad(set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Train further parameters of the model from now on. A variant's memory starts anew."""
+        if "live" not in vars(self):  # torch's constructor, with the base's own groups
+            super().add_param_group(param_group)
+            return
+        self.base.add_param_group(param_group)
+        self._prepare()
 
     def state_dict(self) -> dict[str, Any]:
         """All that a run needs to go on: the base optimiser's state, the variant's, the step and the generator."""
@@ -125,23 +239,48 @@ class SharpnessAware(torch.optim.Optimizer):
         if state_dict["variant"] != self.variant.key:
             raise ValueError(f"this state is of {state_dict['variant']!r}, the optimiser is {self.variant.key!r}")
         self.base.load_state_dict(state_dict["base"])
-        self.param_groups = self.base.param_groups
-        fresh = self.variant.init(flatten(self.model))
+        self.param_groups, self.state = self.base.param_groups, self.base.state
+        fresh = self.variant.init(self.live.read())
         parts = [a.to(b) for a, b in zip(state_dict["memory"], fresh, strict=True)]
         self.memory = type(fresh)(*parts) if parts else fresh
         self.t, self.first_lr = state_dict["t"], state_dict["first_lr"]
         self.generator.set_state(state_dict["generator"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is found anew: the ways, the process groups, and a scheduler's wrapper round `step`."""
+        kept = {k: v for k, v in vars(self).items() if k not in ("chosen", "ranks", "step", "generator", "variant")}
+        return kept | {"_generator": self.generator.get_state(), "_variant": self.variant.key}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rest = {k: v for k, v in state.items() if k not in ("_generator", "_variant")}
+        super().__setstate__(rest)
+        self.variant, self.chosen, self.ranks = variants.get(state["_variant"]), {}, Ranks.here()
+        self.generator = torch.Generator()
+        self.generator.set_state(state["_generator"])
+
+
+def _copy(generator: torch.Generator) -> torch.Generator:
+    """A generator in the same state."""
+    out = torch.Generator()
+    out.set_state(generator.get_state())
+    return out
+
+
+def _batch(closure: Callable[[], Batch] | None) -> Batch:
+    """What the closure returns; ValueError where that is not a batch (x, y)."""
+    batch = closure() if closure is not None else None
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        found = "no closure" if closure is None else f"a closure that returns {type(batch).__name__}"
+        raise ValueError(
+            f"{found}: step needs a closure that returns the batch (x, y), not a loss; it computes losses and "
+            "gradients itself, as often as the variant asks"
+        )
+    return cast(Batch, tuple(batch))
+
 
 def _check(o: SharpnessAware) -> None:
     """ValueError for what cannot work, a warning for what works differently."""
     v = o.variant
-    frozen = [n for n, p in o.model.named_parameters() if not p.requires_grad]
-    if frozen:
-        raise ValueError(f"parameter {frozen[0]!r} does not require a gradient; all parameters are perturbed")
-    dropout = [p for p in o.model.modules() if isinstance(p, _DropoutNd) and p.p > 0]
-    if dropout:
-        raise ValueError(f"{type(dropout[0]).__name__}: a new mask at w + eps makes the perturbation fit the mask")
     if o.m is not None and (isinstance(o.m, bool) or not isinstance(o.m, int) or o.m < 1):
         raise ValueError(f"m = {o.m!r}: expected a whole number of samples")
     if o.m is not None and not v.uses_m:
@@ -156,19 +295,3 @@ def _check(o: SharpnessAware) -> None:
             "in more than the perturbation; GroupNorm or LayerNorm do not",
             stacklevel=3,
         )
-
-
-@contextmanager
-def _frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Within, BatchNorm in training mode normalises by its batch and leaves its running statistics alone."""
-    norms = [p for p in model.modules() if isinstance(p, _BatchNorm) and p.training and p.track_running_stats]
-    kept = [(p, cast(Any, p).running_mean, cast(Any, p).running_var, p.num_batches_tracked) for p in norms]
-    try:
-        for p in norms:
-            p.track_running_stats = False
-            p.running_mean = p.running_var = p.num_batches_tracked = None
-        yield
-    finally:
-        for p, mean, var, count in kept:
-            p.track_running_stats = True
-            p.running_mean, p.running_var, p.num_batches_tracked = mean, var, count

@@ -1,0 +1,203 @@
+"""The ways to take a step of a variant on a user's own module; the first that is right for both is taken.
+
+    plain      the whole batch by the module's own forward and autograd (`maths.live`)
+    chain      a perceptron, all micro-batches in one pass that is written out (`fast.chain`)
+    factored   layers whose gradients have factors, all micro-batches in one pass (`fast.factored`)
+    vmapped    the definition, vectorised over micro-batches (`maths.micro`)
+    looped     one micro-batch after another by the module's own forward and autograd: anything
+
+A way that is not plain autograd is believed only when its first step agrees with `looped`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from sam_dash.maths.contract import Step, Variant
+from sam_dash.maths.fast.chain import Chain, chain_step
+from sam_dash.maths.fast.factored import factored_step
+from sam_dash.maths.fast.taps import NotFactoredError, Taps
+from sam_dash.maths.live import Live, LiveOracle, call, cut
+from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.oracle import Oracle
+
+NOT_THIS_WAY = (
+    NotFactoredError, RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, UserWarning
+)  # fmt: skip
+TOLERANCE = {torch.float64: 1e-6}
+ROUGH = 1e-2  # of float32 and less: a wrong way is off by tens of per cent, a kink or a finite difference by less
+
+
+class Moment(NamedTuple):
+    """What a step may use besides its batch: noise (K, d), an oracle of the full data, class counts (C,), the step t,
+    and the learning rate as a share of the first one.
+    """
+
+    noise: Tensor
+    full: LiveOracle | None
+    counts: Tensor | None
+    t: int
+    rate: float
+
+
+Take = Callable[[Any, Tensor, Any, Moment, dict[str, Any]], Step]
+
+
+class Way(NamedTuple):
+    """How steps are taken, and the name of that way."""
+
+    name: str
+    take: Take
+
+
+def ways(v: Variant, live: Live, m: int, n: int, known: bool) -> Iterator[Way]:
+    """The ways for batches of n samples in micro-batches of m, fastest first; `known`: the loss is one of ours."""
+    if m == n:
+        yield Way("plain", plain(v, live))
+    elif known and v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
+        for name, make in (("chain", chain), ("factored", factored)):
+            try:
+                yield Way(name, make(v, live, m))
+            except (NotFactoredError, ValueError):
+                continue
+    if m < n and not repeated(live.module):
+        yield Way("vmapped", vmapped(v, live, m))
+    if m < n:
+        yield Way("looped", looped(v, live, m))
+
+
+def choose(found: Iterator[Way], batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Way:
+    """The first way whose step on this batch agrees with the plain loop's. Generators are left as they are."""
+    reference: Step | None = None
+    tried = list(found)
+    if len(tried) == 1:
+        return tried[0]
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # torch warns where vectorising falls back to a loop
+        for way in tried[:-1]:
+            try:
+                out = way.take(batch, w, state, at, knobs)
+            except NOT_THIS_WAY:
+                continue
+            reference = reference or tried[-1].take(batch, w, state, at, knobs)
+            apart = (out.h - reference.h).norm()
+            if bool(apart <= TOLERANCE.get(w.dtype, ROUGH) * reference.h.norm()):
+                return way
+    return tried[-1]
+
+
+def plain(v: Variant, live: Live) -> Take:
+    """The whole batch at once."""
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        out = v.step(LiveOracle.on(live, batch, layout=live.layout, **at._asdict()), w, state, **knobs)
+        return out._replace(eps=out.eps.norm()[None])
+
+    return take
+
+
+def looped(v: Variant, live: Live, m: int) -> Take:
+    """One micro-batch after another; what comes out is averaged, as `micro.per_micro_batch` does."""
+    one = plain(v, live)
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        total, eps = None, []
+        parts = cut(batch, m)
+        for part in parts:
+            out = one(part, w, state, at, knobs)
+            eps.append(out.eps)
+            more = (out.h, out.g, out.state, dict(out.info))
+            total = more if total is None else pytree.tree_map(torch.add, total, more)
+        h, g, after, info = pytree.tree_map(lambda a: a / len(parts), total)
+        return Step(h, torch.cat(eps), g, after, info)
+
+    return take
+
+
+def chain(v: Variant, live: Live, m: int) -> Take:
+    """All micro-batches of a perceptron in one pass; NotFactoredError for other networks."""
+    step = chain_step(v.step, m, Chain.of(untouched(live.module)))
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        full = None if at.full is None else Oracle(nothing, stacked(at.full.batch))
+        L = Oracle(nothing, stacked(batch), at.noise[None], full, t=at.t, rate=at.rate)
+        out = step(L, w[None], state, **knobs)
+        info = {key: a[0] for key, a in out.info.items()}
+        return Step(out.h[0], out.eps.norm(dim=-1).reshape(-1), out.g[0], out.state, info)
+
+    return take
+
+
+def factored(v: Variant, live: Live, m: int) -> Take:
+    """All micro-batches of a network of layers with factors in one pass; NotFactoredError for other networks."""
+    step = factored_step(v.step, m, Taps(untouched(live.module)))
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
+        return out._replace(eps=out.eps.norm(dim=-1))
+
+    return take
+
+
+def vmapped(v: Variant, live: Live, m: int) -> Take:
+    """The definition, vectorised over the micro-batches."""
+
+    def losses(w: Tensor, batch: Any) -> Tensor:
+        x, y = batch
+        parameters = live.layout.unflatten(w)
+        return live.loss(call(lambda *a, **k: functional_call(live.module, parameters, a, k), x), y)  # type: ignore
+
+    def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        out = v.step(L, w, s, **knobs)
+        return out._replace(eps=out.eps.norm()[None])
+
+    step = per_micro_batch(shorter, m)
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        if live.scale != 1:
+            raise NotFactoredError("scaled losses")
+        return step(Oracle(losses, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
+
+    return take
+
+
+def nothing(*_: Any) -> Any:
+    """The losses of an oracle that is asked through its twin."""
+    raise NotFactoredError("losses of the definition")
+
+
+def tensors(batch: Any) -> tuple[Tensor, Tensor]:
+    """A batch of one tensor of inputs and one of targets; NotFactoredError for others."""
+    x, y = batch
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise NotFactoredError("a batch that is not two tensors")
+    return x, y
+
+
+def stacked(batch: Any) -> tuple[Tensor, Tensor]:
+    """The same as a stack of one run's."""
+    x, y = tensors(batch)
+    return x[None], y[None]
+
+
+def untouched(module: nn.Module) -> nn.Module:
+    """The module; NotFactoredError where hooks or parametrisations change what its layers compute."""
+    for part in module.modules():
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
+        if any(hooks) or set(part._parameters) - {"weight", "bias"} or "forward" in vars(part):
+            raise NotFactoredError(f"{type(part).__name__} with hooks, or with parameters of its own")
+    if repeated(module):
+        raise NotFactoredError("a module under two names")
+    return module
+
+
+def repeated(module: nn.Module) -> bool:
+    """Whether a module occurs under two names, which `torch.func.functional_call` does not put back."""
+    return len(list(module.named_modules(remove_duplicate=False))) > len(list(module.modules()))
