@@ -16,9 +16,8 @@ from torch import Tensor
 
 from benchmarks.problems import NETWORKS, problem, spec
 from sam_dash.maths import curvature, lanczos
-from sam_dash.maths.fast import noise as ghost
-from sam_dash.maths.fast.passes import net
-from sam_dash.maths.fast.taps import NotFactoredError
+from sam_dash.maths.fast.measurer import measurer
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.problems.stack import Stack
 from sam_dash.runs import launch, steppers
 from sam_dash.runs.graphs import Capture, NotRecordedError, Recorded
@@ -99,12 +98,17 @@ def check_measures(name: str, device: str, n: int = 16) -> float:
         make, shape, _ = NETWORKS[name]
         torch.manual_seed(0)
         P = problem(make(), shape, n, device=where)
-        w, x, y, way = P.w0[0].double(), P.x.double(), P.y[0], net(P.module)
+        w, x, y, way = (
+            P.w0[0].double(),
+            P.x.double(),
+            P.y[0],
+            measurer(P.module, P.loss, P.w0[0].double(), P.x[:1].double()),
+        )
         product = curvature.hvp(P.losses, w, (x, y))
         top = lanczos.top_eigenvalues(product, w, torch.Generator().manual_seed(0), tol=1e-6)[0]
         one = w[None], (x[None], y[None])
-        tr_V = ghost.noise(way, *one)[0].by_m[1].value
-        found.append((ghost.ggn_trace(way, *one)[0].value, tr_V, top.value))
+        tr_V = way.noise(*one, m=(1,))[0].by_m[1].value
+        found.append((way.ggn_trace(*one)[0].value, tr_V, top.value))
     return max(abs(a - b) / abs(a) for a, b in zip(*found, strict=True))
 
 

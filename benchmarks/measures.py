@@ -16,11 +16,10 @@ from benchmarks.problems import NETWORKS, mlp, module_at, problem, trained
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import side_by_side
 from sam_dash.maths import curvature, lanczos
-from sam_dash.maths.fast import noise as ghost
-from sam_dash.maths.fast.passes import net
+from sam_dash.maths.fast.measurer import Plain, measurer
 from sam_dash.maths.oracle import Batch
 from sam_dash.problems.stack import Stack
-from sam_dash.runs.probes import hessian, measure
+from sam_dash.runs.probes import measure
 from sam_dash.runs.spec import RunSpec, Training
 
 SAMPLES = {"MLP 40-128-128-10": 2000, "CNN": 250}
@@ -67,11 +66,16 @@ GRADIENT = "one full gradient"
 Sides = dict[str, Callable[[], object]]
 
 
+def way_of(P: Stack) -> Plain:
+    """How a run of that network is measured."""
+    return measurer(P.module, P.loss, P.w0[0], P.x[:1])
+
+
 def noise_sides(P: Stack, w: Tensor, batch: Batch, module: nn.Module) -> Sides:
     """tr(V): ours has its error, that of every layer, the norm of the mean gradient and the tail besides."""
-    way, at = net(P.module), one(w, batch)
+    way, at = way_of(P), one(w, batch)
     return {
-        "us": lambda: ghost.noise(way, *at),
+        "us": lambda: way.noise(*at, m=(1,)),
         GRADIENT: full_gradient(module, batch),
         "BackPACK": backpack_trace_V(module_at(P, w), batch),
     }
@@ -79,19 +83,19 @@ def noise_sides(P: Stack, w: Tensor, batch: Batch, module: nn.Module) -> Sides:
 
 def trace_sides(P: Stack, w: Tensor, batch: Batch, module: nn.Module) -> Sides:
     """tr(H)."""
-    way, at = net(P.module), one(w, batch)
+    way, at = way_of(P), one(w, batch)
     return {
-        "us": lambda: ghost.ggn_trace(way, *at),
+        "us": lambda: way.ggn_trace(*at),
         "5 probes": lambda: user.pyhessian(module, batch).trace(maxIter=5, tol=0),
     }
 
 
 def eigenvalue_sides(P: Stack, w: Tensor, batch: Batch, module: nn.Module) -> tuple[Sides, float, str]:
     """lambda_max, each at the loosest of its tolerances within .5 % ten times of ten; its value; what they are."""
-    generator, way = torch.Generator().manual_seed(0), net(P.module)
+    generator, way = torch.Generator().manual_seed(0), way_of(P)
 
     def us(tol: float) -> float:
-        product = hessian(P, way, *one(w, batch))  # as a run's is
+        product = way.hvp(*one(w, batch))  # as a run's is
         return lanczos.each_top(product, curvature.gaussian(1, w, generator), tol=tol)[0][0].value
 
     true = us(1e-5)
@@ -201,7 +205,7 @@ def growth(budget: float = 1.0) -> Curve:
     make, shape, _ = NETWORKS["MLP 40-128-128-10"]
     sizes = (250, 500, 1000, 2000, 4000)
     P = problem(make(), shape, sizes[-1])
-    w, way = trained(P, TRAINING), net(P.module)
+    w, way = trained(P, TRAINING), way_of(P)
     seconds: dict[str, list[float]] = {"tr(V)": [], "tr(H)": [], "λ_max": [], GRADIENT: []}
     for n in sizes:
         batch = P.train(0, n)
@@ -209,11 +213,11 @@ def growth(budget: float = 1.0) -> Curve:
 
         def eigenvalue(at: tuple[Tensor, Batch] = at) -> object:
             start = curvature.gaussian(1, w, torch.Generator().manual_seed(0))
-            return lanczos.each_top(hessian(P, way, *at), start, tol=5e-3)
+            return lanczos.each_top(way.hvp(*at), start, tol=5e-3)
 
         sides = {
-            "tr(V)": lambda at=at: ghost.noise(way, *at),
-            "tr(H)": lambda at=at: ghost.ggn_trace(way, *at),
+            "tr(V)": lambda at=at: way.noise(*at, m=(1,)),
+            "tr(H)": lambda at=at: way.ggn_trace(*at),
             "λ_max": eigenvalue, GRADIENT: full_gradient(module_at(P, w), batch),
         }  # fmt: skip
         times = side_by_side(sides, 2 * budget, rounds=5)

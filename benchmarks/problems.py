@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.flat import cross_entropies, flatten, logits
+from sam_dash.maths.flat import flatten, logits, losses_fn
 from sam_dash.problems.networks import ResNet18, initialise
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.loop import steps
@@ -56,7 +56,7 @@ def problem(module: nn.Module, shape: tuple[int, ...], n: int, seeds: int = 1, d
     rows = torch.arange(n, device=device).expand(seeds, n)
     labels = y.expand(seeds, n)
     return Stack(
-        module, logits(module), cross_entropies(module), tuple(range(seeds)), torch.stack(starts).to(device), x, rows,
+        module, logits(module), losses_fn(module), tuple(range(seeds)), torch.stack(starts).to(device), x, rows,
         labels, labels, (x[:256], y[:256]), 10,
     )  # fmt: skip
 

@@ -20,7 +20,9 @@ from sam_dash.maths import ascent, curvature, lanczos, noise, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.flat import Layout, cross_entropies, flatten, logits, piecewise_linear
+from sam_dash.maths.flat import Layout, flatten, logits, losses_fn, piecewise_linear, refuse_not_finite
+from sam_dash.maths.loss import Loss
+from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.precision import float32
@@ -37,27 +39,46 @@ def gradient(
     m: int | None = None,
     seed: int = 0,
     full: tuple[Tensor, Tensor] | None = None,
+    loss: str = "cross_entropy",
     **knobs: Any,
 ) -> Step:
-    """One step of a variant on the batch x (B, ...), y (B,) at the model's present parameters.
+    """One step of a variant on one batch at the model's present parameters: its first, t = 0.
 
-    Returns a `Step`: `.h` (d,) is the gradient for your optimiser, in the order of `parameters_to_vector`; `.eps`
-    (B/m, d) are the perturbations of the micro-batches of m consecutive samples (one of B if m is None). The loss is
-    the mean cross-entropy, without weight decay. `full` is the whole training set, which n-SAM and n-USAM need,
-    and whose classes Focal-SAM counts (else the batch's); `seed` draws a variant's noise. It is the first step, t = 0.
-    The model is not changed. ValueError for arguments that make no sense.
+    Args:
+        variant: its key, as docs/variants.md lists them; the source of each is there too.
+        model: any module whose outputs for a sample, (n, C), depend on that sample alone; it is not changed.
+        x: inputs (B, ...), on the device of the model.
+        y: labels, as the loss takes them: class labels (B,) int64 for the cross-entropy.
+        m: samples in a micro-batch, a divisor of B: each m consecutive ones have a perturbation of their own. None: B.
+        seed: draws a variant's noise.
+        full: the whole training set (inputs, labels), which n-SAM and n-USAM need, and whose classes Focal-SAM counts
+            (else the batch's).
+        loss: a key of `sam_dash.maths.loss.LOSSES`, "cross_entropy", "mse" or "bce"; its mean over the samples is
+            descended, without weight decay.
+        **knobs: those of the variant; the others are at their defaults.
+
+    Returns:
+        A `Step`. `.h` (d,) is the gradient for your optimiser, in the order of `parameters_to_vector`; `.eps` (B/m, d)
+        are the perturbations of the micro-batches, in the units of the parameters; `.g` (d,) the mean of the gradients
+        at w that they were made from; `.info` the variant's scalars.
+
+    Raises:
+        ValueError: for an unknown variant, knob or loss, an m that does not divide B, labels that the loss does not
+            take, NaN or infinity in the model, x or y, or a model with BatchNorm or dropout in training mode.
     """
     v = variants.get(variant)
     checked = v.check(knobs)
-    w, B = _start(model, x, y), len(y)
+    of = get_loss(loss)
+    w, B = _start(model, of, x, y), len(y)
     m = B if m is None else m
     if isinstance(m, bool) or not isinstance(m, int) or m < 1 or B % m:
         raise ValueError(f"m = {m!r} does not divide the batch size B = {B}")
     if v.cost(**checked).full and full is None:
         raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
-    losses = cross_entropies(model)
+    losses = losses_fn(model, of)
     drawn = draw(v, w, torch.Generator().manual_seed(seed))
-    counts = torch.bincount(y if full is None else full[1])
+    labels = y if full is None else full[1]
+    counts = None if labels.is_floating_point() else torch.bincount(labels)
     whole = None if full is None else Oracle(losses, full, chunk=4096)
     step = per_micro_batch(v.step, m)
     L = Oracle(losses, (x, y), drawn, full=whole, counts=counts, layout=Layout.of(model))
@@ -71,23 +92,41 @@ def measure(
     y: Tensor,
     quantities: Sequence[str] = ("tr_H", "lam_max", "tr_V"),
     *,
+    loss: str = "cross_entropy",
     seed: int = 0,
     probes: int = 128,
     iterations: int = 100,
 ) -> Mapping[str, Estimate]:
-    """Sharpness and gradient noise of the mean cross-entropy over x (n, ...), y (n,), each with its error.
+    """Sharpness and gradient noise of a mean loss at the model's present parameters, each with its error.
 
-    tr_H, lam_max: trace and top eigenvalue of the Hessian; tr_V: trace of the covariance of per-sample gradients;
-    tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion; asc_H: the curvature g^T H g / ||g||^2 of the loss
-    along its gradient (Wen et al., arXiv:2211.05729), exact. tr_H is exact for a chain of linear, convolution,
-    ReLU and pooling layers, else Hutchinson's estimate from `probes` probes. `iterations` bounds Lanczos and power
-    iteration. On a GPU float32 is float32, not TensorFloat-32. ValueError for an unknown quantity or a model with
-    BatchNorm or dropout.
+    Args:
+        model: any module whose outputs for a sample, (n, C), depend on that sample alone; it is not changed.
+        x: inputs (n, ...), on the device of the model.
+        y: labels, as the loss takes them: class labels (n,) int64 for the cross-entropy.
+        quantities: of `QUANTITIES`. tr_H, lam_max: trace and top eigenvalue of the Hessian H of the mean loss, without
+            weight decay. tr_V: trace of the covariance of per-sample gradients, unbiased. asc_H: the curvature
+            g^T H g / ||g||^2 along the gradient (Wen et al., arXiv:2211.05729), exact. tr_H_pyhessian,
+            lam_max_pyhessian: PyHessian's second opinion (Yao et al., arXiv:1912.07145).
+        loss: a key of `sam_dash.maths.loss.LOSSES`: "cross_entropy", "mse" or "bce".
+        seed: draws probes and starts; a quantity does not depend on which others are asked for.
+        probes: of Hutchinson's estimate of tr_H, which is exact, and takes none, for a chain of linear, convolution,
+            ReLU and pooling layers (`maths.curvature.ggn_trace`).
+        iterations: the most that Lanczos (lam_max; stopped at a relative residual of 10^-3) and power iteration take.
+
+    Returns:
+        An `Estimate` for each quantity: `.value`, and `.stderr`, a standard error or, where `.method` says so, a bound;
+        0 where the value is exact. tr_V and H are in units of the loss and of the parameters: loss^2 / parameter^2 and
+        loss / parameter^2. On a GPU float32 is float32, not TensorFloat-32.
+
+    Raises:
+        ValueError: for an unknown quantity or loss, labels that the loss does not take, NaN or infinity in the model,
+            x or y, or a model with BatchNorm or dropout in training mode.
     """
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantity {unknown[0]!r}; known: {', '.join(QUANTITIES)}")
-    w, losses, outputs = _start(model, x, y), cross_entropies(model), logits(model)
+    of = get_loss(loss)
+    w, losses, outputs = _start(model, of, x, y), losses_fn(model, of), logits(model)
     batch = (x, y)
     product = curvature.hvp(losses, w, batch)
 
@@ -96,34 +135,35 @@ def measure(
 
     def tr_H() -> Estimate:
         if piecewise_linear(model):
-            return curvature.ggn_trace(losses, outputs, w, batch)
+            return curvature.ggn_trace(of, outputs, w, batch)
         return curvature.trace(product, w, generator(), probes=probes)
 
     ways = {
         "tr_H": tr_H,
         "lam_max": lambda: lanczos.top_eigenvalues(product, w, generator(), iterations=iterations)[0],
         "tr_V": lambda: noise.tr_V(losses, w, batch)[1],
-        "tr_H_pyhessian": lambda: second_opinion.trace(model, w, batch, probes=probes, seed=seed),
-        "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(model, w, batch, iterations=iterations, seed=seed),
+        "tr_H_pyhessian": lambda: second_opinion.trace(model, of, w, batch, probes=probes, seed=seed),
+        "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(
+            model, of, w, batch, iterations=iterations, seed=seed
+        ),
         "asc_H": lambda: ascent.ascent(losses, w, batch, product),
     }
     with float32():
         return {q: ways[q]() for q in quantities}
 
 
-def _start(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The parameters w (d,), after checking that model, x and y belong together."""
+def _start(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
+    """The parameters w (d,), after checking that model, loss, x and y belong together."""
     frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
     if frozen:
         raise ValueError(f"parameter {frozen[0]!r} does not require a gradient; all parameters are perturbed")
-    if y.ndim != 1 or len(x) != len(y) or len(y) == 0 or y.dtype != torch.int64:
-        raise ValueError(
-            f"expected x (n, ...) and class labels y (n,) of dtype int64, got {tuple(x.shape)} and "
-            f"{tuple(y.shape)} {y.dtype}"
-        )
+    if len(x) != len(y) or len(y) == 0:
+        raise ValueError(f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected as many labels as inputs, at least one")
+    refuse_not_finite(model, x, y)
     w = flatten(model)
     with torch.no_grad():
         out = logits(model)(w, x[:1])
-    if out.ndim != 2 or int(y.min()) < 0 or int(y.max()) >= out.shape[1]:
-        raise ValueError(f"the model returns {tuple(out.shape)} for one sample; expected (1, C) with every label < C")
+    if out.ndim != 2 or len(out) != 1:
+        raise ValueError(f"the model returns {tuple(out.shape)} for one sample; expected (1, C)")
+    loss.check(out, y)
     return w

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -25,15 +24,12 @@ from sam_dash import variants
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.fast.ways import Moment, Way, choose, ways
+from sam_dash.maths.flat import refuse_not_finite
 from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats, cut, samples
+from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.ranks import Ranks, SharedOracle
 
 Batch = tuple[Any, Any]
-
-
-def cross_entropies(outputs: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy of each sample: (n, C), (n,) -> (n,)."""
-    return F.cross_entropy(outputs, y, reduction="none")
 
 
 class Last(NamedTuple):
@@ -55,7 +51,8 @@ class SharpnessAware(torch.optim.Optimizer):
         base: `base(parameters, lr=lr)` makes the base optimiser; `functools.partial` gives it more.
         lr: the learning rate, of groups that have none of their own.
         m: samples that share a perturbation, whatever the number of ranks; None: the whole (global) batch, plain SAM.
-        loss: `loss(outputs, y) -> (n,)`, per-sample losses.
+        loss: a key of `sam_dash.maths.loss.LOSSES` ("cross_entropy", "mse", "bce"), or any function (outputs, y) ->
+            (n,), one loss for each of the n samples, such as `nn.CrossEntropyLoss(reduction="none")`.
         params: what is perturbed and trained, as torch's optimisers take it: parameters, or groups with options of
             their own. None: all that require a gradient.
         full: the whole training set (x, y), which n-SAM and n-USAM need.
@@ -77,7 +74,7 @@ class SharpnessAware(torch.optim.Optimizer):
         *,
         lr: float,
         m: int | None = None,
-        loss: Losses = cross_entropies,
+        loss: str | Losses = "cross_entropy",
         params: Iterable[Any] | None = None,
         full: Batch | None = None,
         counts: Tensor | None = None,
@@ -90,7 +87,14 @@ class SharpnessAware(torch.optim.Optimizer):
         self.model = model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
         self.forward = model if isinstance(model, DataParallel) else self.model
         self.knobs = self.variant.check(knobs)
-        self.m, self.loss, self.full, self.counts, self.clip, self.scaler = m, loss, full, counts, clip, scaler
+        self.m, self.loss, self.full, self.counts, self.clip, self.scaler = (
+            m,
+            get_loss(loss) if isinstance(loss, str) else loss,
+            full,
+            counts,
+            clip,
+            scaler,
+        )
         self.ranks = Ranks.here()
         _check(self)
         given = [p for p in self.model.parameters() if p.requires_grad] if params is None else list(params)
@@ -120,10 +124,19 @@ class SharpnessAware(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Batch] | None = None) -> Tensor:  # type: ignore[override]
-        """One step on the batch (x, y) that the closure returns; the mean loss before it.
+        """One step on the batch (x, y) that the closure returns. After it `.grad` holds what was descended.
 
-        x is what the model is called with (a dict: keyword arguments; a tuple: arguments), y what the loss takes beside
-        the outputs; all tensors in them lead with samples. After it `.grad` holds what was descended.
+        Args:
+            closure: is called once and returns x, what the model is called with (a dict: keyword arguments; a tuple:
+                arguments), and y, what the loss takes beside the outputs; all tensors in them lead with samples.
+
+        Returns:
+            The mean loss () before the step.
+
+        Raises:
+            ValueError: without a batch (x, y), for an m that does not divide it, or a loss that does not return (n,);
+                and on the CPU without a scaler, where looking is free, for a loss that is NaN or infinite, with the
+                tensor that made it so. The weights are then as before.
         """
         batch = _batch(closure)
         n = samples(batch)
@@ -143,6 +156,10 @@ class SharpnessAware(torch.optim.Optimizer):
         loss = self._loss(batch) if loss is None else loss
         if k < self.ranks.size:
             out = self._averaged(out)
+        if not (self.scaler or loss.is_cuda or bool(loss.isfinite())):
+            self.chosen.clear()  # of what was chosen on such numbers nothing is known
+            refuse_not_finite(self.model, *batch)
+            raise ValueError(f"the loss is {float(loss)} at step {self.t}, though the weights, x and y are finite")
         self._descend(out, generator)
         self._last = loss, out
         return loss
@@ -167,7 +184,7 @@ class SharpnessAware(torch.optim.Optimizer):
         key = (n, m, self.model.training, torch.is_autocast_enabled())
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
-            found = ways(self.variant, self.live, m, n, self.loss is cross_entropies)
+            found = ways(self.variant, self.live, m, n)
             self.chosen[key] = choose(found, batch, w, self.memory, at, self.knobs)
         self.way = self.chosen[key].name
         return self.chosen[key]

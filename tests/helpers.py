@@ -12,9 +12,19 @@ from torch import Tensor, nn
 
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
-from sam_dash.maths.flat import Layout, cross_entropies, flatten
+from sam_dash.maths.flat import Layout, flatten, losses_fn
+from sam_dash.maths.loss import CROSS_ENTROPY, Loss
 from sam_dash.maths.oracle import Oracle
 from sam_dash.variants import Variant
+
+
+def labels(loss: Loss, *shape: int, C: int = 3) -> Tensor:
+    """Random labels of so many samples, of the kind that the loss takes for C outputs."""
+    if loss.key == "cross_entropy":
+        return torch.randint(0, C, shape)
+    if loss.key == "mse":
+        return torch.randn(*shape, C).double()
+    return torch.randint(0, 2, (*shape, C)).double()
 
 
 def mlp(*widths: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -66,7 +76,7 @@ class CountingOracle(Oracle):
 
 
 def oracle(
-    B: int = 24, *, seed: int = 0, kind: type[Oracle] = Oracle, v: Variant | None = None
+    B: int = 24, *, seed: int = 0, kind: type[Oracle] = Oracle, v: Variant | None = None, loss: Loss = CROSS_ENTROPY
 ) -> tuple[Oracle, Tensor]:
     """An oracle of B random samples on a small MLP, with all that a step may ask for, and a w (d,).
 
@@ -75,12 +85,13 @@ def oracle(
     torch.manual_seed(seed)
     module = mlp(5, 7, 3)
     w = flatten(module)
-    x, y = torch.randn(3 * B, 5, dtype=torch.float64), torch.randint(0, 3, (3 * B,))
-    losses = cross_entropies(module)
+    x, y = torch.randn(3 * B, 5, dtype=torch.float64), labels(loss, 3 * B)
+    losses = losses_fn(module, loss)
     noise = 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
     if v is not None and v.law != "signs":
         noise = draw(v, w, torch.Generator().manual_seed(seed))
-    counts, layout = y.bincount(minlength=3), Layout.of(module)
+    counts = y.bincount(minlength=3) if loss is CROSS_ENTROPY else None
+    layout = Layout.of(module)
     full = kind(losses, (x, y))
     return kind(losses, (x[:B], y[:B]), noise, full=full, counts=counts, layout=layout), w
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
-from sam_dash.optim import SharpnessAware, cross_entropies
+from sam_dash.maths.loss import CROSS_ENTROPY
+from sam_dash.optim import SharpnessAware
 
 
 class Through(torch.autograd.Function):
@@ -255,7 +256,7 @@ def test_batches_are_dicts_and_tuples_and_targets_of_any_structure() -> None:
     (x, y), other = data(), data()[1].flip(0)
 
     def mixed(out, targets):
-        return 0.7 * cross_entropies(out, targets["a"]) + 0.3 * cross_entropies(out, targets["b"])
+        return 0.7 * CROSS_ENTROPY(out, targets["a"]) + 0.3 * CROSS_ENTROPY(out, targets["b"])
 
     results = []
     for inputs in ((x, x), {"left": x, "right": x}, [x, x]):
@@ -415,7 +416,7 @@ def test_mixed_dtypes_train() -> None:
         lambda self, x: self.b(self.a(x.bfloat16()).float().relu()), a=nn.Linear(8, 6).bfloat16(), b=nn.Linear(6, 3)
     )
     x, y = data()
-    before = cross_entropies(model(x), y).mean().item()
+    before = CROSS_ENTROPY(model(x), y).mean().item()
     optimiser = sam(model, 4)
     for _ in range(20):
         loss = optimiser.step(lambda: (x, y))

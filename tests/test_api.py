@@ -119,8 +119,10 @@ def test_bad_data_is_refused_with_what_was_expected(problem) -> None:
     model, x, y = problem
     with pytest.raises(ValueError, match="class labels y"):
         api.gradient("sam", model, x, y.double())
-    with pytest.raises(ValueError, match="class labels y"):
+    with pytest.raises(ValueError, match="expected as many labels as inputs"):
         api.measure(model, x, y[:5])
+    with pytest.raises(ValueError, match="unknown loss 'hinge'"):
+        api.measure(model, x, y, loss="hinge")
     with pytest.raises(ValueError, match="every label < C"):
         api.measure(model, x, y + 5)
     with pytest.raises(ValueError, match="unknown quantity 'trace'"):
@@ -148,3 +150,43 @@ def test_measurements_of_float32_use_float32_and_leave_the_users_setting(problem
         finally:
             torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
     assert seen == [False] * 4
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", ["x", "y", "0.bias", "2.weight"])
+def test_a_number_that_is_not_finite_is_refused_by_the_name_of_its_tensor(problem, where, bad) -> None:
+    model, x, _ = problem
+    y = torch.randn(12, 3).double()
+    tensor, index = {"x": (x, (3, 1)), "y": (y, (7, 2))}.get(where) or (model.get_parameter(where).data, None)
+    tensor[index or (0,) * tensor.ndim] = bad
+    said = {"x": r"the inputs x .* index \(3, 1\)", "y": r"the labels y .* index \(7, 2\)"}.get(
+        where, f"model's '{where}'"
+    )
+    for call in (api.measure, lambda *a, **k: api.gradient("sam", *a, **k)):
+        with pytest.raises(ValueError, match=f"1 of the .* values of .*{said}"):
+            call(model, x, y, loss="mse")
+
+
+@pytest.mark.parametrize(("key", "theirs"), [("mse", nn.MSELoss()), ("bce", nn.BCEWithLogitsLoss())])
+def test_another_loss_is_one_word(problem, key, theirs) -> None:
+    """The gradient and every measurement, against autograd and the dense Hessian of torch's own loss."""
+    model, x, _ = problem
+    y = torch.rand(12, 3).double().round()
+    params = list(model.parameters())
+    w = nn.utils.parameters_to_vector(params).detach()
+    names = [n for n, _ in model.named_parameters()]
+
+    def loss(v):
+        parts = v.split([p.numel() for p in params])
+        named = {n: a.view(p.shape) for n, a, p in zip(names, parts, params, strict=True)}
+        return theirs(torch.func.functional_call(model, named, (x,)), y)
+
+    g, H = torch.func.grad(loss)(w), torch.func.hessian(loss)(w)
+    step = api.gradient("sam", model, x, y, rho=0.1, loss=key)
+    torch.testing.assert_close(step.h, torch.func.grad(loss)(w + 0.1 * g / g.norm()))
+    found = api.measure(model, x, y, api.QUANTITIES, probes=300, loss=key)
+    assert found["tr_H"].value == pytest.approx(float(H.trace()), rel=1e-9)
+    assert found["lam_max"].value == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-4)
+    assert found["asc_H"].value == pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-9)
+    assert abs(found["tr_H_pyhessian"].value - found["tr_H"].value) < 4 * found["tr_H_pyhessian"].stderr
+    assert found["lam_max_pyhessian"].value == pytest.approx(found["lam_max"].value, rel=1e-3)

@@ -54,6 +54,14 @@ def test_a_file_imports_only_from_layers_to_its_left() -> None:
     assert offences(too_far) == {}
 
 
+def test_a_definition_knows_nothing_of_the_fast_twins() -> None:
+    definitions = [p for p in FILES if p.parent == ROOT / "sam_dash" / "maths"]
+    assert definitions
+    found = {p.name for p in definitions if any(m.startswith("sam_dash.maths.fast") for m in imported(p))}
+    assert found == set()
+    assert any("sam_dash.maths.noise" in imported(p) for p in FILES if p.parent.name == "fast")
+
+
 ROOMS = {"words": 0, "numbers": 1, "drawing": 2, "views": 3, "claims": 3, "experiments": 4, "files": 5}
 """Of `results`, from the left: what is said, computed, drawn, shown and judged, and taken away."""
 

@@ -176,3 +176,48 @@ def test_a_bad_batch_a_missing_closure_and_another_variants_state_are_refused() 
         optimiser.step()
     with pytest.raises(ValueError, match="state is of 'sam'"):
         make(network(), "usam").load_state_dict(optimiser.state_dict())
+
+
+@pytest.mark.parametrize("key", ["rwsam", "esam", "focalsam", "ssamf", "sam"])
+def test_a_loss_that_is_not_one_number_a_sample_is_refused_saying_what_to_pass(key) -> None:
+    """Before anything has changed."""
+    model = network()
+    before = flatten(model)
+    for whole in (F.cross_entropy, nn.CrossEntropyLoss()):
+        optimiser = make(model, key, loss=whole)
+        with pytest.raises(ValueError, match=r"expected one number a sample, \(32,\): pass .*\(reduction='none'\)"):
+            optimiser.step(lambda: data()[0])
+        assert torch.equal(flatten(model), before)
+        assert optimiser.t == 0
+    make(model, key, loss=nn.CrossEntropyLoss(reduction="none")).step(lambda: data()[0])
+    assert not torch.equal(flatten(model), before)
+
+
+def test_a_loss_by_name_is_that_function() -> None:
+    steps = []
+    x, _ = data()[0]
+    y = torch.randn(32, 3).double()
+    for loss in ("mse", lambda out, y: (out - y).square().mean(1)):
+        model = network()
+        make(model, "sam", 8, loss=loss, rho=0.3).step(lambda: (x, y))
+        steps.append(flatten(model))
+    torch.testing.assert_close(*steps)
+    with pytest.raises(ValueError, match="unknown loss 'hinge'"):
+        make(network(), "sam", loss="hinge")
+
+
+@pytest.mark.parametrize(
+    ("where", "said"), [("x", "the inputs x"), ("weights", r"the model's '0\.weight'"), ("loss", "though the weights")]
+)
+def test_a_step_on_numbers_that_are_not_finite_names_the_tensor_and_changes_nothing(where, said) -> None:
+    model, (x, y) = network(), data()[0]
+    given = {"loss": lambda out, y: F.cross_entropy(out, y, reduction="none") / 0} if where == "loss" else {}
+    optimiser = make(model, "sam", **given)
+    if where == "x":
+        x[4, 2] = float("nan")
+    if where == "weights":
+        model[0].weight.data[1, 1] = float("inf")
+    before = flatten(model)
+    with pytest.raises(ValueError, match=said):
+        optimiser.step(lambda: (x, y))
+    assert torch.equal(flatten(model), before)

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.func import grad, jvp, vjp, vmap
 
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
 
 HVP = Callable[[Tensor], Tensor]
-LogitsFn = Callable[[Tensor, Tensor], Tensor]
+OutputsFn = Callable[[Tensor, Tensor], Tensor]
 EXACT_TRACE = "exact: tr(GGN), piecewise linear network"
 ELEMENTS = 2**24  # floats that one chunk of per-sample gradients may hold: 64 MB in float32
 
@@ -41,20 +42,20 @@ def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> H
     return _averaged(piece, batch, chunk)
 
 
-def ggn_vp(logits_fn: LogitsFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
-    """V (k, d) -> G v (k, d), G the Gauss-Newton matrix of the softmax cross-entropy.
+def ggn_vp(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
+    """V (k, d) -> G v (k, d), G the Gauss-Newton matrix of the mean loss.
 
-    G = mean_i J_i^T (diag p_i - p_i p_i^T) J_i, J the Jacobian of the logits (Schraudolph, Neural Computation 2002).
+    G = mean_i J_i^T (d^2 l_i/do^2) J_i, J the Jacobian of the outputs (Schraudolph, Neural Computation 2002).
     """
 
     def piece(part: Batch) -> HVP:
         x = part[0]
-        out, pull = vjp(lambda v: logits_fn(v, x), w)[:2]
-        p = out.softmax(1)
+        out, pull = vjp(lambda v: outputs_fn(v, x), w)[:2]
+        mean = loss.mean(out)
 
         def one(v: Tensor) -> Tensor:
-            u = p * jvp(lambda z: logits_fn(z, x), (w,), (v,))[1]
-            return pull(u - p * u.sum(1, keepdim=True))[0] / len(x)
+            u = jvp(lambda z: outputs_fn(z, x), (w,), (v,))[1]
+            return pull(loss.curved(mean, u))[0] / len(x)
 
         return vmap(one)
 
@@ -109,17 +110,20 @@ def split_trace(
     return replace(rest, value=ggn.value + rest.value, method="exact tr(GGN) + Hutchinson for the rest")
 
 
-def ggn_trace(losses_fn: LossesFn, logits_fn: LogitsFn, w: Tensor, batch: Batch) -> Estimate:
-    """tr(GGN) of the softmax cross-entropy, exactly: mean_i sum_c p_ic ||grad l(x_i, c)||^2.
+def ggn_trace(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch) -> Estimate:
+    """tr(GGN) of the mean loss, exactly: mean_i sum_k c_ik ||J_i^T r_ik||^2, with `Loss.factors`.
 
-    It equals tr(H) almost everywhere where the logits are piecewise linear in each weight (`flat.piecewise_linear`);
-    Martens, JMLR 2020, arXiv:1412.1193, section 9.
+    It equals tr(H) almost everywhere where the outputs are piecewise linear in each weight (`flat.piecewise_linear`);
+    Martens, JMLR 2020, arXiv:1412.1193, section 9. For the cross-entropy a term is p_c ||grad l(x_i, c)||^2.
     """
+
+    def along(v: Tensor, part: Batch) -> Tensor:
+        return (outputs_fn(v, part[0]) * part[1]).sum(-1)
+
     total = 0.0
-    for x, y in chunks(batch, max(1, ELEMENTS // w.numel())):
-        p = logits_fn(w, x).double().softmax(1)
-        for c in range(p.shape[1]):
-            grads = per_sample_grads(losses_fn, w, (x, torch.full_like(y, c)))
-            total += float(p[:, c] @ grads.square().sum(1).double())
+    for x, _ in chunks(batch, max(1, ELEMENTS // w.numel())):
+        for c, r in loss.factors(loss.mean(outputs_fn(w, x))):
+            rows = per_sample_grads(along, w, (x, r))
+            total += float(c.double() @ rows.square().sum(1).double())
     n = len(batch[1])
     return Estimate(total / n, 0.0, EXACT_TRACE, n)

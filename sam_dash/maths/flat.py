@@ -6,13 +6,16 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils import _pytree as pytree
+
+from sam_dash.maths.loss import CROSS_ENTROPY, Loss
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,10 @@ def logits(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda w, x: functional_call(module, layout.unflatten(w), (x,))
 
 
-def cross_entropies(module: nn.Module) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
-    """`losses(w, (x, y)) -> (n,)`: the cross-entropy of each sample under the parameters w (d,)."""
-    outputs = logits(module)
-    return lambda w, batch: F.cross_entropy(outputs(w, batch[0]), batch[1], reduction="none")
+def losses_fn(module: nn.Module, loss: Loss = CROSS_ENTROPY) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
+    """`losses(w, (x, y)) -> (n,)`: the loss of each sample under the parameters w (d,)."""
+    outputs, values = logits(module), loss.values
+    return lambda w, batch: values(outputs(w, batch[0]), batch[1])
 
 
 def guard(module: nn.Module) -> None:
@@ -118,6 +121,24 @@ def guard(module: nn.Module) -> None:
             raise ValueError(
                 f"{where}: a new mask at w + eps makes the perturbation fit the mask; set its p to 0 or remove it"
             )
+
+
+def refuse_not_finite(module: nn.Module, x: Any, y: Any) -> None:
+    """Raise ValueError naming the first tensor, of inputs, labels and the module's own, with a NaN or an infinity.
+
+    x and y are tensors, or dicts, tuples and lists of them.
+    """
+    named = [(f"the {what}{''.join(map(str, path))}", leaf) for what, given in (("inputs x", x), ("labels y", y))
+             for path, leaf in pytree.tree_flatten_with_path(given)[0]]  # fmt: skip
+    named += [(f"the model's {name!r}", a) for name, a in (*module.named_parameters(), *module.named_buffers())]
+    for name, tensor in named:
+        if not isinstance(tensor, Tensor) or bool(tensor.isfinite().all()):
+            continue
+        bad = (~tensor.isfinite()).nonzero()
+        raise ValueError(
+            f"{len(bad)} of the {tensor.numel()} values of {name} are NaN or infinite, the first at index "
+            f"{tuple(bad[0].tolist())}; expected finite numbers"
+        )
 
 
 def piecewise_linear(module: nn.Module) -> bool:

@@ -100,7 +100,7 @@ def top_eigenvalues(
     product: HVP, like: Tensor, generator: torch.Generator, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
 ) -> list[Estimate]:
     """The k largest eigenvalues of H by one Lanczos run; see `each_top`."""
-    return each_top(One(product), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
+    return each_top(OneByOne([product]), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
 
 
 class Stacked(Protocol):
@@ -110,21 +110,21 @@ class Stacked(Protocol):
         """The products."""
 
     def take(self, runs: Sequence[int]) -> Stacked:
-        """Those of some of them."""
+        """The products of some of them."""
 
 
-class One(NamedTuple):
-    """One Hessian as a stack of one."""
+class OneByOne(NamedTuple):
+    """Hessians as a stack, by a product of each alone."""
 
-    product: HVP
+    products: Sequence[HVP]
 
     def __call__(self, V: Tensor) -> Tensor:
-        """The products."""
-        return self.product(V[0])[None]
+        """V (S, k, d) -> the products (S, k, d)."""
+        return torch.stack([product(v) for product, v in zip(self.products, V, strict=True)])
 
-    def take(self, _: Sequence[int]) -> One:
-        """Itself."""
-        return self
+    def take(self, runs: Sequence[int]) -> OneByOne:
+        """The stack of some of them."""
+        return OneByOne([self.products[i] for i in runs])
 
 
 def alone(product: Stacked, run: int) -> HVP:

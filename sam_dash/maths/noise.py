@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import grad
 
+from sam_dash.maths import scale, tail
 from sam_dash.maths.curvature import ELEMENTS, chunks
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
@@ -69,6 +71,31 @@ def by_layer(losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, i
         found.append(torch.stack([block.square().sum(1).double() for block in dev]))
     squares = torch.cat(found, 1)
     return {name: estimate(float(x.sum()), x.std(), n, BY_LAYER) for name, x in zip(sizes, squares, strict=True)}
+
+
+class Noise(NamedTuple):
+    """All that is measured of one run's gradient noise.
+
+    `by_m`: tr(V) of means of m samples, by m (`tr_V`). `by_layer`: what each layer adds to it, in order (`by_layer`).
+    `grad_sq`: the squared norm of the mean gradient, without bias (`scale.grad_sq`). `deviations`: ||g_i - gbar|| of
+    every sample (n,) (`tail.deviations`).
+    """
+
+    by_m: dict[int, Estimate]
+    by_layer: list[Estimate]
+    grad_sq: Estimate
+    deviations: Tensor
+
+
+def noise(
+    losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int], *, m: Sequence[int] = (1,),
+    generator: torch.Generator | None = None,
+) -> Noise:  # fmt: skip
+    """All of `Noise` at w (d,); `sizes` are those of the layers, as `Layout.sizes` has them, and 1 is among the m."""
+    by_m = tr_V(losses_fn, w, batch, m=m, generator=generator)
+    layers = list(by_layer(losses_fn, w, batch, sizes).values())
+    grad_sq = scale.grad_sq(losses_fn, w, batch, by_m[1].value)
+    return Noise(by_m, layers, grad_sq, tail.deviations(losses_fn, w, batch))
 
 
 def check_sizes(m: Sequence[int], n: int) -> None:

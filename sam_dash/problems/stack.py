@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.flat import cross_entropies, flatten, logits
+from sam_dash.maths.flat import flatten, logits, losses_fn
+from sam_dash.maths.loss import CROSS_ENTROPY, Loss
 from sam_dash.maths.oracle import Batch, LossesFn
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import build, initialise
@@ -47,6 +48,7 @@ class Stack:
     y_clean: Tensor  # (S, N)
     test: Batch
     classes: int
+    loss: Loss = CROSS_ENTROPY  # that of `losses`
 
     @property
     def n(self) -> int:
@@ -124,7 +126,7 @@ def stack(problem: Problem, seeds: Sequence[int], device: torch.device) -> Stack
     S = len(seeds)
     clean = torch.from_numpy(y_train).expand(S, n)
     return Stack(
-        module.to(device), logits(module), cross_entropies(module), tuple(seeds), torch.stack(starts).to(device),
+        module.to(device), logits(module), losses_fn(module), tuple(seeds), torch.stack(starts).to(device),
         torch.from_numpy(x_train).to(device), torch.arange(n).expand(S, n).to(device),
         torch.from_numpy(np.stack(labels)).to(device), clean.to(device),
         (torch.from_numpy(data.x_test).to(device), torch.from_numpy(data.y_test).to(device)),

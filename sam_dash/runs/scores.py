@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sam_dash.maths.fast.chain import chain_or_none
 from sam_dash.problems.problem import Problem
@@ -50,8 +49,8 @@ def _scores(problem: Stack, W: Tensor, x: Tensor, rows: Tensor, y: Tensor, clean
             out = chain.forward(W, x[index])[2]
         else:
             out = torch.stack([problem.logits(w, x[i]) for w, i in zip(W, index, strict=True)])
-        losses = F.cross_entropy(out.double().mT, labels, reduction="none")
-        best = out.argmax(2)
-        right.append(best == labels)
-        total += torch.stack([losses.sum(1), right[-1].sum(1), (best == true).sum(1)], 1)
+        loss = problem.loss
+        right.append(loss.score(out, labels))
+        columns = loss(out.double(), labels), right[-1], loss.score(out, true)
+        total += torch.stack([column.sum(1) for column in columns], 1)
     return total / y.shape[1], torch.cat(right, 1)

@@ -24,7 +24,8 @@ from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.eager import EagerOracle
 from sam_dash.maths.fast.factored import factored_step
-from sam_dash.maths.fast.taps import NotFactoredError, Taps
+from sam_dash.maths.fast.taps import Taps
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Batch, Oracle
@@ -75,7 +76,7 @@ def stepper(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
 def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     """All runs of a perceptron at once."""
     v, knobs = variants.get(specs[0].variant), stacked_knobs(problem, specs)
-    step = chain_step(v.step, specs[0].m, Chain.of(problem.module))
+    step = chain_step(v.step, specs[0].m, Chain.of(problem.module), problem.loss)
 
     def take(W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
         whole = Oracle(problem.losses, at.full) if at.full is not None else None
@@ -102,7 +103,7 @@ def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     v, m = variants.get(specs[0].variant), specs[0].m
     if not v.uses_m or m is None:
         raise NotFactoredError("a variant without micro-batches")
-    step = factored_step(v.step, m, Taps(problem.module))
+    step = factored_step(v.step, m, Taps(problem.module), problem.loss)
     return looped(problem, specs, step, Oracle)
 
 

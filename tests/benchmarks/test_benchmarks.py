@@ -8,11 +8,10 @@ from torch.nn.utils import parameters_to_vector
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import profile_measures, profiles, user
+from benchmarks.measures import way_of
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
 from benchmarks.timing import Ratio, side_by_side
-from sam_dash.maths.fast import noise as ghost
-from sam_dash.maths.fast.passes import net
 from sam_dash.runs import train
 
 B = 8
@@ -54,11 +53,11 @@ def test_the_users_n_sam_and_sgd_are_ours(P) -> None:
 def test_the_users_measurements_are_ours(P) -> None:
     w = trained(P, 3)
     assert not torch.equal(w, P.w0[0])
-    module, way, one = module_at(P, w), net(P.module), (w[None], P.batch(torch.arange(P.n)[None]))
-    assert user.trace_V(module, P.train(0)) == pytest.approx(ghost.noise(way, *one)[0].by_m[1].value, rel=1e-4)
+    module, way, one = module_at(P, w), way_of(P), (w[None], P.batch(torch.arange(P.n)[None]))
+    assert user.trace_V(module, P.train(0)) == pytest.approx(way.noise(*one, m=(1,))[0].by_m[1].value, rel=1e-4)
     samples = user.pyhessian(module, P.train(0)).trace(maxIter=300, tol=0)
     mean = float(torch.tensor(samples).mean())
-    assert mean == pytest.approx(ghost.ggn_trace(way, *one)[0].value, rel=0.15)
+    assert mean == pytest.approx(way.ggn_trace(*one)[0].value, rel=0.15)
 
 
 def test_times_are_paired_and_a_ratio_is_their_median() -> None:

@@ -9,11 +9,10 @@ from benchmarks.memory import LIMIT, peak, step
 from benchmarks.problems import NETWORKS, problem
 from benchmarks.problems import spec as run_of
 from sam_dash.maths import curvature
-from sam_dash.maths.fast import noise as ghost
-from sam_dash.maths.fast.passes import net
+from sam_dash.maths.fast import passes
+from sam_dash.maths.fast.measurer import measurer
 from sam_dash.runs import steppers
 from sam_dash.runs.loop import steps
-from sam_dash.runs.probes import hessian
 
 
 def test_the_peak_is_what_lives_at_once() -> None:
@@ -53,13 +52,13 @@ def test_the_definition_takes_micro_batches_in_chunks(monkeypatch) -> None:
 def test_measurements_take_no_more_memory_for_more_samples_than_a_piece_holds(name, monkeypatch) -> None:
     make, shape, _ = NETWORKS[name]
     P = problem(make(), shape, 160)
-    way, v = net(P.module), torch.randn(1, 1, P.w0.shape[1])
-    for module in (curvature, ghost):
+    way, v = measurer(P.module, P.loss, P.w0[0], P.x[:1]), torch.randn(1, 1, P.w0.shape[1])
+    for module in (curvature, passes):
         monkeypatch.setattr(module, "ELEMENTS", 20 * way.floats(P.w0, P.x[None]))
     calls = {
-        "tr(V)": lambda at: ghost.noise(way, P.w0, at, m=(1, 4)),
-        "tr(H)": lambda at: ghost.ggn_trace(way, P.w0, at),
-        "a product": lambda at: hessian(P, way, P.w0, at)(v),
+        "tr(V)": lambda at: way.noise(P.w0, at, m=(1, 4)),
+        "tr(H)": lambda at: way.ggn_trace(P.w0, at),
+        "a product": lambda at: way.hvp(P.w0, at)(v),
     }
     for what, call in calls.items():
         few, many = (peak(lambda n=n, call=call: call((P.x[None, :n], P.y[:, :n]))) for n in (40, 160))

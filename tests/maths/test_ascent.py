@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sam_dash.maths import ascent, curvature, m_sharpness
-from sam_dash.maths.flat import cross_entropies, flatten
+from sam_dash.maths.flat import flatten, losses_fn
 from sam_dash.maths.noise import shuffled
 from tests.helpers import mlp
 
@@ -17,7 +17,7 @@ def problem():
     """A tanh network of 43 parameters and 60 samples: smooth, so that differences of the loss converge."""
     torch.manual_seed(0)
     module = mlp(4, 5, 3, activation=nn.Tanh)
-    return cross_entropies(module), flatten(module), (torch.randn(60, 4).double(), torch.randint(0, 3, (60,)))
+    return losses_fn(module), flatten(module), (torch.randn(60, 4).double(), torch.randint(0, 3, (60,)))
 
 
 def dense(losses, w, batch) -> float:
@@ -71,7 +71,7 @@ def test_layer_norm_is_differentiated_twice_rightly() -> None:
     """Forward over forward, torch 2.13 gets it wrong, here by 2e-5 (pytorch/pytorch#196700)."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double()
-    losses, w = cross_entropies(module), flatten(module)
+    losses, w = losses_fn(module), flatten(module)
     x, y = torch.randn(8, 4).double(), torch.randint(0, 3, (8,))
     each = [dense(losses, w, (x[[i]], y[[i]])) for i in range(8)]
     assert ascent.by_size(losses, w, (x, y), m=(1,))[1].value == pytest.approx(sum(each) / 8, rel=1e-9)

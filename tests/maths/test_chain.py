@@ -8,12 +8,13 @@ from torch import nn
 
 from sam_dash.maths.fast.chain import Chain, chain_or_none, chain_step
 from sam_dash.maths.fast.chain_parts import Gradient, Part
-from sam_dash.maths.fast.taps import NotFactoredError
-from sam_dash.maths.flat import cross_entropies, flatten
+from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.flat import flatten, losses_fn
+from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.variants import get
-from tests.helpers import mlp
+from tests.helpers import labels, mlp
 
 S, B = 3, 12
 NETWORKS = {
@@ -26,23 +27,28 @@ NETWORKS = {
 }
 
 
-def problem(name: str):
+@pytest.fixture(params=LOSSES)
+def loss(request) -> Loss:
+    return LOSSES[request.param]
+
+
+def problem(name: str, loss: Loss = CROSS_ENTROPY):
     torch.manual_seed(0)
     module = NETWORKS[name]()
     W = flatten(module) + 0.2 * torch.randn(S, len(flatten(module)), dtype=torch.float64)
     chain = Chain.of(module)
     inputs = chain.shapes[0][1]
     shape = (1, 3, inputs // 3) if name == "images" else (inputs,)
-    x, y = torch.randn(S, 2 * B, *shape, dtype=torch.float64), torch.randint(0, 3, (S, 2 * B))
+    x, y = torch.randn(S, 2 * B, *shape, dtype=torch.float64), labels(loss, S, 2 * B)
     noise = 2.0 * torch.randint(0, 2, (S, 1, W.shape[1])).double() - 1
     return module, chain, W, (x, y), noise
 
 
-def both(name: str, key: str, m: int, **knobs):
-    module, chain, W, (x, y), noise = problem(name)
-    losses, step = cross_entropies(module), get(key).step
+def both(loss: Loss, name: str, key: str, m: int, **knobs):
+    module, chain, W, (x, y), noise = problem(name, loss)
+    losses, step = losses_fn(module, loss), get(key).step
     batch = x[:, :B], y[:, :B]
-    fast = chain_step(step, m, chain)(Oracle(losses, batch, noise, full=Oracle(losses, (x, y))), W, (), **knobs)
+    fast = chain_step(step, m, chain, loss)(Oracle(losses, batch, noise, full=Oracle(losses, (x, y))), W, (), **knobs)
     one = step if m == B else per_micro_batch(step, m)
     plain = [
         one(Oracle(losses, (batch[0][s], batch[1][s]), noise[s], full=Oracle(losses, (x[s], y[s]))), W[s], (), **knobs)
@@ -64,22 +70,22 @@ def agree(fast, plain) -> None:
 @pytest.mark.parametrize("m", [1, 2, 6, 12])
 @pytest.mark.parametrize("key", ["sam", "usam"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_m_sam(name, key, m) -> None:
-    agree(*both(name, key, m, rho=0.3))
+def test_m_sam(loss, name, key, m) -> None:
+    agree(*both(loss, name, key, m, rho=0.3))
 
 
 @pytest.mark.parametrize("key", ["sgd", "nsam", "nusam"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_variants_without_micro_batches(name, key) -> None:
-    agree(*both(name, key, B))
+def test_variants_without_micro_batches(loss, name, key) -> None:
+    agree(*both(loss, name, key, B))
 
 
 @pytest.mark.parametrize(
     "knobs", [{"norms": n, "scale": s} for n in ("exact", "one-probe") for s in ("raw", "standardised")]
 )
 @pytest.mark.parametrize("name", NETWORKS)
-def test_rw_sam(name, knobs) -> None:
-    agree(*both(name, "rwsam", B, rho=0.3, lam=0.7, normalised=knobs["scale"] == "raw", **knobs))
+def test_rw_sam(loss, name, knobs) -> None:
+    agree(*both(loss, name, "rwsam", B, rho=0.3, lam=0.7, normalised=knobs["scale"] == "raw", **knobs))
 
 
 def test_scaled_gradients_know_their_norm_and_mean() -> None:
@@ -91,7 +97,7 @@ def test_scaled_gradients_know_their_norm_and_mean() -> None:
             grads.append(L.grad(W))
             return get("sam").step(L, W, s, rho=0.1)
 
-        chain_step(keep, m, chain)(Oracle(lambda *_: W, (x[:, :B], y[:, :B])), W, ())
+        chain_step(keep, m, chain, CROSS_ENTROPY)(Oracle(lambda *_: W, (x[:, :B], y[:, :B])), W, ())
         g, c = grads[0], torch.rand(S, B // m, dtype=W.dtype)
         torch.testing.assert_close((g * c / 2).norm(), g.norm() * c / 2)
         torch.testing.assert_close((2.0 * g).mean(), 2 * g.mean())

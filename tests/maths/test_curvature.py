@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sam_dash.maths import curvature, lanczos, second_opinion
-from sam_dash.maths.flat import cross_entropies, flatten, logits, piecewise_linear
+from sam_dash.maths.flat import flatten, logits, losses_fn, piecewise_linear
+from sam_dash.maths.loss import CROSS_ENTROPY
 from tests.helpers import mlp
 
 
@@ -20,7 +21,7 @@ def problem():
 
 def make(module, n=30):
     w, x, y = flatten(module), torch.randn(n, 4).double(), torch.randint(0, 3, (n,))
-    losses = cross_entropies(module)
+    losses = losses_fn(module)
     H = torch.func.hessian(lambda v: losses(v, (x, y)).mean())(w)
     return module, losses, w, (x, y), H
 
@@ -57,9 +58,9 @@ def test_the_error_of_the_trace_covers_the_dense_trace_at_its_rate(problem) -> N
 
 def test_the_exact_trace_equals_the_dense_one_for_a_relu_network() -> None:
     torch.manual_seed(1)
-    module, losses, w, batch, H = make(mlp(4, 6, 5, 3))
+    module, _, w, batch, H = make(mlp(4, 6, 5, 3))
     assert piecewise_linear(module)
-    estimate = curvature.ggn_trace(losses, logits(module), w, batch)
+    estimate = curvature.ggn_trace(CROSS_ENTROPY, logits(module), w, batch)
     assert estimate.value == pytest.approx(float(H.trace()), rel=1e-10)
     assert estimate.stderr == 0
 
@@ -67,8 +68,8 @@ def test_the_exact_trace_equals_the_dense_one_for_a_relu_network() -> None:
 def test_the_trace_split_into_ggn_and_rest_is_unbiased_and_its_error_smaller(problem) -> None:
     """Of 300 intervals of +-1.96 SE at 32 probes, at least 90 % cover the dense trace (t with 31 degrees: 94 %)."""
     module, losses, w, batch, H = problem
-    product, ggn_product = curvature.hvp(losses, w, batch), curvature.ggn_vp(logits(module), w, batch)
-    ggn = curvature.ggn_trace(losses, logits(module), w, batch)
+    product, ggn_product = curvature.hvp(losses, w, batch), curvature.ggn_vp(CROSS_ENTROPY, logits(module), w, batch)
+    ggn = curvature.ggn_trace(CROSS_ENTROPY, logits(module), w, batch)
     found = [curvature.split_trace(product, ggn_product, ggn, w, generator(s), probes=32) for s in range(300)]
     z = torch.tensor([(e.value - float(H.trace())) / e.stderr for e in found])
     assert float((z.abs() < 1.96).double().mean()) > 0.9
@@ -77,9 +78,9 @@ def test_the_trace_split_into_ggn_and_rest_is_unbiased_and_its_error_smaller(pro
 
 
 def test_the_ggn_trace_is_not_the_hessian_trace_for_tanh(problem) -> None:
-    module, losses, w, batch, H = problem
+    module, _, w, batch, H = problem
     assert not piecewise_linear(module)
-    ggn = curvature.ggn_trace(losses, logits(module), w, batch).value
+    ggn = curvature.ggn_trace(CROSS_ENTROPY, logits(module), w, batch).value
     assert abs(ggn - float(H.trace())) > 0.001 * ggn
 
 
@@ -130,7 +131,7 @@ def test_gauss_newton_products_equal_the_dense_matrix(problem, chunk) -> None:
     A = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     G = torch.einsum("ncd,nce,nef->df", J, A, J) / len(x)
     V = torch.randn(3, len(w)).double()
-    torch.testing.assert_close(curvature.ggn_vp(logits(module), w, batch, chunk=chunk)(V), V @ G)
+    torch.testing.assert_close(curvature.ggn_vp(CROSS_ENTROPY, logits(module), w, batch, chunk=chunk)(V), V @ G)
 
 
 def test_the_density_of_a_full_lanczos_run_is_the_smoothed_spectrum_within_its_error(problem) -> None:
@@ -170,18 +171,18 @@ def test_logistic_regression_has_its_closed_form() -> None:
     """H = mean_i (diag p - p p^T) kron (x x^T): tr H = mean_i (1 - ||p_i||^2) ||x_i||^2."""
     torch.manual_seed(2)
     module = nn.Linear(4, 3, bias=False).double()
-    _, losses, w, (x, y), _ = make(module)
+    _, _, w, (x, y), _ = make(module)
     p = (x @ module.weight.detach().T).softmax(1)
     truth = float(((1 - p.square().sum(1)) * x.square().sum(1)).mean())
-    assert curvature.ggn_trace(losses, logits(module), w, (x, y)).value == pytest.approx(truth, rel=1e-12)
+    assert curvature.ggn_trace(CROSS_ENTROPY, logits(module), w, (x, y)).value == pytest.approx(truth, rel=1e-12)
 
 
 def test_pyhessian_agrees_within_its_error(problem) -> None:
     module, _, w, batch, H = problem
-    trace = second_opinion.trace(module, w, batch, probes=400)
+    trace = second_opinion.trace(module, CROSS_ENTROPY, w, batch, probes=400)
     assert abs(trace.value - float(H.trace())) < 4 * trace.stderr
     assert trace.budget == 400
-    top = second_opinion.top_eigenvalue(module, w, batch, iterations=300)
+    top = second_opinion.top_eigenvalue(module, CROSS_ENTROPY, w, batch, iterations=300)
     truth = torch.linalg.eigvalsh(H)
     assert float((truth - top.value).abs().min()) <= top.stderr + 1e-9
     assert top.value == pytest.approx(float(truth[truth.abs().argmax()]), rel=1e-3)
@@ -190,7 +191,7 @@ def test_pyhessian_agrees_within_its_error(problem) -> None:
 def test_pyhessian_does_not_touch_the_model_or_the_global_generator(problem) -> None:
     module, _, w, batch, _ = problem
     before, state = flatten(module), torch.random.get_rng_state()
-    second_opinion.trace(module, w + 1, batch, probes=3)
+    second_opinion.trace(module, CROSS_ENTROPY, w + 1, batch, probes=3)
     assert torch.equal(flatten(module), before)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(p.grad is None for p in module.parameters())

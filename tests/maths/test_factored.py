@@ -9,12 +9,15 @@ from torch import nn
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast import factors, factors_conv, factors_kernels, factors_norm
 from sam_dash.maths.fast.factored import Factored, FactoredOracle, factored_step
-from sam_dash.maths.fast.taps import NotFactoredError, Taps
-from sam_dash.maths.flat import cross_entropies, flatten
+from sam_dash.maths.fast.taps import Taps
+from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.flat import flatten, losses_fn
+from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.problems.networks import ResNet18
 from sam_dash.variants import get
+from tests.helpers import labels
 
 B = 12
 
@@ -52,22 +55,27 @@ NETWORKS = {
 }
 
 
-def problem(name: str):
+@pytest.fixture(params=LOSSES)
+def loss(request) -> Loss:
+    return LOSSES[request.param]
+
+
+def problem(name: str, loss: Loss = CROSS_ENTROPY):
     make, shape = NETWORKS[name]
     torch.manual_seed(0)
     module = make().double()
     w = flatten(module)
     w = w + 0.1 * torch.randn_like(w)  # norm layers away from their start
-    batch = torch.randn(B, *shape, dtype=torch.float64), torch.randint(0, 3, (B,))
+    batch = torch.randn(B, *shape, dtype=torch.float64), labels(loss, B)
     return module, w, batch, 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
 
 
-def both(name: str, key: str, m: int, **knobs) -> tuple[Step, Step]:
-    module, w, batch, noise = problem(name)
+def both(loss: Loss, name: str, key: str, m: int, **knobs) -> tuple[Step, Step]:
+    module, w, batch, noise = problem(name, loss)
     knobs = {"rho": 0.05, **knobs}
-    L = Oracle(cross_entropies(module), batch, noise)
+    L = Oracle(losses_fn(module, loss), batch, noise)
     plain = per_micro_batch(get(key).step, m)(L, w, (), **knobs)
-    return plain, factored_step(get(key).step, m, Taps(module))(L, w, (), **knobs)
+    return plain, factored_step(get(key).step, m, Taps(module), loss)(L, w, (), **knobs)
 
 
 def agree(plain: Step, fast: Step) -> None:
@@ -82,16 +90,16 @@ def agree(plain: Step, fast: Step) -> None:
 @pytest.mark.parametrize("m", [1, 2, 4, 12])
 @pytest.mark.parametrize("key", ["sam", "usam"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_m_sam_on_factored_gradients_is_m_sam(name, key, m) -> None:
-    agree(*both(name, key, m))
+def test_m_sam_on_factored_gradients_is_m_sam(loss, name, key, m) -> None:
+    agree(*both(loss, name, key, m))
 
 
 @pytest.mark.parametrize("name", ["cnn", "pooled cnn", "few positions", "group norm", "resnet"])
 def test_images_in_channels_last_format_give_the_same(name) -> None:
     module, w, (x, y), _ = problem(name)
-    step = factored_step(get("sam").step, 2, Taps(module))
+    step = factored_step(get("sam").step, 2, Taps(module), CROSS_ENTROPY)
     last = x.contiguous(memory_format=torch.channels_last)
-    first, second = (step(Oracle(cross_entropies(module), (a, y)), w, (), rho=0.05) for a in (x, last))
+    first, second = (step(Oracle(losses_fn(module), (a, y)), w, (), rho=0.05) for a in (x, last))
     torch.testing.assert_close(second.h, first.h)
     torch.testing.assert_close(second.eps.norm(dim=-1), first.eps.norm(dim=-1))
 
@@ -99,8 +107,8 @@ def test_images_in_channels_last_format_give_the_same(name) -> None:
 @pytest.mark.parametrize("norms", ["exact", "one-probe"])
 @pytest.mark.parametrize("scale", ["raw", "standardised"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_rw_sam_on_factored_gradients_is_rw_sam(name, norms, scale) -> None:
-    plain, fast = both(name, "rwsam", B, norms=norms, scale=scale, lam=0.7, normalised=scale == "raw")
+def test_rw_sam_on_factored_gradients_is_rw_sam(loss, name, norms, scale) -> None:
+    plain, fast = both(loss, name, "rwsam", B, norms=norms, scale=scale, lam=0.7, normalised=scale == "raw")
     agree(plain, fast)
     torch.testing.assert_close(fast.info["ess"], plain.info["ess"])
 
@@ -110,7 +118,7 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
     for name in NETWORKS:
         module, w, batch, _ = problem(name)
         for m in (1, 12):
-            kinds |= {type(f) for f in FactoredOracle(Taps(module), batch, m).grad(w).factors}
+            kinds |= {type(f) for f in FactoredOracle(Taps(module), CROSS_ENTROPY, batch, m).grad(w).factors}
     assert kinds == {
         factors.LowRank,
         factors.Dense,
@@ -125,7 +133,7 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
 def test_every_factor_knows_its_norm_and_its_sum(name) -> None:
     module, w, batch, _ = problem(name)
     for m in (1, 3):
-        g = FactoredOracle(Taps(module), batch, m).grad(w)
+        g = FactoredOracle(Taps(module), CROSS_ENTROPY, batch, m).grad(w)
         torch.testing.assert_close(g.norm(), g.dense().norm(dim=1))
         torch.testing.assert_close((0.3 * g).mean(), 0.3 * g.dense().mean(0))
 
@@ -133,7 +141,7 @@ def test_every_factor_knows_its_norm_and_its_sum(name) -> None:
 def test_the_module_given_is_left_alone() -> None:
     module, w, batch, _ = problem("cnn")
     before, expected = flatten(module), module(batch[0])
-    FactoredOracle(Taps(module), batch, 3).grad(w)
+    FactoredOracle(Taps(module), CROSS_ENTROPY, batch, 3).grad(w)
     assert torch.equal(flatten(module), before)
     assert torch.equal(module(batch[0]), expected)
 
@@ -156,7 +164,7 @@ def test_a_layer_that_runs_twice_has_no_factors() -> None:
     taps = Taps(nn.Sequential(layer, nn.ReLU(), layer))
     w = torch.randn(20)
     with pytest.raises(NotFactoredError, match="does not run exactly once"):
-        FactoredOracle(taps, (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)), 2).grad(w)
+        FactoredOracle(taps, CROSS_ENTROPY, (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)), 2).grad(w)
 
 
 def test_shared_parameters_have_no_factors() -> None:
@@ -175,7 +183,7 @@ def test_shared_parameters_have_no_factors() -> None:
 )  # fmt: skip
 def test_what_factors_cannot_do_is_refused_and_not_done_wrongly(ask) -> None:
     module, w, batch, _ = problem("wide mlp")
-    g = FactoredOracle(Taps(module), batch, 3).grad(w)
+    g = FactoredOracle(Taps(module), CROSS_ENTROPY, batch, 3).grad(w)
     assert isinstance(g, Factored)
     with pytest.raises((NotFactoredError, TypeError)):
         ask(g, w)
@@ -183,4 +191,4 @@ def test_what_factors_cannot_do_is_refused_and_not_done_wrongly(ask) -> None:
 
 def test_weights_within_several_micro_batches_are_refused() -> None:
     with pytest.raises(NotFactoredError, match="more than one micro-batch"):
-        both("wide mlp", "rwsam", 3)
+        both(CROSS_ENTROPY, "wide mlp", "rwsam", 3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths.flat import Layout, cross_entropies, flatten, guard
+from sam_dash.maths.flat import Layout, flatten, guard, losses_fn
 from sam_dash.problems.networks import build, initialise
 
 
@@ -26,7 +26,7 @@ def test_flat_losses_equal_the_modules_own() -> None:
     module = build("resnet18:8", (1, 8, 8), 4)
     x, y = torch.randn(6, 1, 8, 8), torch.randint(0, 4, (6,))
     expected = nn.functional.cross_entropy(module(x), y, reduction="none")
-    torch.testing.assert_close(cross_entropies(module)(flatten(module), (x, y)), expected)
+    torch.testing.assert_close(losses_fn(module)(flatten(module), (x, y)), expected)
 
 
 def test_the_layout_is_that_of_parameters_to_vector() -> None:
@@ -55,12 +55,12 @@ def test_initial_weights_are_he_normal_with_gain_one_at_the_end() -> None:
 )
 def test_a_network_whose_samples_are_not_independent_is_refused(part, message) -> None:
     with pytest.raises(ValueError, match=message):
-        cross_entropies(nn.Sequential(nn.Linear(4, 4), part))
+        losses_fn(nn.Sequential(nn.Linear(4, 4), part))
 
 
 def test_dropout_of_zero_is_allowed() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0))
-    losses = cross_entropies(module)(flatten(module), (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)))
+    losses = losses_fn(module)(flatten(module), (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)))
     assert losses.shape == (6,)
 
 

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.problems import mlp, problem, spec
 from sam_dash import variants
-from sam_dash.maths.fast.taps import NotFactoredError
-from sam_dash.maths.flat import cross_entropies, logits
+from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.flat import logits, losses_fn
 from sam_dash.runs import steppers
 from sam_dash.runs.loop import steps
 
@@ -47,7 +47,7 @@ def elsewhere(make, shape, n=2 * B):
     P = problem(make(), shape, n, seeds=2)
     module = make().to("meta")
     moved = {name: getattr(P, name).to("meta") for name in ("w0", "x", "rows", "y", "y_clean")}
-    return replace(P, module=module, logits=logits(module), losses=cross_entropies(module), **moved)
+    return replace(P, module=module, logits=logits(module), losses=losses_fn(module), **moved)
 
 
 NETWORKS = {"perceptron": (lambda: mlp(5, 7, 10), (5,)), "convolutional": (convolutional, (1, 8, 8))}

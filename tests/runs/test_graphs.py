@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.problems import mlp, problem, spec
 from sam_dash import variants
-from sam_dash.maths.fast.taps import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.runs import fastest, steppers
 from sam_dash.runs.fastest import recorded
 from sam_dash.runs.graphs import Moving, NotRecordedError, Recorded, cuda_graph

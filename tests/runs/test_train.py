@@ -15,7 +15,7 @@ from torch import nn
 from sam_dash import variants
 from sam_dash.maths import curvature, tail
 from sam_dash.maths.draws import draws
-from sam_dash.maths.fast.taps import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout, flatten
 from sam_dash.problems.datasets import Data, DataError, load
 from sam_dash.problems.stack import stack, torch_stream
@@ -353,12 +353,16 @@ def test_the_curvature_along_the_gradient_is_that_of_each_seed_alone_however_man
     assert found["asc_H"] == pytest.approx((up - 2 * here + down) / h**2, rel=0.02)
 
 
+def without_factors(*_):
+    raise NotFactoredError
+
+
 @pytest.mark.parametrize("network", ["mlp:8", "cnn:4"])
 def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(network, monkeypatch) -> None:
     spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("noise",)))
     P = stack(spec.problem, [0], torch.device("cpu"))
     fast = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
-    monkeypatch.setattr("sam_dash.maths.fast.passes.net_or_none", lambda *_: None)
+    monkeypatch.setattr("sam_dash.maths.fast.measurer.net", without_factors)
     plain = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
     layers = [q for q in fast if q.startswith("layer_noise@")]
     assert layers == [f"layer_noise@{name}" for name in Layout.of(P.module).sizes()]
@@ -377,7 +381,7 @@ def test_what_is_measured_of_a_run_does_not_depend_on_those_beside_it(together, 
     P = replace(P, w0=P.w0.double(), x=P.x.double())
     beside = list(measure(P, [0, 2], P.w0[[0, 2]], spec))
     alone = [next(measure(P, [s], P.w0[[s]], spec)) for s in (0, 2)]
-    monkeypatch.setattr("sam_dash.maths.fast.passes.net_or_none", lambda *_: None)
+    monkeypatch.setattr("sam_dash.maths.fast.measurer.net", without_factors)
     plain = [next(measure(P, [s], P.w0[[s]], spec)) for s in (0, 2)]
     for i in range(2):
         for found, one, truth in zip(beside[i], alone[i], plain[i], strict=True):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sam_dash.maths.contract import unit
-from sam_dash.maths.flat import Layout, cross_entropies, flatten
+from sam_dash.maths.flat import Layout, flatten, losses_fn
 from sam_dash.maths.oracle import Oracle
 from sam_dash.variants import REGISTRY, get
 from tests.helpers import knobs, oracle, walk
@@ -288,7 +288,7 @@ def test_asam_does_not_see_a_rescaling_that_leaves_the_network_as_it_is() -> Non
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(5, 7, bias=False), nn.ReLU(), nn.Linear(7, 3, bias=False)).double()
     w, L = flatten(module), oracle()[0]
-    L = replace(L, losses_fn=cross_entropies(module), layout=Layout.of(module))
+    L = replace(L, losses_fn=losses_fn(module), layout=Layout.of(module))
     A = torch.cat([torch.full((35,), 4.0), torch.full((21,), 0.25)]).double()
     a, b = first("asam", L, w, form="all")[0], first("asam", L, A * w, form="all")[0]
     close(b.eps, A * a.eps)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sam_dash.maths import base
-from sam_dash.maths.flat import Layout, cross_entropies, flatten
+from sam_dash.maths.flat import Layout, flatten, losses_fn
 from sam_dash.maths.oracle import Oracle
 from sam_dash.variants import get
 from tests.helpers import mlp
@@ -48,7 +48,7 @@ def ours(key, module, momentum=0.9, **knobs):
     s, memory = v.init(w), optimiser.init(w)
     knobs = v.check({"rho": RHO, **knobs})
     for t, batch in enumerate(problem(module)):
-        out = v.step(Oracle(cross_entropies(module), batch, t=t, layout=Layout.of(module)), w, s, **knobs)
+        out = v.step(Oracle(losses_fn(module), batch, t=t, layout=Layout.of(module)), w, s, **knobs)
         w, memory = optimiser.update(w, out.h, memory, LR)
         s = out.state
     return w
@@ -146,7 +146,7 @@ def per_tensor_looksam(module, period):
     """LookSAM with the deviation put in: then the two agree, so it is all that differs."""
     layout, w, optimiser = Layout.of(module), flatten(module), base.sgd(0.9)
     memory, across = optimiser.init(w), [0 * p for p in layout.segments(w)]
-    L = Oracle(cross_entropies(module), problem(module)[0])
+    L = Oracle(losses_fn(module), problem(module)[0])
     for t, batch in enumerate(problem(module)):
         L = replace(L, batch=batch)
         g = L.grad(w)

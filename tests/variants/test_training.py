@@ -16,7 +16,9 @@ import torch
 from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.eager import EagerOracle
 from sam_dash.maths.fast.factored import factored_step
-from sam_dash.maths.fast.taps import NotFactoredError, Taps
+from sam_dash.maths.fast.taps import Taps
+from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.loss import CROSS_ENTROPY
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.problems.stack import long_tail
@@ -56,7 +58,7 @@ def test_the_fast_path_is_right_or_refused(key, t) -> None:
     v = get(key)
     L, w = oracle(v=v)
     torch.manual_seed(0)
-    step = factored_step(v.step, 4, Taps(mlp(5, 7, 3)))
+    step = factored_step(v.step, 4, Taps(mlp(5, 7, 3)), CROSS_ENTROPY)
     L = type(L)(L.losses_fn, L.batch, L.noise, t=t, counts=L.counts, layout=L.layout)
     s = v.init(w)
     if v.factored:
@@ -83,7 +85,7 @@ def test_the_written_out_pass_is_right_or_refused(key, m, t) -> None:
         full=Oracle(L.losses_fn, tuple(torch.stack([a, a]) for a in L.full.batch)), counts=L.counts, layout=L.layout,
     )  # fmt: skip
     try:
-        out = chain_step(v.step, m, chain)(both, W, v.init(w), **knobs(v))
+        out = chain_step(v.step, m, chain, CROSS_ENTROPY)(both, W, v.init(w), **knobs(v))
     except NotFactoredError:
         assert not v.in_one_pass(m, 24)
         return
@@ -119,7 +121,7 @@ def test_the_fast_path_refuses_every_number_of_ascents(ascents) -> None:
     L, w = oracle()
     torch.manual_seed(0)
     with pytest.raises(NotFactoredError):
-        factored_step(v.step, 4, Taps(mlp(5, 7, 3)))(L, w, (), rho=0.1, ascents=ascents)
+        factored_step(v.step, 4, Taps(mlp(5, 7, 3)), CROSS_ENTROPY)(L, w, (), rho=0.1, ascents=ascents)
 
 
 def test_a_variant_with_its_own_descent_takes_no_momentum() -> None:

@@ -18,12 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.chain_parts import Gradient, Layer, Part, PerSample, affine, views, write_gradient
-from sam_dash.maths.fast.taps import NotFactoredError
-from sam_dash.maths.fast.unformed import Groups, Shifted
+from sam_dash.maths.fast.unformed import Groups, NotFactoredError, Shifted
+from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Batch, Oracle
 
 
@@ -54,7 +53,7 @@ class Chain:
         return views(W, self.shapes)
 
     def forward(self, W: Tensor, x: Tensor) -> tuple[list[Layer], list[Tensor], Tensor]:
-        """The layers at W, their inputs (S, B, i), and the logits (S, B, C)."""
+        """The layers at W, their inputs (S, B, i), and the outputs (S, B, C)."""
         layers, inputs, h = self.layers(W), [], x if x.ndim == 3 else x.flatten(2)
         for k, layer in enumerate(layers):
             h = h.relu_() if k else h
@@ -82,7 +81,7 @@ def backward(layers: Sequence[Layer], inputs: Sequence[Tensor], d: Tensor) -> li
 def shifted(
     layers: Sequence[Layer], x: Tensor, eps: Gradient
 ) -> tuple[Tensor, list[Tensor], list[Callable[[Tensor], Tensor]]]:
-    """The logits (S, B, C) with every micro-batch of x (S, B, i) at w + eps_j, none of which is formed; the inputs of
+    """The outputs (S, B, C) with every micro-batch of x (S, B, i) at w + eps_j, none of which is formed; the inputs of
     all layers, and what takes the deltas back through each.
     """
     scale = eps.scale if eps.scale is not None else x.new_ones(eps.stacks, eps.groups)
@@ -114,6 +113,7 @@ class ChainOracle(Groups):
     """What `FactoredOracle` is, for S stacks: batch (S, B, ...), (S, B); weights (S, d); noise (K, S, d)."""
 
     chain: Chain
+    loss: Loss
     batch: Batch
     m: int
     noise: Tensor | None = None
@@ -122,11 +122,17 @@ class ChainOracle(Groups):
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
     places: list[tuple[Tensor, list[Layer]]] = field(default_factory=list)  # where gradients were asked for
+    labels: list[Tensor] = field(default_factory=list)  # as numbers, once they are
+
+    @property
+    def samples(self) -> int:
+        """The number n of samples of each stack."""
+        return self.batch[1].shape[1]
 
     def losses(self, W: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (S, d) -> (S, n)."""
         self.one_group()
-        return self._losses(self.chain.forward(W, self._x)[2])
+        return self.loss.values(self.chain.forward(W, self._x)[2], self.batch[1])
 
     def grad(self, W: Any) -> Any:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (S, d)."""
@@ -140,14 +146,14 @@ class ChainOracle(Groups):
     def _mean(self, W: Tensor) -> Tensor:
         """The gradient of the mean loss at weights that are formed (S, d)."""
         layers, inputs, out = self.chain.forward(W, self._x)
-        deltas = backward(layers, inputs, self._error(out).div_(self.batch[1].shape[1]))
+        deltas = backward(layers, inputs, self._error(out).div_(self.samples))
         return weight_gradients(self.chain, inputs, deltas)
 
     def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
         """The same with every micro-batch at W + eps_j, none of which is formed."""
         layers = next((layers for at, layers in self.places if at is W), None)
         out, inputs, pulls = shifted(layers or self.chain.layers(W), self._x, eps)
-        deltas = [self._error(out).div_(self.batch[1].shape[1])]
+        deltas = [self._error(out).div_(self.samples)]
         for pull, a in zip(reversed(pulls[1:]), reversed(inputs[1:]), strict=True):
             deltas.append(mask_(pull(deltas[-1]), a))
         return weight_gradients(self.chain, inputs, deltas[::-1])
@@ -161,20 +167,13 @@ class ChainOracle(Groups):
         """Losses (S, n) and p (S, n) -> grad of sum_i p_i l_i, factored."""
         self.one_group()
         out, pull = self._first(W)
-        return self._losses(out), lambda p: pull(p.unsqueeze(2), self.m)
-
-    def _losses(self, out: Tensor) -> Tensor:
-        return F.cross_entropy(out.flatten(0, 1), self.batch[1].flatten(), reduction="none").view(out.shape[:2])
+        return self.loss.values(out, self.batch[1]), lambda p: pull(p.unsqueeze(2), self.m)
 
     def _error(self, out: Tensor) -> Tensor:
-        """The gradient of the cross-entropies, (S, n, C)."""
-        return out.softmax(2).sub_(self._labels)
-
-    @functools.cached_property
-    def _labels(self) -> Tensor:
-        """Ones where the labels are (S, n, C)."""
-        (x, y), C = self.batch, self.chain.shapes[-1][0]
-        return x.new_zeros(*y.shape, C).scatter_(2, y.unsqueeze(2), 1.0)
+        """The gradient of the losses by the outputs, (S, n, C)."""
+        if not self.labels:
+            self.labels.append(self.loss.targets(self.batch[1], out))
+        return self.loss.error(out, self.labels[0])
 
     @functools.cached_property
     def _x(self) -> Tensor:
@@ -187,7 +186,7 @@ class ChainOracle(Groups):
 
         def pull(p: Any, m: int) -> Gradient:
             deltas = backward(layers, inputs, self._error(out).mul_(p))
-            if m == self.batch[1].shape[1]:
+            if m == self.samples:
                 return Gradient.whole(weight_gradients(self.chain, inputs, deltas))
             shapes = zip(inputs, deltas, self.chain.shapes, strict=True)
             return Gradient([Part.of(X, D, bias, m) for X, D, (_, _, bias) in shapes], len(W))
@@ -195,7 +194,7 @@ class ChainOracle(Groups):
         return out, pull
 
 
-def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callable[..., Step]:
+def chain_step(step: Callable[..., Step], m: int | None, chain: Chain, loss: Loss) -> Callable[..., Step]:
     """The m-version of `step` for S stacks at once: an oracle whose batch, noise and weights have a leading S.
 
     Knobs are numbers, or (S, 1) where they differ. `.eps` is factored, all else (S, d). m = None: the whole batch.
@@ -204,9 +203,9 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain) -> Callab
     def stacked(L: Oracle, W: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        full = None if L.full is None else ChainOracle(chain, L.full.batch, L.full.batch[1].shape[1])
+        full = None if L.full is None else ChainOracle(chain, loss, L.full.batch, L.full.batch[1].shape[1])
         noise = None if L.noise is None else L.noise.transpose(0, 1)
-        oracle = ChainOracle(chain, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
+        oracle = ChainOracle(chain, loss, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
         out = step(oracle, W, s, **knobs)
         if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # a descent at w itself: SGD
             g = out.g.mean()

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.fast.factors import lengths
-from sam_dash.maths.fast.taps import NotFactoredError
-from sam_dash.maths.fast.unformed import Each, Multiple
+from sam_dash.maths.fast.unformed import Each, Multiple, NotFactoredError
 
 
 class Layer(NamedTuple):

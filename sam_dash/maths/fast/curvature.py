@@ -1,86 +1,31 @@
-"""Hessian-vector products of a ReLU perceptron, written out: S stacked runs and k vectors each, without autograd.
-
-Pearlmutter's R-operator (Neural Computation, 1994): every quantity x of the two passes of a gradient has a derivative
-R(x) along a vector of weights V and biases v. With inputs a, deltas d, masks 1[a > 0], which stay, and softmax p,
-
-    R(z) = a V^T + R(a) W^T + v     R(a) = R(z) 1[a > 0]     R(d) = p (R(z) - p . R(z)) / n at the output
-    H V  = R(d)^T a + d^T R(a)      R(d_in) = (R(d) W + d V) 1[a > 0]
-
-Six products a layer where a gradient has three. `curvature.hvp` is the definition.
-"""
+"""tr(GGN) and Hessian-vector products of S stacked runs at once: the twins of those in `curvature`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from sam_dash.maths.fast.chain import Chain, backward, mask_
-from sam_dash.maths.fast.chain_parts import Layer, affine
+from sam_dash.maths.curvature import EXACT_TRACE
+from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.fast.passes import Net, Perceptron, pieces
+from sam_dash.maths.fast.products import Hessian
 from sam_dash.maths.oracle import Batch
 
 
-@dataclass(frozen=True)
-class Hessian:
-    """V (S, k, d) -> H_s v (S, k, d), H_s the Hessian of the mean loss of run s at W (S, d).
+def hvp(net: Perceptron, W: Tensor, batch: Batch) -> Hessian:
+    """V (S, k, d) -> the k products H_s v of each run (S, k, d), at W (S, d) on samples (S, n, ...), (S, n)."""
+    return Hessian.of(net.chain, net.loss, W, batch)
 
-    The pass that it is linearised along: inputs and deltas of the layers, (S, n, ...), and probabilities (S, n, C).
+
+def ggn_trace(net: Net, W: Tensor, batch: Batch) -> list[Estimate]:
+    """tr(GGN) = mean_i sum_k c_ik ||J_i^T r_ik||^2 of each run, from one forward and a backward for each k.
+
+    Ghost norms (Goodfellow, arXiv:1510.01799): about half of a full gradient's price for each k.
     """
-
-    chain: Chain
-    W: Tensor
-    inputs: Sequence[Tensor]
-    deltas: Sequence[Tensor]
-    p: Tensor
-
-    @classmethod
-    def of(cls, chain: Chain, W: Tensor, batch: Batch) -> Hessian:
-        """On samples (S, n, ...), (S, n)."""
-        layers, inputs, out = chain.forward(W, batch[0])
-        p = out.softmax(2)
-        error = (p - F.one_hot(batch[1], p.shape[2])) / p.shape[1]
-        return cls(chain, W, inputs, backward(layers, inputs, error), p)
-
-    def take(self, runs: Sequence[int]) -> Hessian:
-        """The same of those runs only."""
-        i = list(runs)
-        return Hessian(self.chain, self.W[i], [a[i] for a in self.inputs], [d[i] for d in self.deltas], self.p[i])
-
-    def __call__(self, V: Tensor) -> Tensor:
-        """The k derivatives of a sample are k rows: R(a) is (S, n k, i), so that W is not copied k times."""
-        (S, k, _), n = V.shape, self.p.shape[1]
-        layers, vectors = self.chain.layers(self.W), self.chain.layers(V.flatten(0, 1))
-        ahead: list[Tensor] = []  # R(a) of the layers after the first, where it is zero; the last is R(z)
-        for layer, v, a in zip(layers, vectors, self.inputs, strict=True):
-            o, i = layer.weight.shape[1:]
-            if ahead:
-                _mask_each(ahead[-1], a, k)
-            bias = None if v.bias is None else v.bias.reshape(S, 1, k * o)
-            z = affine(Layer(v.weight.reshape(S, k * o, i), bias), a).view(S, n * k, o)
-            ahead.append(z.baddbmm_(ahead[-1], layer.weight.mT) if ahead else z)
-        z, p = ahead.pop().view(S, n, k, -1), self.p.unsqueeze(2)
-        u = p * z
-        u = u.addcmul_(p, u.sum(3, keepdim=True), value=-1).div_(n)
-        flat: list[Tensor] = []
-        for j in reversed(range(len(layers))):
-            layer, v, a, d = layers[j], vectors[j], self.inputs[j], self.deltas[j]
-            o, i = layer.weight.shape[1:]
-            u = u.view(S, n, k * o)
-            weight = (u.mT @ a).view(S, k, o, i)
-            if j:
-                weight += (d.mT @ ahead[j - 1].view(S, n, k * i)).view(S, o, k, i).transpose(1, 2)
-            flat = [weight.view(S, k, -1), *([] if v.bias is None else [u.sum(1).view(S, k, o)]), *flat]
-            if j:
-                moved = d @ v.weight.unflatten(0, (S, k)).transpose(1, 2).reshape(S, o, k * i)
-                u = _mask_each(moved.view(S, n * k, i).baddbmm_(u.view(S, n * k, o), layer.weight), a, k)
-        return torch.cat(flat, 2)
-
-
-def _mask_each(u: Tensor, a: Tensor, k: int) -> Tensor:
-    """u (S, n k, i) where the ReLU's output a (S, n, i) is positive, else 0; in place."""
-    if k == 1:
-        return mask_(u, a)
-    return u.view(*a.shape[:2], k, -1).mul_((a > 0).unsqueeze(2)).view(u.shape)
+    total = torch.zeros(len(W), dtype=torch.float64, device=W.device)
+    for x, _ in pieces(net, W, batch, 1):
+        out, pull = net.linearise(W, x)
+        for c, r in net.loss.factors(net.loss.mean(out)):
+            total += (c.double() * pull(r).squares(1).sum(1).double()).sum(1)
+    n = batch[1].shape[1]
+    return [Estimate(value / n, 0.0, EXACT_TRACE, n) for value in total.tolist()]

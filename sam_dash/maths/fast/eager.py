@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam_dash.maths.fast.taps import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.oracle import Oracle
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.factors import Factor
-from sam_dash.maths.fast.taps import NotFactoredError, Taps
-from sam_dash.maths.fast.unformed import Each, Groups, Multiple, Shifted
+from sam_dash.maths.fast.taps import Taps
+from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted
+from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Batch, Oracle
 
 
@@ -78,6 +78,7 @@ class FactoredOracle(Groups):
     """What `Oracle` is to one micro-batch, to G = n/m of them at once. `noise` and `full` as there."""
 
     taps: Taps
+    loss: Loss
     batch: Batch
     m: int
     noise: Tensor | None = None
@@ -86,11 +87,16 @@ class FactoredOracle(Groups):
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
 
+    @property
+    def samples(self) -> int:
+        """The number n of samples."""
+        return len(self.batch[1])
+
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of the only micro-batch, (d,) -> (n,)."""
         self.one_group()
         with torch.no_grad():
-            return self._losses(self.taps.run(w, self.batch[0], None))
+            return self.loss.values(self.taps.run(w, self.batch[0], None), self.batch[1])
 
     def grad(self, w: Tensor | Shifted) -> Tensor | Factored:
         """At w: the micro-batches' gradients, factored. At w + eps_j: their mean (d,)."""
@@ -106,8 +112,8 @@ class FactoredOracle(Groups):
 
         with torch.enable_grad():
             v = w.w.detach().requires_grad_()
-            loss = F.cross_entropy(self.taps.run(v, self.batch[0], tap), self.batch[1])
-            self.descents.append(torch.autograd.grad(loss, v)[0])
+            out = self.taps.run(v, self.batch[0], tap)
+        self.descents.append(torch.autograd.grad(out, v, self._error(out.detach()).div_(len(out)))[0])
         return self.descents[0]
 
     def grads(self, w: Tensor) -> PerSample:
@@ -122,23 +128,24 @@ class FactoredOracle(Groups):
         losses, factors = self._first(w)
         return losses, lambda p: Factored(factors(p, self.m), p.new_ones(1))
 
-    def _losses(self, out: Tensor) -> Tensor:
-        return F.cross_entropy(out, self.batch[1], reduction="none")
+    def _error(self, out: Tensor) -> Tensor:
+        """The gradient of the losses by the outputs (n, C)."""
+        return self.loss.error(out, self.loss.targets(self.batch[1], out))
 
     def _first(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor, int], list[Factor]]]:
         """Losses (n,) at w; and p (n,), m -> the factors of sum_i p_i l_i over each micro-batch of m."""
         out, pull = self.taps.linearise(w, self.batch[0])
-        error = out.softmax(1) - F.one_hot(self.batch[1], out.shape[1])  # the gradient of the cross-entropies
-        return self._losses(out), lambda p, m: self.taps.factors(pull(p[:, None] * error), m)
+        error = self._error(out)
+        return self.loss.values(out, self.batch[1]), lambda p, m: self.taps.factors(pull(p[:, None] * error), m)
 
 
-def factored_step(step: Callable[..., Step], m: int, taps: Taps) -> Callable[..., Step]:
+def factored_step(step: Callable[..., Step], m: int, taps: Taps, loss: Loss) -> Callable[..., Step]:
     """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for more."""
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        oracle = FactoredOracle(taps, L.batch, m, L.noise, L.full, L.t, L.rate)
+        oracle = FactoredOracle(taps, loss, L.batch, m, L.noise, L.full, L.t, L.rate)
         return oracle.ended(step(oracle, w, s, **knobs))
 
     return m_step

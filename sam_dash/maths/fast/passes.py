@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,11 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths.contract import TINY
+from sam_dash.maths.curvature import ELEMENTS
+from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast.chain import Chain, backward, chain_or_none, shifted, weight_gradients
 from sam_dash.maths.fast.chain_parts import Gradient, Layer, Part, affine
 from sam_dash.maths.fast.factored import norms
 from sam_dash.maths.fast.factors import Factor, lengths
-from sam_dash.maths.fast.taps import NotFactoredError, Pair, Taps
+from sam_dash.maths.fast.taps import Pair, Taps
+from sam_dash.maths.loss import Loss
+from sam_dash.maths.noise import check_sizes
+from sam_dash.maths.oracle import Batch
 
 
 class Pass(Protocol):
@@ -36,16 +41,20 @@ class Pass(Protocol):
         """g_i . v in each layer, (S, d) -> (S, layers, n)."""
 
     def moved(self, m: int) -> Callable[[Tensor], Tensor]:
-        """t -> the logits of every sample at w + t u_j, u_j the unit gradient of its micro-batch j of m consecutive
+        """t -> the outputs of every sample at w + t u_j, u_j the unit gradient of its micro-batch j of m consecutive
         samples, (S, n // m * m, C); those left over are left out.
         """
 
 
 class Net(Protocol):
-    """A network that can be linearised."""
+    """A network that can be linearised, and its loss."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of its outputs."""
 
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
-        """The logits (S, n, C) at W (S, d) for x (S, n, ...), and their pullback to per-sample gradients."""
+        """The outputs (S, n, C) at W (S, d) for x (S, n, ...), and their pullback to per-sample gradients."""
 
     def floats(self, W: Tensor, x: Tensor) -> int:
         """What the layers put out for one sample of x, in numbers, of all S runs."""
@@ -54,10 +63,57 @@ class Net(Protocol):
         """The number of parameters of each layer."""
 
 
-def net(module: nn.Module) -> Net:
+def net(module: nn.Module, loss: Loss) -> Net:
     """The fastest way through a module; NotFactoredError where there is none."""
     chain = chain_or_none(module)
-    return Perceptron(chain) if chain else Tapped(Taps(module))
+    return Perceptron(chain, loss) if chain else Tapped(Taps(module), loss)
+
+
+def linearise(net: Net, W: Tensor, piece: Batch) -> tuple[Tensor, Pass]:
+    """The outputs (S, n, C), and the gradients of the loss of every sample."""
+    out, pull = net.linearise(W, piece[0])
+    return out, pull(net.loss.error(out, net.loss.targets(piece[1], out)))
+
+
+def shuffled(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
+    """Each run's samples in an order of its own generator; without generators, as they are."""
+    if not generators:
+        return batch
+    orders = [torch.randperm(batch[1].shape[1], generator=g).to(batch[1].device) for g in generators]
+    x, y = (torch.stack([of[order] for of, order in zip(a, orders, strict=True)]) for a in batch)
+    return x, y
+
+
+def pieces(net: Net, W: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
+    """The batch in pieces, multiples of `multiple` samples, whose layers' outputs hold at most `ELEMENTS` floats."""
+    size = max(multiple, ELEMENTS // net.floats(W, batch[0]) // multiple * multiple)
+    return zip(*(a.split(size, 1) for a in batch), strict=True)
+
+
+def at_each_size(
+    net: Net, W: Tensor, batch: Batch, m: Sequence[int], generators: Sequence[torch.Generator], method: str,
+    each: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor],
+) -> list[dict[int, Estimate]]:  # fmt: skip
+    """The mean over the micro-batches of each m of `each(f, f(0))`, f(t) the losses (S, n) at w + t u_j; for each run.
+
+    u_j is the unit gradient of micro-batch j. Samples that fill no micro-batch are left out.
+    """
+    check_sizes(m, batch[1].shape[1])
+    batch = shuffled(batch, generators)
+    found: dict[int, list[Tensor]] = {size: [] for size in m}
+    for x, y in pieces(net, W, batch, math.lcm(*m)):
+        out, at = linearise(net, W, (x, y))
+        for size in m:
+            if cut := y.shape[1] // size * size:  # the last piece may be shorter than a group
+                labels = y[:, :cut]
+                values = each(_losses(net.loss, at.moved(size), labels), net.loss(out[:, :cut], labels))
+                found[size].append(values.unflatten(1, (-1, size)).mean(2))
+    rises = {size: torch.cat(parts, 1) for size, parts in found.items()}
+    return [{size: Estimate.of_mean(rises[size][s], method) for size in m} for s in range(len(W))]
+
+
+def _losses(loss: Loss, outputs: Callable[[Tensor], Tensor], y: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda t: loss(outputs(t), y)
 
 
 @dataclass(frozen=True)
@@ -65,6 +121,7 @@ class Perceptron:
     """See `chain`."""
 
     chain: Chain
+    loss: Loss
 
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
         layers, inputs, out = self.chain.forward(W, x)
@@ -116,6 +173,7 @@ class Tapped:
     """See `taps`; one run."""
 
     taps: Taps
+    loss: Loss
 
     def linearise(self, W: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Pass]]:
         out, pull = self.taps.linearise(W[0], x[0])
@@ -160,20 +218,10 @@ class _TapsPass:
         length = norms(factors) + m * TINY
         x = self.x[: len(length) * m]
 
-        def logits(t: Tensor) -> Tensor:
+        def outputs(t: Tensor) -> Tensor:
             def tap(index: int, h: Tensor) -> Tensor:
                 return factors[index].perturbed(self.taps.layers[index], h, t / length)
 
             return self.taps.run(self.w, x, tap)[None]
 
-        return logits
-
-
-def net_or_none(module: nn.Module, w: Tensor, x: Tensor) -> Net | None:
-    """`net`, or None where a layer has no factors: then the plain measurements serve."""
-    try:
-        found = net(module)
-        found.floats(w[None], x[None])
-    except NotFactoredError:
-        return None
-    return found
+        return outputs

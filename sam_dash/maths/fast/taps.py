@@ -14,6 +14,7 @@ from sam_dash.maths.fast import pooling
 from sam_dash.maths.fast.factors import Factor, linear, plain
 from sam_dash.maths.fast.factors_conv import conv
 from sam_dash.maths.fast.factors_norm import group_norm, group_norm_each, layer_norm
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout, guard
 
 Tap = Callable[[int, Tensor], Tensor]
@@ -33,10 +34,6 @@ def maker(layer: nn.Module) -> Maker | None:
     if type(layer) is nn.LayerNorm:
         return layer_norm if layer.bias is not None else None
     return None
-
-
-class NotFactoredError(Exception):
-    """The network has a layer, or the variant an operation, that factored gradients do not have."""
 
 
 class Taps:

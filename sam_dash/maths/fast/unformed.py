@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from torch import Tensor
 
 from sam_dash.maths.contract import Step
-from sam_dash.maths.fast.taps import NotFactoredError
 
-if TYPE_CHECKING:
-    from sam_dash.maths.oracle import Batch
+
+class NotFactoredError(Exception):
+    """The network has a layer, or the variant an operation, that factored gradients do not have."""
 
 
 def refuse(*_: Any) -> Any:
@@ -87,16 +87,20 @@ class Each(Unformed, ABC):
 class Groups:
     """What the oracles of all micro-batches at once share; `descents` are the mean gradients at w + eps_j so far."""
 
-    batch: Batch
     m: int
     descents: list[Tensor]
+
+    @property
+    def samples(self) -> int:
+        """The number of samples of all micro-batches."""
+        raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
         raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
 
     def one_group(self) -> None:
         """What is asked about single samples is known of one micro-batch only."""
-        if self.m != self.batch[1].shape[-1]:
+        if self.m != self.samples:
             raise NotFactoredError("weights of samples within more than one micro-batch")
 
     def before_the_descent(self) -> None:

@@ -23,8 +23,10 @@ from torch.utils import _pytree as pytree
 from sam_dash.maths.contract import Step, Variant
 from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.factored import factored_step
-from sam_dash.maths.fast.taps import NotFactoredError, Taps
+from sam_dash.maths.fast.taps import Taps
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.live import Live, LiveOracle, call, cut
+from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 
@@ -57,11 +59,11 @@ class Way(NamedTuple):
     take: Take
 
 
-def ways(v: Variant, live: Live, m: int, n: int, known: bool) -> Iterator[Way]:
-    """The ways for batches of n samples in micro-batches of m, fastest first; `known`: the loss is one of ours."""
+def ways(v: Variant, live: Live, m: int, n: int) -> Iterator[Way]:
+    """The ways for batches of n samples in micro-batches of m, fastest first; of a `Loss` there are more."""
     if m == n:
         yield Way("plain", plain(v, live))
-    elif known and v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
+    elif v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
         for name, make in (("chain", chain), ("factored", factored)):
             try:
                 yield Way(name, make(v, live, m))
@@ -123,7 +125,7 @@ def looped(v: Variant, live: Live, m: int) -> Take:
 
 def chain(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a perceptron in one pass; NotFactoredError for other networks."""
-    step = chain_step(v.step, m, Chain.of(untouched(live.module)))
+    step = chain_step(v.step, m, Chain.of(untouched(live.module)), of_ours(live))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         full = None if at.full is None else Oracle(nothing, stacked(at.full.batch))
@@ -137,7 +139,7 @@ def chain(v: Variant, live: Live, m: int) -> Take:
 
 def factored(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a network of layers with factors in one pass; NotFactoredError for other networks."""
-    step = factored_step(v.step, m, Taps(untouched(live.module)))
+    step = factored_step(v.step, m, Taps(untouched(live.module)), of_ours(live))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
@@ -166,6 +168,13 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
         return step(Oracle(losses, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
 
     return take
+
+
+def of_ours(live: Live) -> Loss:
+    """The loss, of which all is known; NotFactoredError for a function of the user's."""
+    if not isinstance(live.loss, Loss):
+        raise NotFactoredError("a loss of which only the values are known")
+    return live.loss
 
 
 def nothing(*_: Any) -> Any:
