@@ -4,7 +4,7 @@ import streamlit as st
 
 from sam_dash.results.claims import claim as claims
 from sam_dash.results.claims import verdicts
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse
 from sam_dash.ui import controls, router, scorecard, show, states
 
@@ -19,7 +19,7 @@ batch = study.spec.training.batch
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = controls.radius(study)
 gone = collapse.runs(finals, runs, study.spec)
-show.collapsed(runs, gone, batch)
+show.collapsed(runs, gone, cells.of(study))
 found = verdicts.judge(collapse.without(finals, gone), batch)
 rho = sorted(runs["rho"].dropna().unique())
 where = f"{captions.setting(study.spec)}." + (f" At this ρ = {captions.listed(f'{r:g}' for r in rho)}." if rho else "")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from sam_dash.results.drawing import captions, lines
+from sam_dash.results.drawing import captions, cells, lines
 from sam_dash.results.numbers import collapse, recorded
 from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
@@ -51,7 +51,7 @@ if len(frame):
         "dynamics",
     )
     st.header("What these runs say", anchor=False)
-    show.collapsed(runs, gone, study.spec.training.batch)
+    show.collapsed(runs, gone, cells.of(study))
     st.markdown("\n".join(f"- {line}" for line in found) or "One line: nothing to compare.")
 elif not once:
     st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")

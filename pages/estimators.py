@@ -34,14 +34,14 @@ loose = quality.unconverged(study.finals)
 if len(loose):
     st.markdown("**Not converged**: these have hollow markers in the figures")
     alt = f"{len(loose)} estimates that did not converge"
-    look = cells.by_key(cells.looks(study.finals, study.spec.training.batch))
+    look = cells.of(study)
     st.dataframe(quality.loose_table(loose, look), hide_index=True, placeholder="–", alt=alt)
 
 st.header("Second opinion: PyHessian", anchor=False)
 found = opinions.paired(study.finals)
 if len(found):
     st.dataframe(
-        opinions.table(found, study.spec.training.batch),
+        opinions.table(found, cells.of(study)),
         hide_index=True,
         alt="Our estimates beside PyHessian's, with errors",
     )

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse, further
 from sam_dash.results.views import matched, matched_figure, simpson
 from sam_dash.ui import choices, controls, figure, links, router, sections, show, states, trajectory
@@ -16,14 +16,14 @@ st.markdown(
 )
 study = states.with_results()
 
-batch = study.spec.training.batch
+look = cells.of(study)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     finals, runs = controls.radius(study)
     x = choices.matched_in()
     y = choices.one_quantity(finals, ("test_acc", "tr_H", "lam_max", "tr_V", "gap_acc", "test_loss"))
 gone = collapse.runs(finals, runs, study.spec)
 table = matched.wide(study, collapse.without(finals, gone))
-show.collapsed(runs, gone, batch)
+show.collapsed(runs, gone, look)
 if table.empty:
     st.info("Every setting here collapsed: there is nothing to match.", icon=":material/filter_alt_off:")
     st.stop()
@@ -32,10 +32,10 @@ if y is None or not {x, y} <= set(table) or table[x].notna().sum() == 0:
     st.stop()
 curves = trajectory.curves(study, sorted({"train_loss", y}))
 frame = matched.frame(study, table, x, y, curves)
-rows = matched.at_same_loss(table, curves, y, batch) if y != "train_loss" else []
+rows = matched.at_same_loss(table, curves, y, look) if y != "train_loss" else []
 found = matched.findings(rows, y)
 front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_values("x")["line"]))
-best = matched.best_stop(table, curves, y, batch)
+best = matched.best_stop(table, curves, y, look)
 on_front = [f"On the Pareto front of {words.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
     matched_figure.figure(frame, x, y, figure.narrow()),

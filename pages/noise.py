@@ -21,7 +21,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     gone = collapse.runs(finals, runs, study.spec)
     finals = collapse.without(finals, gone)
     interval = controls.interval()
-    look = cells.by_key(cells.looks(finals, batch, study.spec.m))
+    look = cells.of(study)
     chosen = choices.settings(finals, look)
 if not (finals["quantity"] == "tr_V").any():
     wanted = {"Set up this study with gradient noise": further.extended(study, measures={"what": ("noise",)})}
@@ -41,13 +41,13 @@ figure.show(
     "noise",
 )
 st.header("What these runs say", anchor=False)
-show.collapsed(runs, gone, batch)
+show.collapsed(runs, gone, look)
 st.markdown("\n".join(f"- {line}" for line in found))
 st.header("Which layers it is in", anchor=False)
 sections.layer_noise(study, chosen, look, interval)
 st.header("Noise scale", anchor=False)
-sections.noise_scale(study, finals, runs)
-table = noise_law.tail_table(finals, runs, batch)
+sections.noise_scale(study, finals)
+table = noise_law.tail_table(finals, look)
 if len(table):
     st.header("Tail of the noise", anchor=False)
     st.dataframe(table, hide_index=True, alt="Tail index of the gradient noise of every setting with its interval")

@@ -53,7 +53,7 @@ sections.spectrum(study)
 second = opinions.paired(finals)
 if len(second):
     st.header("Second opinion: PyHessian", anchor=False)
-    st.dataframe(opinions.table(second, at.batch), hide_index=True, alt="Our estimates beside PyHessian's")
+    st.dataframe(opinions.table(second, at.look), hide_index=True, alt="Our estimates beside PyHessian's")
     st.caption(opinions.caption(second))
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

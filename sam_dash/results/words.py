@@ -117,11 +117,11 @@ def title(variant: str) -> str:
 
 
 def cell_name(variant: str, m: float | None, batch: int, extra: str = "") -> str:
-    """For example "m-SAM, m = 4", "SAM (m = B = 64)", "SGD"."""
+    """For example "SAM, m = 4", "SAM, m = B = 64", "SGD"; "SAM" of all its m, which is None."""
     known = variants.REGISTRY.get(variant)
     name = title(variant)
     if known is not None and known.m_axis and m is not None and math.isfinite(m):
-        name = f"{name} (m = B = {batch})" if m == batch else f"m-{name}, m = {m:g}"
+        name = f"{name}, m = B = {batch}" if m == batch else f"{name}, m = {m:g}"
     return f"{name}, {extra}" if extra else name
 
 

@@ -133,14 +133,14 @@ def sharpness_of(finals: pd.DataFrame) -> str | None:
 
 def settings(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """The final values of the settings chosen; three of them at first, as each has lines of its own."""
-    keys = {of["line"]: key for key, of in look.items()}
-    plain = {cells.key_of(r) for r in tables.records(noise_law.plain(finals))}
-    usual = [name for name, key in keys.items() if key in plain]
+    runs = finals.drop_duplicates("run")
+    here = {look[r]["line"] for r in tables.records(runs)}
+    names = [of["line"] for of in look if of["line"] in here]
+    plain = {look[r]["line"] for r in tables.records(noise_law.plain(finals))}
+    usual = [name for name in names if name in plain]
     chosen = st.multiselect(
-        "Settings", list(keys), default=usual[:3] or list(keys)[:1], key="settings", bind="query-params",
+        "Settings", names, default=usual[:3] or names[:1], key="settings", bind="query-params",
         placeholder="Choose a setting", select_all=False,
     )  # fmt: skip
-    wanted = {keys[n] for n in chosen if n in keys}
-    runs = finals.drop_duplicates("run")
-    kept = [r["run"] for r in tables.records(runs) if cells.key_of(r) in wanted]
+    kept = [r["run"] for r in tables.records(runs) if look[r]["line"] in chosen]
     return finals[finals["run"].isin(kept)]

@@ -58,8 +58,9 @@ def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:
         swept = known is not None and known.m_axis
         rows = rows[rows["m"] == batch] if swept else rows
         if len(rows) and not rows.duplicated(["quantity", "seed"]).any():
-            name = f"{words.title(str(variant))} at m = B" if swept else words.title(str(variant))
-            out[name] = {"variant": variant} | ({"m": float(batch)} if swept else {})
+            out[words.cell_name(str(variant), batch, batch)] = {"variant": variant} | (
+                {"m": float(batch)} if swept else {}
+            )
     return out
 
 

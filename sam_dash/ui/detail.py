@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import curves
+from sam_dash.results.drawing import cells, curves
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
@@ -76,7 +76,7 @@ def _again(store: Store, key: str) -> None:
 
 def _epochs(runs: pd.DataFrame, measured: pd.DataFrame, batch: int) -> None:
     for column, quantity in zip(st.columns(2), ("test_acc", "train_loss"), strict=True):
-        frame = curves.by_cell(tables.curve_means(runs, measured, quantity), batch)
+        frame = curves.by_cell(tables.curve_means(runs, measured, quantity), cells.Looks(runs, batch))
         if len(frame):
             with column:
                 chart = curves.chart(frame, quantity, legend=False)

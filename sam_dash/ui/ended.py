@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures
+from sam_dash.results.drawing import captions, cells, figures
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.store import Store
@@ -80,7 +80,7 @@ def view(store: Store, study: Study) -> None:
     if study.finals.empty:
         states.nothing_finished(study)
         return
-    batch = study.spec.training.batch
+    batch, look = study.spec.training.batch, cells.of(study)
     axis = "lam" if len(study.spec.m) < 2 and len(study.values("lam")) > 1 else "m"
     rho = min(study.values("rho"), default=None)
     finals, runs = (tables.select(f, {"rho": rho}) if rho is not None else f for f in (study.finals, study.runs))
@@ -92,8 +92,8 @@ def view(store: Store, study: Study) -> None:
     frame = collapse.marked(tables.summary(finals, runs, words.SHARPNESS), gone)
     kept = collapse.without_cells(frame, gone)
     figure.show(
-        figures.multiples(frame, axis, columns=figure.columns(5), batch=batch), frame,
-        captions.caption(study, frame, axis), captions.alt(kept, axis, batch), f"study-{study.id[:6]}",
+        figures.multiples(frame, axis, look, columns=figure.columns(5)), frame,
+        captions.caption(study, frame, axis), captions.alt(kept, axis, look), f"study-{study.id[:6]}",
         "study",
     )  # fmt: skip
     if len(study.values("rho")) > 1:

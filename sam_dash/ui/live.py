@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import curves
+from sam_dash.results.drawing import cells, curves
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
@@ -88,12 +87,13 @@ def view(store: Store, study: Study) -> None:
             )  # fmt: skip
         frame = tables.runs_frame(runs)
         drawn = in_training(frame)
+        look = cells.Looks(frame.assign(network=None), study.spec.training.batch)
         if study.spec.networks:
             st.caption(f"Curves of {drawn['network'].iloc[0]}, which is furthest of those in training.")
         measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
         for column, quantity in zip(st.columns(2), CURVES, strict=True):
             with column:
-                chart(drawn, measured, quantity, study.spec.training.batch, study.spec.m)
+                chart(drawn, measured, quantity, look)
         run_table(frame, study.spec.training.batch, store.queue())
 
     monitor()
@@ -106,9 +106,9 @@ def in_training(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["network"] == first["network"].iloc[0]]
 
 
-def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, batch: int, sizes: Iterable[float]) -> None:
+def chart(runs: pd.DataFrame, measured: pd.DataFrame, quantity: str, look: cells.Looks) -> None:
     """A live curve. Vega and not Plotly: Plotly is rebuilt from scratch at every tick."""
-    frame = curves.by_cell(tables.curve_means(runs, measured, quantity), batch, sizes)
+    frame = curves.by_cell(tables.curve_means(runs, measured, quantity), look)
     st.altair_chart(curves.chart(frame, quantity), height=260, key=f"live_{quantity}", alt=curves.alt(frame, quantity))
 
 

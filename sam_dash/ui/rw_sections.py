@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, lines
+from sam_dash.results.drawing import captions, cells, lines
 from sam_dash.results.numbers import collapse, further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import equal_length, rw_weights, tenths
@@ -52,7 +52,7 @@ def equal(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: st
     )
     batch = study.spec.training.batch
     rw, sam = (equal_length.per_run(f, quantity) for f in (finals, values))
-    found = equal_length.compare(rw, sam, quantity, batch)
+    found = equal_length.compare(rw, sam, quantity, cells.of(study))
     if not found:
         st.caption("Every RW-SAM run here has λ = 0, which is SAM.")
         return
@@ -86,7 +86,7 @@ def equivalent(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantit
         links.missing("No m-SAM curve to read it off", "An equivalent m wants SAM at several m.", {"Add them": sweep})
         return
     rw, curve = (equal_length.per_run(f, quantity) for f in (finals, sam))
-    found = equal_length.equivalent(rw, curve, quantity, batch)
+    found = equal_length.equivalent(rw, curve, quantity, cells.of(study))
     table = equal_length.equivalents_shown(found, quantity, sizes)
     st.dataframe(table, hide_index=True, alt="The m of m-SAM that gives what RW-SAM gives")
     st.caption(
@@ -148,8 +148,8 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
             {f"Set up RW-SAM with {further.seeds_text(sweep)}": sweep},
         )
         return
-    batch = study.spec.training.batch
-    frame, found = tenths.frame(table, batch), tenths.findings(table, batch)
+    look = cells.of(study)
+    frame, found = tenths.frame(table, look), tenths.findings(table, look)
     figure.show(
         tenths.figure(frame, tenths.titles(curves), figure.narrow()), frame, tenths.caption(study, table, frame),
         "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),

@@ -9,8 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions
-from sam_dash.results.drawing.cells import Looks
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, layers, matched, matched_figure, noise_law, simpson
@@ -90,7 +89,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
         )
 
 
-def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
+def noise_scale(study: Study, finals: pd.DataFrame) -> None:
     """The table of noise scales, or how to get it."""
     rows = noise_law.scales(finals)
     if rows.empty:
@@ -99,7 +98,7 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
             {"Set up this study again with m-sharpness": further.extended(study, measures={"what": ("m_sharpness",)})},
         )  # fmt: skip
         return
-    table = noise_law.scale_table(rows, runs, study.spec.training.batch)
+    table = noise_law.scale_table(rows, cells.of(study))
     st.dataframe(table, hide_index=True, alt="Noise scale of every setting with its interval")
     st.caption(noise_law.SCALE_NOTE)
     name = f"noise-scale-{study.id[:6]}.csv"
@@ -107,7 +106,7 @@ def noise_scale(study: Study, finals: pd.DataFrame, runs: pd.DataFrame) -> None:
                        icon=":material/download:")  # fmt: skip
 
 
-def layer_noise(study: Study, chosen: pd.DataFrame, look: Looks, interval: str) -> None:
+def layer_noise(study: Study, chosen: pd.DataFrame, look: cells.Looks, interval: str) -> None:
     """Each layer's share of tr(V), or how to get it."""
     table = layers.gathered(layers.per_run(chosen))
     if table.empty:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results.drawing import captions
-from sam_dash.results.drawing.cells import by_key, key_of, looks
+from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.views.view import Selection, View
 from sam_dash.ui import figure, links
@@ -35,7 +35,7 @@ def view(view: View[At], at: At, heading: str = "") -> bool:
     if heading:
         st.header(heading, anchor=False)
         if isinstance(at, Selection):
-            collapsed(at.runs, at.collapsed, at.batch)
+            collapsed(at.runs, at.collapsed, at.look)
     st.markdown(listed(found) or view.silent)
     return True
 
@@ -60,11 +60,10 @@ def listed(found: list[str]) -> str:
     return "\n".join(f"- {line}" for line in found)
 
 
-def collapsed(runs: pd.DataFrame, gone: set[str], batch: int) -> None:
+def collapsed(runs: pd.DataFrame, gone: set[str], look: Looks) -> None:
     """Name the collapsed settings, and the rule."""
     if not gone:
         return
-    look = by_key(looks(runs, batch))
-    names = dict.fromkeys(look[key_of(r)]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
+    names = dict.fromkeys(look[r]["line"] for r in tables.records(runs[runs["run"].isin(gone)]))
     st.warning(f"Collapsed, and left out of the statements below: {captions.listed(names)}. {collapse.RULE}",
                icon=":material/trending_down:")  # fmt: skip

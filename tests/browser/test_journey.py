@@ -70,7 +70,7 @@ def test_from_the_click_to_the_figure_and_its_csv(address: str, page: Any, tmp_p
     traces = page.evaluate(FIGURE)[0]
     frame = downloaded(page, "CSV", tmp_path)
     means = frame[(frame["kind"] == "mean") & (frame["variant"] == "sam")].sort_values("m")
-    lines = [t for t in traces if t["name"] == "m-SAM" and t["mode"] == "lines+markers"]
+    lines = [t for t in traces if t["name"] == "SAM" and t["mode"] == "lines+markers"]
     quantities = list(dict.fromkeys(frame["quantity"]))
     assert quantities == ["tr_H", "lam_max", "tr_V", "test_acc", "gap_acc", "train_loss"]
     assert len(lines) == len(quantities)

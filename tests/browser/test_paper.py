@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sam_dash.results.drawing import figures, lines, paper
+from sam_dash.results.drawing import lines, paper
 from tests.results import frames
 
 BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {
@@ -45,7 +45,7 @@ def apart(a: list[float], b: list[float]) -> bool:
 @pytest.mark.parametrize("width", ["89 mm", "183 mm"])
 @pytest.mark.parametrize("names", [LONG, [*LONG, "SGD", "n-SAM"], ["SGD", "SAM", "RW-SAM"], None])
 def test_a_legend_covers_neither_itself_nor_the_panels(page: Any, width: str, names: list[str] | None) -> None:
-    fig = many(names) if names else figures.multiples(frames.summary(), "m", batch=4)
+    fig = many(names) if names else frames.multiples(frames.summary(), "m")
     if names is None:  # without groups, Plotly fills the rows otherwise
         fig.update_traces(legendgroup=None)
     drawn = paper.WIDTHS[width]

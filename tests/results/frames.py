@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
 
+import pandas as pd
+import plotly.graph_objects as go
+
+from sam_dash.results.drawing import cells, figures
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import Problem, SweepSpec, Training
@@ -38,3 +42,8 @@ def summary(status: str = "done", **options: object) -> pd.DataFrame:
     """The frame of its figure."""
     s = study(status)
     return tables.summary(s.finals, s.runs, ("tr_H", "test_acc"), **options)  # type: ignore[arg-type]
+
+
+def multiples(frame: pd.DataFrame, x: str, **options: Any) -> go.Figure:
+    """The figure of a frame, of which all cells are known."""
+    return figures.multiples(frame, x, cells.Looks(frame, SWEEP.training.batch), **options)

@@ -66,8 +66,8 @@ def test_the_trajectory_is_met_where_it_first_has_the_loss() -> None:
 def test_at_the_same_loss_a_cell_is_compared_with_sgd_of_its_own_seed() -> None:
     s = study(simple)
     wide = matched.wide(s, s.finals)
-    rows = {r.line: r for r in matched.at_same_loss(wide, sgd_curves(s), "test_acc", 4)}
-    found = rows["m-SAM, m = 1, ρ = 0.1"]  # its train loss is 0.6: SGD has an accuracy of 0.9 there
+    rows = {r.line: r for r in matched.at_same_loss(wide, sgd_curves(s), "test_acc", cells.of(s))}
+    found = rows["SAM, m = 1, ρ = 0.1"]  # its train loss is 0.6: SGD has an accuracy of 0.9 there
     assert found.sgd.mean == pytest.approx(0.9)
     assert found.cell.mean == pytest.approx(0.605)
     assert found.difference.mean == pytest.approx(-0.295)
@@ -79,7 +79,7 @@ def test_at_the_same_loss_a_cell_is_compared_with_sgd_of_its_own_seed() -> None:
 
 def test_where_sgd_is_best_is_said_and_compared() -> None:
     s = study(simple)
-    text = matched.best_stop(matched.wide(s, s.finals), sgd_curves(s), "test_acc", 4)
+    text = matched.best_stop(matched.wide(s, s.finals), sgd_curves(s), "test_acc", cells.of(s))
     assert text.startswith("SGD stopped after 2 epochs, where it is best")
     assert "90.0 % against 71.5 %: better (paired, n = 2" in text.replace("RW-SAM", "")
 
@@ -205,7 +205,7 @@ def test_a_rho_without_two_common_seeds_is_no_tie() -> None:
 def test_the_noise_law_is_drawn_with_both_formulas() -> None:
     s = study(simple)
     of = s.finals[(s.finals["variant"] == "sam") & (s.finals["m"] == 4) & (s.finals["rho"] == 0.1)]
-    frame = noise_law.frame(of, cells.by_key(cells.looks(of, 4, (4, 1))), 4)
+    frame = noise_law.frame(of, cells.Looks(of, 4), 4)
     law = frame[(frame["panel"] == "law") & (frame["kind"] == "reference")]
     total = law[law["line"] == noise_law.LAW].set_index("x")["y"]
     inside = law[law["line"] == noise_law.FACTOR].set_index("x")["y"]
@@ -235,18 +235,18 @@ def test_a_noise_scale_without_signal_is_not_a_number_and_is_counted() -> None:
     assert rows.loc[0, "unbiased"] == pytest.approx(12 / 0.4)
     assert math.isnan(rows.loc[1, "unbiased"])
     assert rows.loc[1, "on_training_set"] == pytest.approx(12 / (-0.1 + 12 / 100))
-    table = noise_law.scale_table(rows.reset_index(), s.runs, 4)
+    table = noise_law.scale_table(rows.reset_index(), cells.of(s))
     assert list(table["Seeds with ‖G‖² ≤ 0"]) == [1]
 
 
 def test_m_train_and_m_eval_are_kept_apart() -> None:
     s = study(simple)
     sam = s.finals[(s.finals["variant"] == "sam") & (s.finals["rho"] == 0.1)]
-    frame = m_eval.frame(sam, s.runs[s.runs["rho"] == 0.1], 4)
+    frame = m_eval.frame(sam, s.runs[s.runs["rho"] == 0.1], cells.of(s))
     means = frame[frame["kind"] == "mean"].set_index(["m_train", "x"])["y"]
     assert dict(means) == pytest.approx({(4, 1): 1.6, (1, 1): 0.4, (4, 2): 0.8005, (1, 2): 0.2005})
     assert m_eval.findings(frame)[1] == (
-        "Measured at m = 2, the m-sharpness is lowest for m-SAM, m = 1 (0.201) and highest for SAM (m = B = 4) (0.800; "
+        "Measured at m = 2, the m-sharpness is lowest for SAM, m = 1 (0.201) and highest for SAM, m = B = 4 (0.800; "
         "paired, n = 2)."
     )
 
@@ -261,7 +261,7 @@ def test_sam_is_taken_at_an_equal_length_or_between_two_in_log_length() -> None:
 def test_rw_sam_is_compared_with_sam_of_its_own_length_and_seed() -> None:
     s = study(simple)
     per_run = equal_length.per_run(s.finals, "test_acc")
-    found = {e.line: e for e in equal_length.compare(per_run, per_run, "test_acc", 4)}
+    found = {e.line: e for e in equal_length.compare(per_run, per_run, "test_acc", cells.of(s))}
     at = found["RW-SAM, ρ = 0.1, λ = 1"]  # its mean ||eps|| is 0.2: SAM at rho = 0.2
     assert at.length == pytest.approx(0.2)
     assert at.difference.mean == pytest.approx((0.5 + 0.1 + 0.05) - (0.5 + 0.2))
@@ -289,13 +289,15 @@ def test_an_equivalent_m_has_an_interval_over_seeds_or_says_where_it_is() -> Non
 
     s = study(values)
     rw = equal_length.per_run(s.finals[s.finals["rho"] == 0.1], "tr_H")
-    found = equal_length.equivalent(rw, rw, "tr_H", 4)
+    found = equal_length.equivalent(rw, rw, "tr_H", cells.Looks(rw, 4))
     expected = statistics.mean([2 * 15 / 30, 2 * 16 / 30])
     assert found[0].log2_m == pytest.approx(expected)
     table = equal_length.equivalents_shown(found, "tr_H", [1.0, 4.0])
     assert table["Equivalent m"][0] == f"{2**expected.mean:.3g}"
     high = rw.assign(tr_H=rw["tr_H"].where(rw["variant"] != "rwsam", 99.0))
-    table = equal_length.equivalents_shown(equal_length.equivalent(high, high, "tr_H", 4), "tr_H", [1.0, 4.0])
+    table = equal_length.equivalents_shown(
+        equal_length.equivalent(high, high, "tr_H", cells.Looks(high, 4)), "tr_H", [1.0, 4.0]
+    )
     assert table["Equivalent m"][0] == "outside the range: 2 of 2 seeds above m = 4"
 
 
@@ -352,5 +354,5 @@ def test_extremes_call_a_difference_inside_its_interval_a_tie() -> None:
 
 def test_a_study_without_the_quantity_has_an_empty_frame() -> None:
     s = frames.study()
-    assert m_eval.frame(s.finals, s.runs, 4).empty
+    assert m_eval.frame(s.finals, s.runs, cells.of(s)).empty
     assert noise_law.scales(s.finals).empty

@@ -12,7 +12,6 @@ import pytest
 from safetensors.numpy import load
 
 from sam_dash import command
-from sam_dash.results.drawing import figures
 from sam_dash.results.files import texts, weights
 from sam_dash.results.views import compare, quality
 from sam_dash.runs import presets
@@ -84,9 +83,9 @@ def test_exact_and_unstated_errors_are_told_apart() -> None:
 
 def test_an_estimate_that_has_not_converged_is_hollow_and_nothing_else_is() -> None:
     frame = frames.summary()
-    assert not any("open" in str(t.marker.symbol) for t in figures.multiples(frame, "m", batch=4).data)
+    assert not any("open" in str(t.marker.symbol) for t in frames.multiples(frame, "m").data)
     loose = frame.assign(converged=~((frame["m"] == 1) & (frame["quantity"] == "tr_H")))
-    lines = [t for t in figures.multiples(loose, "m", batch=4).data if t.mode == "lines+markers"]
+    lines = [t for t in frames.multiples(loose, "m").data if t.mode == "lines+markers"]
     assert list(lines[0].marker.symbol) == ["diamond-open", "diamond"]
     assert lines[1].marker.symbol == "diamond"
 

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from sam_dash import variants
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, curves, figures, panels, style
+from sam_dash.results.drawing import captions, cells, curves, panels, style
 from sam_dash.results.drawing.panels import Panels
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers import study as studies
@@ -20,7 +20,7 @@ from tests.results import frames
 
 
 def figure(**options: object) -> go.Figure:
-    return figures.multiples(frames.summary(**options), "m", batch=4)  # type: ignore[arg-type]
+    return frames.multiples(frames.summary(**options), "m")  # type: ignore[arg-type]
 
 
 def traces(fig: go.Figure, name: str, mode: str) -> list[go.Scatter]:
@@ -33,7 +33,7 @@ def test_one_panel_a_quantity_with_its_title() -> None:
 
 def test_the_curve_is_the_means_of_the_frame() -> None:
     frame = frames.summary()
-    lines = traces(figures.multiples(frame, "m", batch=4), "m-SAM", "lines+markers")
+    lines = traces(frames.multiples(frame, "m"), "SAM", "lines+markers")
     for line, quantity in zip(lines, ("tr_H", "test_acc"), strict=True):
         rows = frame[(frame["kind"] == "mean") & (frame["variant"] == "sam") & (frame["quantity"] == quantity)]
         rows = rows.sort_values("m")
@@ -44,7 +44,7 @@ def test_the_curve_is_the_means_of_the_frame() -> None:
 
 
 def test_every_seed_is_a_dot() -> None:
-    dots = traces(figure(), "m-SAM", "markers")
+    dots = traces(figure(), "SAM", "markers")
     assert sorted(dots[0].y) == [24, 25, 70, 74]
     assert sorted(traces(figure(), "SGD", "markers")[0].y) == [100, 104]
 
@@ -52,9 +52,9 @@ def test_every_seed_is_a_dot() -> None:
 def test_every_mark_stands_at_the_m_that_it_is_of() -> None:
     doubled = frames.summary().assign(variant=lambda t: t["variant"].replace("sam", "usam"))
     of = pd.concat([frames.summary(), doubled[doubled["variant"] == "usam"]], ignore_index=True)
-    fig = figures.multiples(of, "m", batch=4)
-    marks = [t for t in fig.data if t.mode in ("markers", "lines+markers") and "-" in t.name]
-    assert {t.name for t in marks} == {"m-SAM", "m-USAM"}
+    fig = frames.multiples(of, "m")
+    marks = [t for t in fig.data if t.mode in ("markers", "lines+markers") and t.name != "SGD"]
+    assert {t.name for t in marks} == {"SAM", "USAM"}
     assert {x for t in marks for x in t.x} == {1, 4}, "two methods at one m stand above each other"
 
 
@@ -67,7 +67,7 @@ def test_sgd_is_a_horizontal_line_with_the_band_of_its_interval() -> None:
 
 
 def test_each_series_is_in_the_legend_once() -> None:
-    assert [t.name for t in figure().data if t.showlegend] == ["SGD", "m-SAM"]
+    assert [t.name for t in figure().data if t.showlegend] == ["SGD", "SAM"]
 
 
 def test_the_ticks_are_the_values_of_m_on_a_log_axis() -> None:
@@ -80,26 +80,26 @@ def test_every_trace_has_the_colour_of_its_variant() -> None:
     for trace in figure().data:
         colour = trace.line.color or trace.marker.color
         if trace.fill != "toself":
-            assert colour == {"SGD": "#0072B2", "m-SAM": "#009E73"}[trace.name]
+            assert colour == {"SGD": "#0072B2", "SAM": "#009E73"}[trace.name]
 
 
 def test_one_seed_has_no_band_and_no_bar() -> None:
     frame = frames.summary()
     frame = tables.summary(frames.study().finals.query("seed == 0"), frames.study().runs.query("seed == 0"), ("tr_H",))
-    fig = figures.multiples(frame, "m", batch=4)
+    fig = frames.multiples(frame, "m")
     assert not [t for t in fig.data if t.fill == "toself"]
-    assert all(math.isnan(e) for e in traces(fig, "m-SAM", "lines+markers")[0].error_y.array)
+    assert all(math.isnan(e) for e in traces(fig, "SAM", "lines+markers")[0].error_y.array)
 
 
 def test_a_wide_range_gets_a_log_axis_and_a_difference_never_does() -> None:
     study = frames.study()
     finals = study.finals.assign(value=lambda f: f["value"] * f["m"].eq(1).map({True: 100, False: 1}))
-    wide = figures.multiples(tables.summary(finals, study.runs, ("tr_H",), "se"), "m", batch=4)
+    wide = frames.multiples(tables.summary(finals, study.runs, ("tr_H",), "se"), "m")
     assert wide.layout.yaxis.type == "log"
     assert wide.layout.annotations[0].text.endswith(panels.LOG)
     assert wide.layout.yaxis.title.text is None
     frame = tables.summary(finals, study.runs, ("tr_H",), "se", {"variant": "sgd"})
-    assert figures.multiples(frame, "m", batch=4, difference="SGD").layout.yaxis.type != "log"
+    assert frames.multiples(frame, "m", difference="SGD").layout.yaxis.type != "log"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> 
     tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (True, False)}
     assert tops == {True: 45 + 3 * 29, False: 45 + 29}
     few = frames.summary().query("quantity == 'tr_H'")
-    assert figures.multiples(few, "m", batch=4, columns=5).layout.margin.t == 45 + 29
+    assert frames.multiples(few, "m", columns=5).layout.margin.t == 45 + 29
 
 
 def test_no_difference_is_shown_as_minus_zero() -> None:
@@ -177,11 +177,11 @@ def test_a_setting_without_any_result_is_named() -> None:
     broken = studies.Study(study.id, study.spec, runs, finals)
     frame = tables.summary(finals, runs, ("tr_H",))
     text = captions.caption(broken, frame, "m")
-    assert "Without any result: m-SAM, m = 1 (2 diverged)." in text
+    assert "Without any result: SAM, m = 1 (2 diverged)." in text
 
 
 def test_the_alternative_text_states_the_finding() -> None:
-    text = captions.alt(frames.summary(), "m", 4)
+    text = captions.alt(frames.summary(), "m", cells.of(frames.study()))
     by = "−47.5 [−66.6, −28.4]"  # of -46 and -49: 1.5 times t = 12.7 either way
     assert f"tr(H) falls from 72.0 at m = 4 (SAM) to 24.5 at m = 1: {by} (paired, 95 %, n = 2)." in text
     assert "Test accuracy: a tie between 73.0 % at m = 4 (SAM) and 77.0 % at m = 1" in text
@@ -190,7 +190,7 @@ def test_the_alternative_text_states_the_finding() -> None:
 def test_the_alternative_text_claims_nothing_from_one_seed() -> None:
     study = frames.study()
     frame = tables.summary(study.finals.query("seed == 0"), study.runs.query("seed == 0"), ("tr_H",))
-    assert "(one seed: no interval)" in captions.alt(frame, "m", 4)
+    assert "(one seed: no interval)" in captions.alt(frame, "m", cells.Looks(frame, 4))
 
 
 def test_slopes_are_read_off_their_interval() -> None:
@@ -205,11 +205,11 @@ def test_curves_are_coloured_in_the_order_of_m() -> None:
         {"run": key, "step": s, "epoch": float(s), "quantity": "test_acc", "value": 0.5 + s}
         for key in study.runs["run"] for s in (0, 1)
     )  # fmt: skip
-    frame = curves.by_cell(tables.curve_means(study.runs, rows, "test_acc"), 4)
-    colours = dict(zip(frame["cell"], frame["colour"], strict=True))
-    assert colours == {"SGD": "#0072B2", "SAM (m = B = 4)": style.ORDERED[0], "m-SAM, m = 1": style.ORDERED[-1]}
+    frame = curves.by_cell(tables.curve_means(study.runs, rows, "test_acc"), cells.of(study))
+    colours = dict(zip(frame["line"], frame["colour"], strict=True))
+    assert colours == {"SGD": "#0072B2", "SAM, m = B = 4": "#009E73", "SAM, m = 1": "#945500"}
     assert (frame["n"] == 2).all()
-    assert "m-SAM, m = 1 150.0 % at epoch 1" in curves.alt(frame, "test_acc")
+    assert "SAM, m = 1 150.0 % at epoch 1" in curves.alt(frame, "test_acc")
     assert curves.chart(frame, "test_acc").to_dict()["encoding"]["y"]["title"] == "Test accuracy"
 
 
@@ -222,7 +222,7 @@ def test_numbers_have_three_digits_and_a_true_minus(value: float, text: str) -> 
 
 
 def test_hover_texts_say_what_n_is() -> None:
-    line = traces(figure(), "m-SAM", "lines+markers")[0]
+    line = traces(figure(), "SAM", "lines+markers")[0]
     assert re.search(r"n = %\{customdata\[2\]\}", line.hovertemplate)
     assert list(line.customdata[0])[2:4] == [2, 0]
 
@@ -236,7 +236,7 @@ def test_a_collapsed_cell_is_a_cross_that_sets_no_axis_and_is_named() -> None:
     marked = collapse.marked(far, lost)
     assert collapse.marked(far, set()) is far
     assert set(marked.loc[marked["collapsed"], "m"]) == {1.0}
-    fig = figures.multiples(marked, "m", batch=4)
+    fig = frames.multiples(marked, "m")
     crosses = [t for t in fig.data if t.marker.symbol == "x-thin" and t.x[0] is not None]
     assert len(crosses) == 2
     assert [t.name for t in fig.data if t.marker.symbol == "x-thin" and t.showlegend] == ["collapsed"]

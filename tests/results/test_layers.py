@@ -31,7 +31,7 @@ def finals(names: tuple[str, ...] = ("hidden1", "output")) -> pd.DataFrame:
 
 
 def look(of: pd.DataFrame) -> cells.Looks:
-    return cells.by_key(cells.looks(of, SWEEP.training.batch))
+    return cells.Looks(of, SWEEP.training.batch)
 
 
 def framed(of: pd.DataFrame, sizes: dict[str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -41,7 +41,7 @@ def framed(of: pd.DataFrame, sizes: dict[str, int]) -> tuple[pd.DataFrame, pd.Da
 
 def test_the_shares_have_seed_means_with_t_intervals_and_stand_beside_those_of_the_parameters() -> None:
     _, frame = framed(finals(), {"hidden1": 75, "output": 25})
-    assert list(dict.fromkeys(frame["line"])) == ["Parameters", "SGD", "SAM (m = B = 4)", "m-SAM, m = 1"]
+    assert list(dict.fromkeys(frame["line"])) == ["Parameters", "SGD", "SAM, m = B = 4", "SAM, m = 1"]
     assert list(frame["y"][:2]) == [0.75, 0.25]
     sgd = frame[(frame["line"] == "SGD") & (frame["layer"] == "hidden1")].iloc[0]
     assert (sgd["y"], sgd["n"], sgd["value"]) == pytest.approx((0.7, 2, 7.0))

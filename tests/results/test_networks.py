@@ -50,7 +50,7 @@ def test_a_mean_over_several_networks_is_refused(study: Study) -> None:
     with pytest.raises(ValueError, match=r"runs of 2 networks \(mlp:4, mlp:8\) in one mean"):
         tables.summary(study.finals, study.runs, ("tr_H",))
     with pytest.raises(ValueError, match="2 networks"):
-        cells.looks(study.finals, 8)
+        cells.Looks(study.finals, 8)
 
 
 def test_hidden_runs_are_counted_by_network(store: Store) -> None:

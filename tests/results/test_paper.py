@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
-from sam_dash.results.drawing import figures, paper, style
+from sam_dash.results.drawing import paper, style
 from tests.results import frames
 
 needs_chrome = pytest.mark.skipif(paper.chrome() is None, reason="no Chrome or Chromium")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 @pytest.fixture
 def fig() -> go.Figure:
-    return figures.multiples(frames.summary(), "m", batch=4)
+    return frames.multiples(frames.summary(), "m")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +33,7 @@ def _server() -> Iterator[None]:
 def test_no_two_ticks_of_an_axis_have_one_label() -> None:
     frame = frames.summary().query("quantity == 'test_acc'")
     near = frame.assign(**{c: 0.9 + (frame[c] - 0.75) / 60 for c in ("y", "low", "high")})
-    svg = paper.render(figures.multiples(near, "m", batch=4), "SVG", paper.WIDTHS["89 mm"]).decode()
+    svg = paper.render(frames.multiples(near, "m"), "SVG", paper.WIDTHS["89 mm"]).decode()
     ticks = re.findall(r'class="ytick"><text[^>]*>([^<]+)<', svg)
     assert len(ticks) > 2
     assert len(set(ticks)) == len(ticks), ticks
@@ -92,7 +92,7 @@ def test_panels_are_wrapped_to_the_width_without_overlap(n: int, width: str, col
     frame = frames.summary()
     part = frame[frame["quantity"] == "tr_H"]
     many = [part.assign(quantity=q) for q in ("tr_H", "lam_max", "tr_V", "train_loss", "test_loss")[:n]]
-    out = paper.to_paper(figures.multiples(pd.concat(many), "m", batch=4), paper.WIDTHS[width])
+    out = paper.to_paper(frames.multiples(pd.concat(many), "m"), paper.WIDTHS[width])
     boxes = [
         (*out.layout[x].domain, *out.layout[x.replace("x", "y", 1)].domain) for x in out.layout if x.startswith("xaxis")
     ]

@@ -83,7 +83,7 @@ def test_the_second_opinion_is_joined_run_by_run() -> None:
     assert len(rows) == 6
     assert list(rows["value_pyhessian"] - rows["value"]) == [1.0] * 6
     assert set(rows["stderr_pyhessian"]) == {2.0}
-    assert set(opinions.table(rows, 4)["Setting"]) == set(cells.looks(rows, 4)["line"])
+    assert set(opinions.table(rows, cells.Looks(rows, 4))["Setting"]) == {of["line"] for of in cells.Looks(rows, 4)}
     assert opinions.paired(finals).empty
 
 

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from sam_dash.results import words
+from sam_dash.results.drawing import cells
 from sam_dash.results.drawing.panels import LOG
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
@@ -16,6 +17,9 @@ from sam_dash.results.views import rw_weights, tenths
 from tests.results.frames import SWEEP
 
 RW = replace(SWEEP, variants=("rwsam",), m=(4,), knobs={"rho": (0.1,), "lam": (1.0, 0.5)}, seeds=(0, 1))
+LOOK = cells.Looks(
+    tables.runs_frame({"key": r.key, "spec": r.to_dict(), "status": "done"} for r in RW.runs()), RW.training.batch
+)
 
 
 def made(epochs: int, rise: float = 0.02) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -46,7 +50,7 @@ def test_the_parts_are_tenths_of_the_training(epochs, expected) -> None:
 
 def test_the_frame_has_seed_means_with_intervals_and_the_equal_weights() -> None:
     runs, curves = made(20)
-    frame = tenths.frame(tenths.per_run(curves, runs), 4)
+    frame = tenths.frame(tenths.per_run(curves, runs), LOOK)
     late = frame[(frame["panel"] == "late") & (frame["kind"] == "mean")]
     assert list(late["line"].unique()) == ["RW-SAM, λ = 1", "RW-SAM, λ = 0.5"]
     first = late[late["x"] == 1].iloc[0]
@@ -60,22 +64,22 @@ def test_the_frame_has_seed_means_with_intervals_and_the_equal_weights() -> None
 
 def test_what_is_said_is_paired_by_seed_and_a_tie_is_called_one() -> None:
     runs, curves = made(20)
-    found = tenths.findings(tenths.per_run(curves, runs), 4)
+    found = tenths.findings(tenths.per_run(curves, runs), LOOK)
     assert found[0] == (
         "RW-SAM, λ = 1: the most weighted tenth holds 28% of the weight early and 64% late "
         "(+36.0 points [36.0, 36.0], paired, n = 2); late, the less weighted half 20.0%."
     )
-    assert "(a tie, paired, n = 2)" in tenths.findings(tenths.per_run(made(20, 0.0)[1], runs), 4)[0]
-    fewer = tenths.findings(tenths.per_run(curves, runs[runs["seed"] == 0]), 4)
+    assert "(a tie, paired, n = 2)" in tenths.findings(tenths.per_run(made(20, 0.0)[1], runs), LOOK)[0]
+    fewer = tenths.findings(tenths.per_run(curves, runs[runs["seed"] == 0]), LOOK)
     assert "(one seed: no interval)" in fewer[0]
-    once = tenths.findings(tenths.per_run(made(1)[1], runs), 4)
+    once = tenths.findings(tenths.per_run(made(1)[1], runs), LOOK)
     assert once[0] == "RW-SAM, λ = 1: the most weighted tenth holds 27% of the weight, the less weighted half 40.6%."
 
 
 def test_the_figure_has_one_scale_and_its_caption_says_what_a_tenth_is() -> None:
     runs, curves = made(20)
     table = tenths.per_run(curves, runs)
-    frame = tenths.frame(table, 4)
+    frame = tenths.frame(table, LOOK)
     fig = tenths.figure(frame, tenths.titles(curves))
     assert [a.text.removesuffix(LOG) for a in fig.layout.annotations] == [
         "Early: epochs 0 to 2", "Middle: epochs 9 to 11", "Late: epochs 18 to 20",

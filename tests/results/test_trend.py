@@ -71,7 +71,7 @@ def test_a_seed_with_a_hole_is_not_pages_and_two_m_are_no_trend() -> None:
 def test_the_table_says_dash_where_there_is_no_p() -> None:
     table = trend.table(trend.trends(frames.study().finals, ("tr_H",)))
     assert list(table["p (Page, two-sided)"]) == ["–"]
-    assert list(table["Variant"]) == ["m-SAM"]
+    assert list(table["Variant"]) == ["SAM"]
     assert trend.p_value(1e-9) == "< 0.001"
 
 

@@ -94,7 +94,7 @@ def test_m_train_and_m_eval_have_a_panel(richer: None, store: Store, visit: Visi
     at = visit("sharpness", study=fill(store, SWEEP), m_sharpness_tab="Data")
     text = text_of(at)
     assert len(charts(at)) == 2
-    assert "Measured at m = 1, the m-sharpness is lowest for m-SAM, m = 1" in text
+    assert "Measured at m = 1, the m-sharpness is lowest for SAM, m = 1" in text
     assert "One ascent step of ρ = 0.05 per disjoint micro-batch" in text
     frame = shown(at, "m_train")
     assert set(frame["x"]) == {1, 2, 4, 8}
@@ -151,7 +151,7 @@ def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) ->
     assert frame["collapsed"].sum() == 1
     assert len(charts(at)[0]["data"]) == 2
     sharp = visit("sharpness", study=study, at_rho="0.4")
-    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in sharp.warning[1].value
+    assert "Collapsed, and left out of the statements below: SAM, m = 1." in sharp.warning[1].value
     assert "at m = 2" in text_of(sharp)
 
 
@@ -223,7 +223,7 @@ def test_matched_compares_with_sgd_stopped_early(store: Store, visit: Visit) -> 
     frame = shown(at, "x_low")
     assert list(frame[frame["kind"] == "sgd"]["epoch"]) == [0, 1, 2, 3, 4]
     assert len(shown(at, "SGD stopped at this train loss")) == 8
-    assert {"All runs pooled", "Within m-SAM"} <= set(shown(at, "Pearson's r")["Runs"])
+    assert {"All runs pooled", "Within SAM"} <= set(shown(at, "Pearson's r")["Runs"])
     assert any(t["name"] == "SGD, stopped early" for t in charts(at)[0]["data"])
     assert "Set up SGD of 1 epochs, annealed" not in text_of(at)
 
@@ -272,7 +272,7 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
         drawn.proto.alt
     )
     frame = shown(at, "layer")
-    assert list(frame["line"].unique()) == ["Parameters", "SGD", "SAM (m = B = 8)", "m-SAM, m = 1"]
+    assert list(frame["line"].unique()) == ["Parameters", "SGD", "SAM, m = B = 8", "SAM, m = 1"]
     assert frame[(frame["line"] == "SGD") & (frame["layer"] == "output")]["y"].iloc[0] == pytest.approx(0.34)
     bars = json.loads(drawn.proto.spec)["data"]
     assert [b["name"] for b in bars] == ["hidden1", "output"]
@@ -358,8 +358,8 @@ def test_what_collapsed_is_named_and_left_out_of_what_dynamics_says(
 ) -> None:
     collapse_at_m_1(monkeypatch)
     at = visit("dynamics", study=fill(store, SWEEP), curves=["Test accuracy"])
-    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
-    assert "m-SAM, m = 1" in [t["name"] for t in charts(at)[0]["data"]]
+    assert "Collapsed, and left out of the statements below: SAM, m = 1." in at.warning[0].value
+    assert "SAM, m = 1" in [t["name"] for t in charts(at)[0]["data"]]
     assert "Test accuracy ends lowest for SGD" in text_of(at)
 
 
@@ -368,8 +368,8 @@ def test_what_collapsed_is_named_and_left_out_of_noise(
 ) -> None:
     collapse_at_m_1(monkeypatch)
     at = visit("noise", study=fill(store, SWEEP))
-    assert "Collapsed, and left out of the statements below: m-SAM, m = 1." in at.warning[0].value
-    assert "m-SAM, m = 1" not in [t["name"] for t in charts(at)[0]["data"]]
+    assert "Collapsed, and left out of the statements below: SAM, m = 1." in at.warning[0].value
+    assert "SAM, m = 1" not in [t["name"] for t in charts(at)[0]["data"]]
 
 
 def test_noise_has_rw_sam_at_every_lambda(store: Store, visit: Visit) -> None:

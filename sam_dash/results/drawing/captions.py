@@ -9,7 +9,8 @@ import pandas as pd
 
 from sam_dash.problems.datasets import DATASETS
 from sam_dash.results import words
-from sam_dash.results.drawing import figures
+from sam_dash.results.drawing import cells, figures
+from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.study import Study, dataset
 from sam_dash.runs.spec import SweepSpec
@@ -84,7 +85,7 @@ def excluded(study: Study) -> str:
 def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
     """The settings that have ended without a single result: they would be missing from the figure unsaid."""
     runs = study.runs
-    settings = tables.cell(runs)
+    settings, look = tables.cell(runs), cells.of(study)
     names = []
     for key, of in runs.groupby(settings, dropna=False, sort=False):
         row = dict(zip(settings, list(key), strict=True))
@@ -93,11 +94,8 @@ def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
         rho = row.get("rho", math.nan)
         other = rho == rho and rho not in set(frame["rho"].dropna())
         if ended and not swept and not other:
-            knobs = {k: row[k] for k in ("lam",) if k in row and row[k] == row[k]}
-            name = words.cell_name(
-                str(row["variant"]), float(str(row["m"])), study.spec.training.batch, words.knob_text(knobs)
-            )
-            names.append(f"{name} ({listed(f'{n} {s}' for s, n in of['status'].value_counts().items())})")
+            counts = listed(f"{n} {s}" for s, n in of["status"].value_counts().items())
+            names.append(f"{look.name(row)} ({counts})")
     return f"Without any result: {'; '.join(names)}." if names else ""
 
 
@@ -116,18 +114,15 @@ def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", aga
     dots = "Small dots: single seeds"
     dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
     parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
-    parts += [collapsed(frame, study.spec.training.batch), _estimators(frame, against)]
+    parts += [collapsed(frame, cells.of(study)), _estimators(frame, against)]
     return means + dots + " ".join(p for p in parts if p)
 
 
-def collapsed(frame: pd.DataFrame, batch: int) -> str:
+def collapsed(frame: pd.DataFrame, look: Looks) -> str:
     """The cells of a frame as from `collapse.marked` that are crosses in its figure."""
     gone = frame[frame["collapsed"]] if "collapsed" in frame else frame[:0]
-    cells = tables.records(gone.loc[gone["kind"] == "mean", tables.cell(frame)].drop_duplicates())
-    names = []
-    for c in cells:
-        knobs = {k: c[k] for k in ("lam",) if c.get(k) == c.get(k) and c.get(k) is not None}
-        names.append(words.cell_name(c["variant"], c["m"], batch, words.knob_text(knobs)))
+    of = gone.loc[gone["kind"] == "mean", tables.cell(frame)].drop_duplicates()
+    names = [look.name(row) for row in tables.records(of)]
     return f"Crosses at the lower edge: {listed(names)} collapsed to chance and set no axis." if names else ""
 
 
@@ -142,13 +137,13 @@ def _estimators(frame: pd.DataFrame, against: str) -> str:
     return f"The estimate of a single run has a standard error of at most {100 * worst:.2g} %; the bars are not that."
 
 
-def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list[str]:
+def findings(frame: pd.DataFrame, x: str, look: Looks, against: str = "") -> list[str]:
     """One sentence a quantity: how the end of the axis compares with its start, in paired differences.
 
     The judgement uses the 95 % t-interval of the paired difference, whichever interval is drawn.
     """
     out = []
-    lines = [line for line in figures.series(frame, x) if figures.is_curve(line[0], x)]
+    lines = [line for line in figures.series(frame, x, look) if figures.is_curve(line[0], x)]
     for variant, name, part in lines:
         rows = tables.records(part)
         for q in dict.fromkeys(r["quantity"] for r in rows):
@@ -161,7 +156,7 @@ def findings(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> list
             subject = f"{name}: " if len(lines) > 1 else ""
             at = [
                 f"{figures.SYMBOLS[x]} = {end[x]:g}"
-                + (" (SAM)" if x == "m" and end[x] == batch and variant == "sam" else "")
+                + (" (SAM)" if x == "m" and end[x] == look.batch and variant == "sam" else "")
                 for end in ends
             ]
             out.append(
@@ -189,9 +184,9 @@ def compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: li
     )
 
 
-def alt(frame: pd.DataFrame, x: str, batch: int, against: str = "") -> str:
+def alt(frame: pd.DataFrame, x: str, look: Looks, against: str = "") -> str:
     """The alternative text of a figure: its findings."""
-    found = findings(frame, x, batch, against)
+    found = findings(frame, x, look, against)
     over = {"m": "micro-batch size m", "lam": "RW-SAM's λ"}[x]
     names = listed(words.quantity(q).name for q in dict.fromkeys(frame["quantity"]))
     return f"{names} over {over}. " + (" ".join(found) or "Too few values of the axis to compare.")
@@ -202,7 +197,7 @@ def slope_table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for r in tables.records(frame):
         q, low, high = r["quantity"], r["low"], r["high"]
-        row = {"Variant": f"m-{words.title(r['variant'])}", "Quantity": words.quantity(q).name}
+        row = {"Variant": words.title(r["variant"]), "Quantity": words.quantity(q).name}
         row["Change per doubling of m"] = _slope(q, r["slope"])
         row["95 % t-interval"] = f"{_slope(q, low)} … {_slope(q, high)}" if r["n"] > 1 else "–"
         rows.append(row | {"Monotone in": f"{r['monotone']} of {r['n']} seeds", "Reading": _reading(low, high)})

@@ -1,9 +1,9 @@
-"""Names, colours, markers and dashes of cells, for figures with one line a cell."""
+"""Name, colour, dash and marker of the cells of a study: the same on every page, figure, table and file of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,11 +12,11 @@ from sam_dash import variants
 from sam_dash.results import words
 from sam_dash.results.drawing import style
 from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.study import Study
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "triangle-down")
 KEY = [*tables.CELL, *tables.knob_names()]
-Looks = dict[tuple[Any, ...], dict[str, Any]]  # as from `by_key`
+LOOK = ("line", "colour", "dash", "marker")
+Row = Mapping[str, Any]
 
 
 def swept(variant: str) -> bool:
@@ -24,46 +24,105 @@ def swept(variant: str) -> bool:
     return variant in variants.REGISTRY and variants.REGISTRY[variant].m_axis
 
 
-def colour(variant: str, m: float, sizes: list[float]) -> str:
-    """Ordered colours for ordered m; the variant's own colour otherwise."""
-    if not swept(variant) or len(sizes) < 2 or m not in sizes:
-        return style.look(variant).colour
-    place = (math.log2(m) - math.log2(sizes[0])) / (math.log2(sizes[-1]) - math.log2(sizes[0]))
-    return style.ORDERED[round((1 - place) * (len(style.ORDERED) - 1))]
-
-
-def looks(frame: pd.DataFrame, batch: int, sizes: Iterable[float] = ()) -> pd.DataFrame:
-    """One row a cell of `frame`: its settings, line (its name), colour, dash and marker.
-
-    `sizes` are the m of the whole study, so that colours stay when a cell is hidden. Cells of one variant that share a
-    colour differ in dash; all in marker.
-    """
-    tables.one_network(frame)
-    told = tables.settings(frame)
-    unique = frame[told].drop_duplicates().reset_index(drop=True)
-    by_variant = unique.groupby("variant")
-    varied = [k for k in tables.cell(unique)[2:] if by_variant[k].nunique().max() > 1]
-    ladder = sorted(sizes) or sorted(unique.loc[[swept(v) for v in unique["variant"]], "m"].dropna().unique())
-    rows: list[dict[str, Any]] = []
-    for i, row in enumerate(tables.records(unique)):
-        knobs = {k: row[k] for k in varied if row[k] == row[k] and row[k] is not None}
-        hue = colour(row["variant"], row["m"], ladder)
-        same = sum(r["colour"] == hue for r in rows)
-        several = swept(row["variant"]) and len(ladder) > 1
-        first = "solid" if several or row["variant"] == "rwsam" else style.look(row["variant"]).dash
-        rows.append(
-            row
-            | {"line": words.cell_name(row["variant"], row["m"], batch, words.knob_text(knobs)), "colour": hue}
-            | {"dash": DASHES[same % len(DASHES)] if same else first, "marker": MARKERS[i % len(MARKERS)]}
-        )
-    return pd.DataFrame(rows, columns=[*told, "line", "colour", "dash", "marker"])
-
-
-def by_key(frame: pd.DataFrame) -> Looks:
-    """`looks` as a dict: key of a cell -> its row. Missing values are None in the key."""
-    return {key_of(r): r for r in tables.records(frame)}
-
-
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+def key_of(row: Row) -> tuple[Any, ...]:
     """The cell of a row, comparable: nan is None."""
     return tuple(None if row.get(k) is None or row[k] != row[k] else row[k] for k in KEY)
+
+
+class Looks:
+    """The names and looks of all cells of a frame of runs, which should be the whole study's.
+
+    Name: the variant, its m, and the knobs of which there are several values. Colour: the variant's own, shaded by its
+    m (on a fixed scale, its own at m = B) or, without one, by the knob other than rho with most values. Dash: rho, or
+    the knob that is left. Cells that would still be drawn alike get the next free dash and marker, so that those of
+    one colour differ in both.
+    """
+
+    def __init__(self, frame: pd.DataFrame, batch: int) -> None:
+        tables.one_network(frame)
+        self.batch = batch
+        unique = frame[tables.settings(frame)].drop_duplicates()
+        rows = tables.records(unique)
+        knobs = tables.settings(frame)[2:]
+        several = {k for k in knobs if unique.groupby("variant")[k].nunique().max() > 1}
+        self.varied = [k for k in knobs if k in several]
+        levels = {
+            str(v): {k: list(dict.fromkeys(sorted(of[k].dropna()))) for k in self.varied}
+            for v, of in unique.groupby("variant")
+        }
+        self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in rows:
+            self._rows.setdefault(key_of(row), row | self._look(row, levels[row["variant"]]))
+
+    def _look(self, row: dict[str, Any], levels: dict[str, list[Any]]) -> dict[str, str]:
+        of = style.look(row["variant"])
+        ranks = {k: values.index(row[k]) / (len(values) - 1) for k, values in levels.items() if len(values) > 1}
+        free = sorted((k for k in ranks if k != "rho"), key=lambda k: -len(levels[k]))
+        shade = place(row["variant"], row["m"], self.batch)
+        if not swept(row["variant"]) and free:
+            shade = ranks[free.pop(0)]
+        colour = style.shade(of.colour, shade)
+        dashed = "rho" if "rho" in ranks else free[0] if free else None
+        turn = levels[dashed].index(row[dashed]) if dashed else 0
+        taken = [r for r in self._rows.values() if r["colour"] == colour]
+        dash = _first(style.turned(style.DASHES, of.dash, turn), [r["dash"] for r in taken])
+        marker = _first(style.markers(of.marker, turn), [r["marker"] for r in taken])
+        return {"line": self.name(row), "colour": colour, "dash": dash, "marker": marker}
+
+    def name(self, row: Row, without: str = "") -> str:
+        """The name of a row's cell; of a line over `without`, which is then left out."""
+        knobs = {k: row[k] for k in self.varied if k != without and row.get(k) is not None and row[k] == row[k]}
+        m = None if without == "m" else row["m"]
+        return words.cell_name(row["variant"], m, self.batch, words.knob_text(knobs))
+
+    def __getitem__(self, row: Row) -> dict[str, Any]:
+        """The settings of a row's cell, and its `LOOK`."""
+        return self._rows[key_of(row)]
+
+    def __contains__(self, row: Row) -> bool:
+        """Whether it is of these."""
+        return key_of(row) in self._rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The cells in the order of their runs."""
+        return iter(self._rows.values())
+
+    def along(self, rows: list[dict[str, Any]], x: str) -> dict[str, str]:
+        """The look of a line over m or over a knob: its variant's colour, dash and marker of its cell at m = B."""
+        first = next((r for r in rows if r["m"] == self.batch), rows[0])
+        of = self[first]
+        return {
+            "line": self.name(first, x), "colour": style.look(first["variant"]).colour,
+            "dash": of["dash"], "marker": of["marker"],
+        }  # fmt: skip
+
+    def dressed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` with the columns of `LOOK`."""
+        found = [self[row] for row in tables.records(frame[tables.settings(frame)])]
+        return frame.assign(**{k: [of[k] for of in found] for k in LOOK})
+
+
+def of(study: Study, also: pd.DataFrame | None = None) -> Looks:
+    """Those of a study, and after them of the runs or values of further ones of its problem."""
+    runs = study.runs
+    if also is not None:
+        new = also[~also["run"].isin(runs["run"])]
+        runs = pd.concat([runs, new], ignore_index=True) if len(new) else runs
+    return Looks(runs.assign(network=None), study.spec.training.batch)
+
+
+def place(variant: str, m: float | None, batch: int) -> float:
+    """Where m stands between B (0) and 1 (1), in doublings; 0 for a variant that is not swept over m."""
+    if not swept(variant) or m is None or not 0 < m < batch:
+        return 0.0
+    return 1 - math.log2(m) / math.log2(batch)
+
+
+def at(variant: str, m: float | None, batch: int) -> dict[str, str]:
+    """Colour, dash and marker of a variant at an m, where nothing else tells cells apart."""
+    of = style.look(variant)
+    return of._asdict() | {"colour": style.shade(of.colour, place(variant, m, batch))}
+
+
+def _first(wanted: list[str], taken: list[str]) -> str:
+    return next((w for w in wanted if w not in taken), wanted[0])

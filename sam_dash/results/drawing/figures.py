@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import plotly.graph_objects as go
 from sam_dash import variants
 from sam_dash.results import words
 from sam_dash.results.drawing import lines, style
+from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.drawing.panels import Panels, layout, log_steps
 from sam_dash.results.numbers import tables
 
@@ -26,26 +28,18 @@ def is_curve(variant: str, x: str) -> bool:
     return known is not None and (known.m_axis if x == "m" else x in known.knobs)
 
 
-def series(frame: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """The lines of a figure: variant, name, rows. A knob is named only where a variant has several values of it."""
+def series(frame: pd.DataFrame, x: str, look: Looks) -> list[tuple[str, dict[str, str], pd.DataFrame]]:
+    """The lines of a figure: variant, its look, rows. One of a variant's cells along `x`, else one a cell."""
     out = []
     for variant, rows in frame.groupby("variant", sort=False):
-        name = words.title(str(variant))
-        name = f"m-{name}" if x == "m" and is_curve(str(variant), x) else name
-        varied = [k for k in tables.cell(rows)[2:] if k != x and rows[k].nunique() > 1]
-        if not is_curve(str(variant), x) and x in tables.knob_names() and rows[x].nunique() > 1:
-            varied.append(x)
-        if not varied:
-            out.append((str(variant), name, rows))
-            continue
-        for values, part in rows.groupby(varied, sort=True):
-            out.append((str(variant), f"{name}, {words.knob_text(dict(zip(varied, values, strict=True)))}", part))
+        along = x if is_curve(str(variant), x) else ""
+        for _, part in rows.groupby([k for k in tables.cell(rows) if k != along], dropna=False, sort=False):
+            found = tables.records(part)
+            out.append((str(variant), look.along(found, along) if along else look[found[0]], part))
     return out
 
 
-def multiples(
-    frame: pd.DataFrame, x: str, *, columns: int = 5, difference: str = "", batch: int | None = None
-) -> go.Figure:
+def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 5, difference: str = "") -> go.Figure:
     """One panel a quantity, side by side: means with intervals, seed dots, reference lines with their bands.
 
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
@@ -57,21 +51,19 @@ def multiples(
     titles = [("Δ " if difference else "") + words.quantity(q).html for q in quantities]
     gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
     panels = Panels(titles, columns, gap, 0.3 / rows)
-    drawn = series(frame, x)
+    drawn = series(frame, x, look)
     ticks = sorted({float(t) for v, _, part in drawn if is_curve(v, x) for t in part[x].dropna()})
-    ticks = ticks or [float(batch or 1)]
+    ticks = ticks or [float(look.batch)]
     left, right = _span(ticks, x)
-    seen: dict[str, int] = {}
     alive: dict[str, Rows] = {q: [] for q in quantities}
     crosses: list[tuple[int, _Pen, list[float]]] = []
-    for variant, name, part in drawn:
-        order = seen[variant] = seen.get(variant, -1) + 1
+    for variant, drawn_as, part in drawn:
         found = tables.records(part)
         for i, q in enumerate(quantities):
             here = [r for r in found if r["quantity"] == q]
             of, lost = [r for r in here if not r["collapsed"]], [r for r in here if r["collapsed"]]
             alive[q] += of
-            pen = _Pen(variant, name, order, legend=i == 0)
+            pen = _Pen(drawn_as, legend=i == 0)
             if is_curve(variant, x):
                 panels.add(i, *pen.curve(of, x, q))
             else:
@@ -85,13 +77,13 @@ def multiples(
     for i, pen, places in crosses:
         floor = _floor(panels.yaxes[i], alive[quantities[i]])
         says = f"{pen.common['name']}: collapsed"
-        cross = _cross(places, [floor] * len(places), pen.look.colour, says, **pen.common, showlegend=False)
+        cross = _cross(places, [floor] * len(places), pen.colour, says, **pen.common, showlegend=False)
         panels.add(i, cross)
     if crosses:
         panels.add(0, _cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True))
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     panels.xaxes[below]["title"] = {"text": AXES[x], "standoff": 6}
-    names = [name for _, name, _ in drawn] + ["collapsed"] * bool(crosses)
+    names = [of["line"] for _, of, _ in drawn] + ["collapsed"] * bool(crosses)
     return panels.figure(layout(rows, PANEL, names, narrow, 44, 8, 58))
 
 
@@ -148,20 +140,18 @@ def _cross(x: list[Any], y: list[Any], colour: str, says: str, **more: Any) -> d
 
 
 class _Pen:
-    """Draws one series in one panel, in its variant's colour."""
+    """Draws one series in one panel."""
 
-    def __init__(self, variant: str, name: str, order: int, legend: bool) -> None:
-        self.look = style.look(variant)
-        self.dash = ("solid", "dash", "dot", "longdash", "dashdot")[order % 5] if order else self.look.dash
-        self.marker = self.look.marker + ("-dot" if order % 2 else "")  # hollow means: not converged
-        self.common = {"name": name, "legendgroup": name}
+    def __init__(self, look: Mapping[str, str], legend: bool) -> None:
+        self.colour, self.dash, self.marker = look["colour"], style.DASHES[look["dash"]], look["marker"]
+        self.common = {"name": look["line"], "legendgroup": look["line"]}
         self.legend = legend
 
     def curve(self, of: Rows, x: str, q: str) -> Rows:
         """Means joined by a line with error bars, over the seeds' dots."""
         mean = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x])
         dots = [r for r in of if r["kind"] == "seed"]
-        colour = self.look.colour
+        colour = self.colour
 
         def symbols(rows: Rows, symbol: str) -> str | list[str]:
             """Hollow where an estimate has not converged."""
@@ -191,14 +181,14 @@ class _Pen:
         dots = [r for r in of if r["kind"] == "seed"]
         if row is None:
             return []
-        colour, low, high = self.look.colour, row["low"], row["high"]
+        colour, low, high = self.colour, row["low"], row["high"]
         band = {
             "x": [xs[0], xs[-1], xs[-1], xs[0]], "y": [low, low, high, high], "fill": "toself", "mode": "lines",
             "fillcolor": lines.alpha(colour, 0.1), "line": {"width": 0}, "hoverinfo": "skip",
         }  # fmt: skip
         line = {
             "x": xs, "y": [row["y"]] * len(xs), "mode": "lines",
-            "line": {"color": colour, "dash": "longdash" if self.dash == "solid" else self.dash, "width": 2},
+            "line": {"color": colour, "dash": self.dash, "width": 2},
             "customdata": [[low, high, row["n"], row["missing"]]] * len(xs),
             "hovertemplate": "<b>%{fullData.name}</b> (reference)<br>" + _means(q),
         }  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.drawing import panels
+from sam_dash.results.drawing import panels, style
 from sam_dash.results.drawing.panels import Panels, level, log_steps
 
 COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
@@ -76,7 +76,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str) -> Iterable[d
     for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
         yield {
             **points(reference), "mode": "lines", **common, "showlegend": True,
-            "line": {"color": look["colour"], "width": 1.5, "dash": look["dash"]},
+            "line": {"color": look["colour"], "width": 1.5, "dash": style.DASHES[look["dash"]]},
             "hovertemplate": f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
             "<extra></extra>",
         }  # fmt: skip
@@ -110,7 +110,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str) -> Iterable[d
         return
     yield {
         **points(mean), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
-        "line": {"color": look["colour"], "dash": look["dash"], "width": 2},
+        "line": {"color": look["colour"], "dash": style.DASHES[look["dash"]], "width": 2},
         "marker": {"color": look["colour"], "size": 7, "symbol": _symbols(mean, look["marker"])},
         "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
         "customdata": mean[["low", "high", "n", "x"]].to_numpy().tolist(),

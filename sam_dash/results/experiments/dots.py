@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sam_dash.results.drawing import cells, lines, paper, style
+from sam_dash.results.drawing import lines, paper, style
 
 HEIGHT = 380
 DODGE = 0.14
@@ -30,7 +30,7 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
         for line, i in lines.items():
             rows = of[of["line"] == line]
             shift = (i - (len(lines) - 1) / 2) * dodge
-            for trace in _traces(rows, line, i, shift, places, first[line] == panel, ".1%" if percent else ".4~g"):
+            for trace in _traces(rows, line, shift, places, first[line] == panel, ".1%" if percent else ".4~g"):
                 fig.add_trace(trace, row=1, col=column)
         ticks = list(range(len(places)))
         fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)
@@ -64,11 +64,11 @@ def bars(mean: pd.DataFrame, width: int) -> dict[str, Any]:
     return lines.bars(mean["y"], low, high, width=width)
 
 
-def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[str], legend: bool,
+def _traces(rows: pd.DataFrame, line: str, shift: float, places: list[str], legend: bool,
             number: str) -> list[go.Scatter]:  # fmt: skip
     if rows.empty:
         return []
-    colour = style.look(str(rows["variant"].iloc[0])).colour
+    colour, marker = rows["colour"].iloc[0], rows["marker"].iloc[0]
     mean, seed = rows[rows["kind"] == "mean"], rows[rows["kind"] == "seed"]
 
     def at(part: pd.DataFrame) -> list[float]:
@@ -80,7 +80,7 @@ def _traces(rows: pd.DataFrame, line: str, i: int, shift: float, places: list[st
     )  # fmt: skip
     points = go.Scatter(
         x=at(mean), y=mean["y"], error_y=bars(mean, 3), mode="markers", name=line, legendgroup=line, showlegend=legend,
-        marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 9},
+        marker={"color": colour, "symbol": marker, "size": 9},
         customdata=mean[["low", "high", "n"]],
         hovertemplate=f"{line}<br>%{{y:{number}}} [%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], "
         "n = %{customdata[2]}<extra></extra>",

@@ -21,29 +21,30 @@ FULL = {"sgd": 1.0, "sam": 2.0}  # whole gradients of a step
 def frame(study: Study) -> pd.DataFrame:
     """Final test accuracy of each method at its price: gradients of layers that a step takes, in whole gradients."""
     finals = tables.at_full_batch(study.finals, study.spec.training.batch)
-    points = []
-    for key, of in finals.groupby(["variant", "keep"], dropna=False, sort=False):
-        variant, keep = str(key[0]), float(str(key[1]))
-        line = words.title(variant) + (f", {words.knob_text({'keep': keep})}" if keep == keep else "")
+    points, looks = [], cells.of(study)
+    for (variant, _), of in finals.groupby(["variant", "keep"], dropna=False, sort=False):
+        look = looks[tables.records(of.head(1))[0]]
         active = statistics.mean(frames.by_seed(of, "active", {}).values()).mean
-        price = FULL.get(variant, 2 * active)
-        points.append(frames.rows(PANEL, price, line, variant, frames.by_seed(of, "test_acc", {})))
+        price = FULL.get(str(variant), 2 * active)
+        points.append(
+            frames.rows(PANEL, price, look["line"], str(variant), frames.by_seed(of, "test_acc", {}), look=look)
+        )
     return frames.frame(p for p in points if p and p[0]["x"] == p[0]["x"])
 
 
 def figure(frame: pd.DataFrame) -> go.Figure:
     """Accuracy against the gradients of a step."""
     fig = go.Figure()
-    for i, (line, of) in enumerate(frame.groupby("line", sort=False)):
+    for line, of in frame.groupby("line", sort=False):
         mean, seeds = of[of["kind"] == "mean"], of[of["kind"] == "seed"]
-        colour = style.look(str(of["variant"].iloc[0])).colour
+        colour, marker = of["colour"].iloc[0], of["marker"].iloc[0]
         fig.add_scatter(
             x=seeds["x"] + 0.015, y=seeds["y"], mode="markers", showlegend=False, hoverinfo="skip",
             legendgroup=str(line), marker={"color": colour, "size": 4, "opacity": 0.45},
         )  # fmt: skip
         fig.add_scatter(
             x=mean["x"], y=mean["y"], error_y=dots.bars(mean, 4), mode="markers", name=str(line), legendgroup=str(line),
-            marker={"color": colour, "symbol": cells.MARKERS[i % len(cells.MARKERS)], "size": 10},
+            marker={"color": colour, "symbol": marker, "size": 10},
             customdata=mean[["low", "high", "n"]],
             hovertemplate=f"{line}<br>%{{y:.1%}} [%{{customdata[0]:.1%}}, %{{customdata[1]:.1%}}] at %{{x:.2f}}, "
             "n = %{customdata[2]}<extra></extra>",

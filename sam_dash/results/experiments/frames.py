@@ -9,20 +9,33 @@ import numpy as np
 import pandas as pd
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, style
+from sam_dash.results.drawing.lines import LOOK
 from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.statistics import Mean
 
-COLUMNS = ["panel", "x", "line", "variant", "kind", "seed", "y", "low", "high", "n"]
+COLUMNS = ["panel", "x", "line", "variant", "kind", "seed", "y", "low", "high", "n", *LOOK]
 By = Mapping[int, float]
 
 
-def rows(panel: str, x: str | float, line: str, variant: str, values: By, ratio: bool = False) -> list[dict[str, Any]]:
-    """The rows of one point: `values` maps seed -> value. Of a ratio the mean and its interval are geometric."""
+def rows(
+    panel: str,
+    x: str | float,
+    line: str,
+    variant: str,
+    values: By,
+    ratio: bool = False,
+    look: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of one point: `values` maps seed -> value. Of a ratio the mean and its interval are geometric.
+
+    `look`: colour, dash and marker of its cell, as from `cells.Looks`; without it those of the variant.
+    """
     mean = geometric(values.values()) if ratio else statistics.mean(values.values())
     if not mean.n:
         return []
-    common = {"panel": panel, "x": x, "line": line, "variant": variant}
+    drawn = style.look(variant)._asdict() if look is None else {k: look[k] for k in LOOK}
+    common = {"panel": panel, "x": x, "line": line, "variant": variant} | drawn
     first = common | {"kind": "mean", "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
     return [first, *(common | {"kind": "seed", "seed": s, "y": y} for s, y in sorted(values.items()))]
 

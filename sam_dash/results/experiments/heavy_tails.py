@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from sam_dash.problems.datasets import describe
 from sam_dash.results import words
 from sam_dash.results.claims.claim import OPEN
-from sam_dash.results.drawing import captions, style
+from sam_dash.results.drawing import captions, cells, style
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
 from sam_dash.results.numbers import statistics, tables
@@ -49,8 +49,9 @@ def _points(panel: str, finals: pd.DataFrame, varied: str) -> list[list[dict[str
     points = []
     for key, of in finals.groupby(["variant", finals["m"] < finals["batch"], varied], sort=False):
         variant, micro, value = str(key[0]), bool(key[1]), float(str(key[2]))
-        line = f"m-{words.title(variant)}, m = {of['m'].iloc[0]:g}" if micro else words.title(variant)
-        points.append(frames.rows(panel, f"{value:g}", line, variant, frames.by_seed(of, "w_tail", {})))
+        m, batch = (float(of[k].iloc[0]) for k in ("m", "batch"))
+        line, look = words.cell_name(variant, m if micro else None, round(batch)), cells.at(variant, m, round(batch))
+        points.append(frames.rows(panel, f"{value:g}", line, variant, frames.by_seed(of, "w_tail", {}), look=look))
     return points
 
 

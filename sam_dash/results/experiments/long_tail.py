@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.problems.datasets import describe
 from sam_dash.problems.problem import class_shares
-from sam_dash.results import words
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.numbers import statistics
+from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.study import Study
 
 ACCURACY, GAIN = "Test accuracy", "Difference from SAM in percentage points, paired by seed"
@@ -32,22 +33,20 @@ def frame(study: Study) -> pd.DataFrame:
         return frames.frame([])
     finals = finals.assign(cls=finals["quantity"].str.removeprefix("test_acc@class=").astype(int))
     groups = {ALL: sorted(finals["cls"].unique()), **thirds(int(finals["cls"].max()) + 1)}
-    lines: dict[str, tuple[str, dict[str, dict[int, float]]]] = {}
+    lines: list[tuple[str, dict[str, Any], dict[str, dict[int, float]]]] = []
+    looks = cells.of(study)
     for key, of in finals.groupby(["variant", "rho", "penalty"], dropna=False, sort=False):
-        variant, rho, penalty = str(key[0]), *(float(str(k)) for k in key[1:])
-        knobs = {"rho": rho} if len(study.values("rho")) > 1 and rho == rho else {}
-        knobs |= {"penalty": penalty} if penalty == penalty else {}
-        line = ", ".join(p for p in (words.title(variant), words.knob_text(knobs)) if p)
         means = {g: _by_seed(of[of["cls"].isin(c)]) for g, c in groups.items()}
-        lines[line] = variant, means
-    sam = next((means for variant, means in lines.values() if variant == "sam"), None)
+        lines.append((str(key[0]), looks[tables.records(of.head(1))[0]], means))
+    sam = next((means for variant, _, means in lines if variant == "sam"), None)
     points = [
-        frames.rows(ACCURACY, g, line, variant, means[g]) for line, (variant, means) in lines.items() for g in groups
-    ]
+        frames.rows(ACCURACY, g, look["line"], variant, means[g], look=look)
+        for variant, look, means in lines for g in groups
+    ]  # fmt: skip
     if sam:
         points += [
-            frames.rows(GAIN, g, line, variant, frames.difference(means[g], sam[g]))
-            for line, (variant, means) in lines.items() if means is not sam for g in groups
+            frames.rows(GAIN, g, look["line"], variant, frames.difference(means[g], sam[g]), look=look)
+            for variant, look, means in lines if means is not sam for g in groups
         ]  # fmt: skip
     return frames.frame(points)
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from sam_dash.problems.architecture import size
 from sam_dash.problems.datasets import describe
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.drawing import captions, cells, lines
 from sam_dash.results.drawing.panels import level
 from sam_dash.results.experiments import frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
@@ -37,7 +37,7 @@ def frame(study: Study) -> pd.DataFrame:
     and `samples`, the number N of training samples.
     """
     rows: list[dict[str, Any]] = []
-    rhos, samples = study.values("rho"), {"samples": study.spec.problem.samples}
+    batch, rhos, samples = study.spec.training.batch, study.values("rho"), {"samples": study.spec.problem.samples}
     for part in study.parts():
         d = parameters(part)
         finals = collapse.without(part.finals, collapse.runs(part.finals, part.runs, part.spec))
@@ -53,8 +53,8 @@ def frame(study: Study) -> pd.DataFrame:
                 gain = frames.difference(accuracy, sgd["test_acc"])
                 ratio = {s: tr[s] / sgd["tr_H"][s] for s in tr if tr[s] > 0 and sgd["tr_H"].get(s, 0) > 0}
                 for what, values in ((ACCURACY, accuracy), (GAIN, gain), (FLAT, ratio)):
-                    line = f"SAM, m = {m:g}"
-                    new = frames.rows(f"{what}, {at}", d, line, "sam", values, ratio=what == FLAT)
+                    line, look = words.cell_name("sam", m, batch), cells.at("sam", m, batch)
+                    new = frames.rows(f"{what}, {at}", d, line, "sam", values, what == FLAT, look)
                     rows += [row | samples | {"rho": chosen.get(row.get("seed", -1))} for row in new]
     return pd.DataFrame(rows, columns=[*frames.COLUMNS, "rho", "samples"]).astype({"x": float, "rho": float})
 
@@ -86,14 +86,8 @@ def own(accuracy: ByRho) -> dict[int, float]:
 
 def figure(frame: pd.DataFrame) -> go.Figure:
     """Above at each network's own ρ, below at one ρ: accuracy, its gain over SGD, and tr(H) over SGD's."""
-    names = list(dict.fromkeys(frame["line"]))
-    sizes = sorted(_m(line) for line in names if line != SGD)
-    hues = {m: style.look("sam").colour if m == max(sizes) else cells.colour("sam", m, sizes) for m in sizes}
-    look = {SGD: (style.look("sgd").colour, "dash", "circle")}
-    look |= {name: (hues[_m(name)], "solid", cells.MARKERS[i]) for i, name in enumerate(names) if name != SGD}
-    drawn = frame.assign(**{name: [look[x][i] for x in frame["line"]] for i, name in enumerate(lines.LOOK)})
     panels = [panel for panel in PANELS if panel in set(frame["panel"])]
-    drawn = drawn.iloc[drawn["panel"].map(panels.index).argsort(kind="stable")]
+    drawn = frame.iloc[frame["panel"].map(panels.index).argsort(kind="stable")]
     titles = {panel: panel.replace(FIXED, f"ρ = {words.number(one())}") for panel in panels}
     fig = lines.figure(drawn, AXES, titles, columns=3)
     for i, panel in enumerate(panels):
@@ -101,10 +95,6 @@ def figure(frame: pd.DataFrame) -> go.Figure:
             level(fig, i, 1 if panel in RATIO else 0)
     fig.update_xaxes(tickangle=45)
     return fig
-
-
-def _m(line: str) -> float:
-    return float(line.rpartition("= ")[2])
 
 
 def caption(study: Study, frame: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
 from sam_dash.results.numbers.statistics import Mean
@@ -27,18 +27,22 @@ def frame(study: Study) -> pd.DataFrame:
     """
     rho = min(study.values("rho"), default=float("nan"))
     batch = float(study.spec.training.batch)
-    cells: dict[str, dict[str, Any]] = {FULL: {"variant": "nsam", "rho": rho}}
-    cells |= {f"SAM, m = {batch:g}": {"variant": "sam", "rho": rho, "m": batch}}
-    cells[ONE] = {"variant": "sam", "rho": rho, "m": 1.0}
+    settings: dict[str, dict[str, Any]] = {FULL: {"variant": "nsam", "rho": rho}}
+    for m in (batch, 1.0):
+        settings[words.cell_name("sam", m, round(batch))] = {"variant": "sam", "rho": rho, "m": m}
+
+    def look(where: dict[str, Any]) -> dict[str, str]:
+        return cells.at(where["variant"], where.get("m"), study.spec.training.batch)
+
     points = []
     for panel, quantity in PANELS.items():
         sgd = frames.by_seed(study.finals, quantity, {"variant": "sgd"})
-        for line, where in cells.items():
+        for line, where in settings.items():
             ratios = _over(frames.by_seed(study.finals, quantity, where), sgd)
-            points.append(frames.rows(panel, line, line, str(where["variant"]), ratios, ratio=True))
-    for line, where in [(SGD, {"variant": "sgd"}), *cells.items()]:
+            points.append(frames.rows(panel, line, line, str(where["variant"]), ratios, True, look(where)))
+    for line, where in [(SGD, {"variant": "sgd"}), *settings.items()]:
         along, top = (frames.by_seed(study.finals, q, where) for q in ("asc_H", "lam_max"))
-        points.append(frames.rows(SHARE, line, line, str(where["variant"]), _over(along, top), ratio=True))
+        points.append(frames.rows(SHARE, line, line, str(where["variant"]), _over(along, top), True, look(where)))
     return frames.frame(points)
 
 

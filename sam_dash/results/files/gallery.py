@@ -126,7 +126,7 @@ def _weights(study: Study, part: Part) -> Iterator[Picture]:
         yield Picture("weights", fig, rw_weights.caption(study, frame), frame)
     table = tenths.per_run(curves, runs)
     if len(table):
-        frame = tenths.frame(table, study.spec.training.batch)
+        frame = tenths.frame(table, cells.of(study))
         of = curves[curves["quantity"].isin(words.TENTHS)]
         fig = tenths.figure(frame, tenths.titles(of))
         yield Picture("tenths", fig, tenths.caption(study, table, frame), frame)
@@ -134,7 +134,7 @@ def _weights(study: Study, part: Part) -> Iterator[Picture]:
 
 def _noise(study: Study, part: Part) -> Iterator[Picture]:
     batch, finals = study.spec.training.batch, collapse.without(part.finals, part.gone)
-    look = cells.by_key(cells.looks(finals, batch, study.spec.m))
+    look = cells.of(study)
     chosen = noise_law.plain(finals)
     if (chosen["quantity"] == "tr_V").any():
         frame = noise_law.frame(chosen, look, batch)

@@ -126,7 +126,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """`trends` for people."""
     rows = [
         {
-            "Variant": f"m-{words.title(r['variant'])}", "Quantity": words.quantity(r["quantity"]).name,
+            "Variant": words.title(r["variant"]), "Quantity": words.quantity(r["quantity"]).name,
             "Page's L": words.number(r["page"], 5), "p (Page, two-sided)": p_value(r["page_p"]),
             "Seeds": r["n"], "Spearman's ρ with m": _signed(r["spearman"]),
             "p (Spearman)": p_value(r["spearman_p"]), "Runs": r["runs"],

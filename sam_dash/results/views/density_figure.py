@@ -8,16 +8,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results.drawing import cells, lines, style
-from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 
 
 def one_seed(study: Study, seed: int) -> pd.DataFrame:
     """The densities of the last measurement of the runs of one seed, with cell, line, colour and dash of each."""
     runs = study.runs[(study.runs["seed"] == seed) & study.runs["run"].isin(study.density["run"])]
-    look = cells.looks(runs, study.spec.training.batch, study.spec.m).drop(columns="marker")
-    told = tables.cell(runs)
-    named = runs[["run", "seed", *told]].merge(look, on=told)
+    named = cells.of(study).dressed(runs)
     return named[["run", "variant", "m", "seed", "line", "colour", "dash"]].merge(study.density, on="run")
 
 

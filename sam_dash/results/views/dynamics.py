@@ -88,14 +88,14 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     ).reset_index()  # fmt: skip
     half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
-    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    look = cells.of(study, runs)
     parts = []
     groups = {
         (str(q), cells.key_of(dict(zip(told, key, strict=True)))): part
         for (q, *key), part in means.groupby(["quantity", *told], dropna=False, sort=False)
     }
-    for quantity, key in ((q, k) for q in wanted for k in look if (q, k) in groups):
-        part, of = groups[quantity, key], look[key]
+    for quantity, of in ((q, row) for q in wanted for row in look if (q, cells.key_of(row)) in groups):
+        part = groups[quantity, cells.key_of(of)]
         part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
         if beta > 0 and len(part) >= FEW:
             parts.append(part.assign(kind="raw"))
@@ -150,14 +150,14 @@ def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs
     runs = runs[runs["status"] == "done"]
     if runs.empty:
         return []
-    look = cells.by_key(cells.looks(runs, study.spec.training.batch, study.spec.m))
+    look = cells.of(study, runs)
     out = []
     for q in quantities:
         of = curves[(curves["quantity"] == q) & np.isfinite(curves["value"])]
         last = of.sort_values("step").groupby("run").tail(1)[["run", "value"]].merge(runs, on="run")
         ends: dict[str, dict[int, float]] = {}
         for r in tables.records(last):
-            ends.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r["value"]
+            ends.setdefault(look[r]["line"], {})[r["seed"]] = r["value"]
         if len(ends) > 1:
             out.append(statistics.extremes(ends, f"{words.quantity(q).name} ends", partial(words.show, q)))
     return out

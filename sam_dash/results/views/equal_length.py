@@ -63,14 +63,13 @@ def at_length(curve: Mapping[float, float], length: float) -> float | None:
     return curve[a] + share * (curve[b] - curve[a])
 
 
-def compare(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -> list[Equal]:
+def compare(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, look: cells.Looks) -> list[Equal]:
     """Every cell of RW-SAM with lambda > 0 against SAM at m = B, both from `per_run`."""
     curves: dict[int, dict[float, float]] = {}
-    for r in tables.records(sam[(sam["variant"] == "sam") & (sam["m"] == batch)]):
+    for r in tables.records(sam[(sam["variant"] == "sam") & (sam["m"] == look.batch)]):
         if r["eps_norm"] > 0 and math.isfinite(r[quantity]):
             curves.setdefault(r["seed"], {})[r["eps_norm"]] = r[quantity]
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0) & (rw["eps_norm"] > 0)]
-    look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
     for _, of in weighted.groupby(tables.cell(weighted), dropna=False, sort=False):
         here, there, outside = {}, {}, 0
@@ -79,7 +78,7 @@ def compare(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -> l
             outside += found is None
             if found is not None:
                 here[r["seed"]], there[r["seed"]] = r[quantity], found
-        line = look[cells.key_of(tables.records(of.head(1))[0])]["line"]
+        line = look[tables.records(of.head(1))[0]]["line"]
         means = [statistics.mean(v.values()) for v in (here, there)]
         length = float(of["eps_norm"].mean())
         out.append(Equal(line, length, means[0], means[1], statistics.paired(here, there), outside))
@@ -135,18 +134,17 @@ def invert(curve: Mapping[float, float], value: float) -> float | str | None:
     return "above" if abs(d[-1]) < abs(d[0]) else "below"
 
 
-def equivalent(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, batch: int) -> list[Equivalent]:
+def equivalent(rw: pd.DataFrame, sam: pd.DataFrame, quantity: str, look: cells.Looks) -> list[Equivalent]:
     """For every cell of RW-SAM with lambda > 0, the equivalent m of each seed's own m-SAM curve."""
     curves: dict[int, dict[float, float]] = {}
     for r in tables.records(sam[sam["variant"] == "sam"]):
         curves.setdefault(r["seed"], {})[r["m"]] = r[quantity]
     weighted = rw[(rw["variant"] == "rwsam") & (rw["lam"] > 0)]
-    look = cells.by_key(cells.looks(rw[rw["variant"] == "rwsam"], batch))
     out = []
     for _, of in weighted.groupby(tables.cell(weighted), dropna=False, sort=False):
         found = [invert(curves.get(r["seed"], {}), r[quantity]) for r in tables.records(of)]
         inside = [v for v in found if isinstance(v, float)]
-        line = look[cells.key_of(tables.records(of.head(1))[0])]["line"]
+        line = look[tables.records(of.head(1))[0]]["line"]
         out.append(Equivalent(line, statistics.mean(inside), found.count("below"), found.count("above")))
     return out
 

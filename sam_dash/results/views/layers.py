@@ -69,7 +69,7 @@ def frame(table: pd.DataFrame, sizes: dict[str, int], look: cells.Looks, interva
         share |= {name: 1 - sum(share.values()) for name in names if name not in sizes}
         rows = [{"line": EVEN, "layer": n, "kind": "parameters", "y": share[n], **looks[n]} for n in names]
     for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
-        at = look[cells.key_of(tables.records(cell.head(1))[0])]
+        at = look[tables.records(cell.head(1))[0]]
         told = {"line": at["line"], "rho": at["rho"], "kind": "mean"}
         for name in names:
             of = cell[cell["layer"] == name]
@@ -166,7 +166,7 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> lis
     out = [f"{text}."]
     values: dict[str, dict[int, float]] = {}
     for r in tables.records(table[table["layer"] == name]):
-        values.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r["share"]
+        values.setdefault(look[r]["line"], {})[r["seed"]] = r["share"]
     if len(values) > 1:
         out.append(statistics.extremes(values, f"The share of {name} is", lambda v: f"{v:.1%}"))
     return out

@@ -31,15 +31,14 @@ AXES = lines.Axes(
 )
 
 
-def frame(finals: pd.DataFrame, runs: pd.DataFrame, batch: int, interval: str = "ci") -> pd.DataFrame:
+def frame(finals: pd.DataFrame, runs: pd.DataFrame, look: cells.Looks, interval: str = "ci") -> pd.DataFrame:
     """Mean, interval and seeds of every cell at every m_eval; in the panel `RATIO` geometric, over SGD's."""
     wanted = [q for q in dict.fromkeys(finals["quantity"]) if q.startswith(BASE)]
     table = tables.summary(finals, runs, wanted, interval)
-    look = cells.by_key(cells.looks(table, batch))
     rows = []
     for r in tables.records(table):
         at = {"panel": VALUE, "x": float(r["quantity"].removeprefix(BASE)), "m_train": r["m"]}
-        named = {k: look[cells.key_of(r)][k] for k in ("line", *lines.LOOK)}
+        named = {k: look[r][k] for k in ("line", *lines.LOOK)}
         kept = ("variant", "kind", "seed", "y", "low", "high", "n", "stderr", "run")
         rows.append(named | at | {k: r[k] for k in kept})
     rows += list(_ratios(rows, interval))
@@ -92,7 +91,7 @@ class MSharpness(StudyView):
 
     def frame(self, at: Selection) -> pd.DataFrame:
         """See `frame`."""
-        return frame(*tables.without_swept(at.finals, at.runs, "lam"), at.batch, at.interval)
+        return frame(*tables.without_swept(at.finals, at.runs, "lam"), at.look, at.interval)
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """The values, and their ratios to SGD's."""

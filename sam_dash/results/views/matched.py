@@ -50,11 +50,11 @@ def wide(study: Study, finals: pd.DataFrame) -> pd.DataFrame:
 
 def frame(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFrame) -> pd.DataFrame:
     """Rows kind = mean (both coordinates with 95 % t-intervals), seed, and sgd: SGD's trajectory, a row an epoch."""
-    look = cells.by_key(cells.looks(table, study.spec.training.batch, study.spec.m))
+    look = cells.of(study, table)
     rows: list[dict[str, Any]] = []
     for _, of in table.dropna(subset=[x, y]).groupby(tables.cell(table), dropna=False, sort=False):
         first = tables.records(of.head(1))[0]
-        named = look[cells.key_of(first)]
+        named = look[first]
         common = {k: named[k] for k in ("line", "colour", "marker")} | {"variant": first["variant"], "m": first["m"]}
         mx, my = statistics.mean(of[x]), statistics.mean(of[y])
         ends = {"x_low": mx.low, "x_high": mx.high, "low": my.low, "high": my.high, "n": my.n}
@@ -125,7 +125,7 @@ def crossing(loss: np.ndarray, value: np.ndarray, target: float) -> float | None
     return None
 
 
-def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) -> list[Matched]:
+def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, look: cells.Looks) -> list[Matched]:
     """Every cell but SGD against SGD of the same seed, stopped where it had that run's final train loss."""
     sgd = table[table["variant"] == "sgd"]
     seed_of = dict(zip(sgd["run"], sgd["seed"], strict=True))
@@ -136,7 +136,6 @@ def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) 
     }
     if not tracks:
         return []
-    look = cells.by_key(cells.looks(table, batch))
     out = []
     for _, of in table[table["variant"] != "sgd"].groupby(tables.cell(table), dropna=False, sort=False):
         here, there, outside = {}, {}, 0
@@ -147,7 +146,7 @@ def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) 
                 if found is not None:
                     here[r["seed"]], there[r["seed"]] = r[y], found
         if here or outside:
-            line = look[cells.key_of(tables.records(of.head(1))[0])]["line"]
+            line = look[tables.records(of.head(1))[0]]["line"]
             both = [statistics.mean(side.values()) for side in (here, there)]
             out.append(Matched(line, both[0], both[1], statistics.paired(here, there), outside))
     return out
@@ -201,7 +200,7 @@ def findings(rows: list[Matched], y: str) -> list[str]:
     return [f"{name} at equal train loss, {told}: {captions.listed(names)}." for told, names in groups.items()]
 
 
-def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) -> str:
+def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, look: cells.Looks) -> str:
     """SGD stopped at the epoch that is best for `y` on average, against the best setting; "" without a trajectory."""
     sign = -1.0 if y in LESS else 1.0
     sgd = table[table["variant"] == "sgd"]
@@ -212,10 +211,9 @@ def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, batch: int) -> 
     epoch = float((sign * track.groupby("epoch")["value"].mean()).idxmax())  # type: ignore[arg-type]
     here = track[track["epoch"] == epoch]
     stopped = dict(zip(here["seed"], here["value"], strict=True))
-    look = cells.by_key(cells.looks(table, batch))
     ends: dict[str, dict[int, float]] = {}
     for r in tables.records(table[table["variant"] != "sgd"]):
-        ends.setdefault(look[cells.key_of(r)]["line"], {})[r["seed"]] = r[y]
+        ends.setdefault(look[r]["line"], {})[r["seed"]] = r[y]
     if not ends:
         return ""
     best = max(ends, key=lambda name: sign * statistics.mean(ends[name].values()).mean)

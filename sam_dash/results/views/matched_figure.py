@@ -34,7 +34,7 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
             pen = {"color": style.look(str(variant)).colour, "width": 1}
             traces.append({
                 **lines.points(of.sort_values("m")), "mode": "lines", "line": pen, "opacity": 0.6, "hoverinfo": "skip",
-                "showlegend": False, "name": f"m-{words.title(str(variant))}",
+                "showlegend": False, "name": words.title(str(variant)),
             })  # fmt: skip
     front = table[table["front"].astype(bool)].sort_values("x")
     if len(front):

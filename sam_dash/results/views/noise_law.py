@@ -45,7 +45,7 @@ def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "
     table = table.assign(base=table["run"].map(base), ratio=table["value"] * table["size"] / table["run"].map(base))
     rows = []
     for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
-        of = look[cells.key_of(tables.records(cell.head(1))[0])]
+        of = look[tables.records(cell.head(1))[0]]
         common = {k: of[k] for k in ("line", *lines.LOOK)} | {
             "m_train": of["m"],
             "variant": of["variant"],
@@ -121,12 +121,11 @@ def scales(finals: pd.DataFrame) -> pd.DataFrame:
     return out.assign(on_training_set=(out["tr_V"] / g).where(g > 0), unbiased=(out["tr_V"] / G).where(G > 0))
 
 
-def scale_table(rows: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
+def scale_table(rows: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """One row a cell: means over the seeds where there is one, intervals, and in how many seeds there is none."""
-    look = cells.by_key(cells.looks(runs, batch))
     out = []
     for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
-        row: dict[str, object] = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        row: dict[str, object] = {"Setting": look[tables.records(of.head(1))[0]]["line"]}
         for column, name in (("on_training_set", "tr(V)/‖∇f‖²"), ("unbiased", "tr(V)/‖G‖², unbiased")):
             mean = statistics.mean(of[column])
             ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
@@ -144,15 +143,14 @@ SCALE_NOTE = (
 )
 
 
-def tail_table(finals: pd.DataFrame, runs: pd.DataFrame, batch: int) -> pd.DataFrame:
+def tail_table(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """One row a cell: the tail index, mean over seeds with its interval, and the error of one run's estimate."""
     rows = finals[finals["quantity"] == "tail"]
-    look = cells.by_key(cells.looks(runs, batch))
     out = []
     for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
         mean = statistics.mean(of["value"])
         ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
-        row = {"Setting": look[cells.key_of(tables.records(of.head(1))[0])]["line"]}
+        row = {"Setting": look[tables.records(of.head(1))[0]]["line"]}
         row |= {"Tail index α": words.number(mean.mean, keep=True), "95 % t-interval over seeds": ends}
         error = float((of["stderr"] ** 2).mean()) ** 0.5
         out.append(row | {"Standard error of one run": words.number(error, 2), "Seeds": mean.n})

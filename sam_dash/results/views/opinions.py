@@ -25,9 +25,8 @@ def paired(finals: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def table(opinions: pd.DataFrame, batch: int) -> pd.DataFrame:
+def table(opinions: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """`paired` for people: mean over the runs of a setting, each method with the standard error of one run."""
-    look = cells.by_key(cells.looks(opinions, batch))
     told = tables.cell(opinions)
     rows = []
     for key, of in opinions.groupby(["quantity", *told], sort=False, dropna=False):
@@ -35,7 +34,7 @@ def table(opinions: pd.DataFrame, batch: int) -> pd.DataFrame:
         ends = "" if ratio.n < 2 else f" [{words.number(ratio.low, 4, True)}, {words.number(ratio.high, 4, True)}]"
         rows.append(
             {
-                "Setting": look[cells.key_of(dict(zip(told, key[1:], strict=True)))]["line"],
+                "Setting": look[dict(zip(told, key[1:], strict=True))]["line"],
                 "Quantity": words.quantity(str(key[0])).name,
                 "sam-dash": _with_error(of["value"], of["stderr"]),
                 "PyHessian": _with_error(of["value_pyhessian"], of["stderr_pyhessian"]),

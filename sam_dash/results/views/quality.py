@@ -114,7 +114,7 @@ def loose_table(loose: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """`unconverged` for people, with the names of the settings."""
     return pd.DataFrame(
         {
-            "Setting": [look[cells.key_of(r)]["line"] for r in tables.records(loose)], "Seed": loose["seed"],
+            "Setting": [look[r]["line"] for r in tables.records(loose)], "Seed": loose["seed"],
             "Quantity": [words.quantity(q).name for q in loose["quantity"]],
             "Value": [words.number(v) for v in loose["value"]],
             "Relative residual": [words.number(v, 2) for v in loose["residual"]],

@@ -49,22 +49,22 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
 def findings(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """Effective sample size at the start and over the last tenth of the training, per setting."""
     of = curves[curves["quantity"] == "ess"].merge(runs, on="run", suffixes=("", "_run"))
-    look = cells.by_key(cells.looks(runs, study.spec.training.batch)) if len(runs) else {}
+    look = cells.of(study, runs)
     out = []
     told = tables.cell(of)
     parts = {
         cells.key_of(dict(zip(told, key, strict=True))): part
         for key, part in of.groupby(told, dropna=False, sort=False)
     }
-    for row in (row for row in look if row in parts):
-        part = parts[row]
+    for row in (row for row in look if cells.key_of(row) in parts):
+        part = parts[cells.key_of(row)]
         early = part[part["epoch"] <= max(1.0, part["epoch"].min())]
         first = statistics.mean(early.groupby("run")["value"].mean())
         late = part[part["epoch"] >= 0.9 * part["epoch"].max()]
         last = statistics.mean(late.groupby("run")["value"].mean())
         level = "95 %, " if last.n > 1 else ""
         out.append(
-            f"{look[row]['line']}: effective sample size {_number(first)} in the first epoch, {_number(last)} over the "
+            f"{row['line']}: effective sample size {_number(first)} in the first epoch, {_number(last)} over the "
             f"last tenth of the training ({level}n = {last.n})."
         )
     return out

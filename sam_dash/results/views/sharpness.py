@@ -40,7 +40,7 @@ class Multiples(StudyView):
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """Two panels side by side on a telephone too."""
         name = at.options.get("name", "")
-        return figures.multiples(frame, self.x, columns=max(2, columns), difference=name, batch=at.batch)
+        return figures.multiples(frame, self.x, at.look, columns=max(2, columns), difference=name)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """What is drawn, of which runs, and what is not."""
@@ -49,12 +49,12 @@ class Multiples(StudyView):
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """The ends of the axis compared, of what did not collapse."""
         kept = collapse.without_cells(frame, at.collapsed)
-        return captions.findings(kept, self.x, at.batch, at.options.get("name", ""))
+        return captions.findings(kept, self.x, at.look, at.options.get("name", ""))
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The quantities, the axis and the findings."""
         kept = collapse.without_cells(frame, at.collapsed)
-        return captions.alt(kept, self.x, at.batch, at.options.get("name", ""))
+        return captions.alt(kept, self.x, at.look, at.options.get("name", ""))
 
 
 class Sharpness(Multiples):

@@ -21,8 +21,7 @@ def correlations(table: pd.DataFrame, x: str, y: str = "test_acc") -> pd.DataFra
     rows = [[POOLED, *statistics.correlation(of[x], of[y])]]
     for variant, part in of.groupby("variant", sort=False):
         if len(part) > 3:
-            name = f"m-{words.title(str(variant))}" if cells.swept(str(variant)) else words.title(str(variant))
-            rows.append([f"Within {name}", *statistics.correlation(part[x], part[y])])
+            rows.append([f"Within {words.title(str(variant))}", *statistics.correlation(part[x], part[y])])
     labels = [str(cells.key_of(r)) for r in tables.records(of)]
     rows.append(["Within settings (seeds only)", *statistics.correlation(of[x], of[y], labels)])
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -54,13 +54,12 @@ def per_run(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(tenth=frame["quantity"].str.removeprefix("p_tenth@").astype(float))
 
 
-def frame(table: pd.DataFrame, batch: int) -> pd.DataFrame:
+def frame(table: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """The frame of `lines.figure`: one line a setting, mean over the seeds of `per_run` with its 95 % t-interval."""
-    look = cells.by_key(cells.looks(table, batch))
     rows = []
     for panel, of in table.groupby("panel", sort=False):
         for _, cell in of.groupby(tables.cell(of), dropna=False, sort=False):
-            at = look[cells.key_of(tables.records(cell.head(1))[0])]
+            at = look[tables.records(cell.head(1))[0]]
             common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", "rho", *lines.LOOK)}
             for tenth, group in cell.groupby("tenth"):
                 mean = statistics.mean(group["value"])
@@ -100,13 +99,12 @@ def caption(study: Study, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     )
 
 
-def findings(table: pd.DataFrame, batch: int) -> list[str]:
+def findings(table: pd.DataFrame, look: cells.Looks) -> list[str]:
     """What the most weighted tenth and the less weighted half hold, early and late, paired by seed."""
-    look = cells.by_key(cells.looks(table, batch))
     out = []
     told = tables.cell(table)
     for key, of in table.groupby(told, dropna=False, sort=False):
-        line = look[cells.key_of(dict(zip(told, key, strict=True)))]["line"]
+        line = look[dict(zip(told, key, strict=True))]["line"]
         ends = list(dict.fromkeys(of["panel"]))
         shares = of.set_index(["panel", "seed"])
         top = shares[shares["tenth"] == 1]["value"]

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import pandas as pd
 import plotly.graph_objects as go
 
+from sam_dash.results.drawing import cells
+from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import collapse
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import SweepSpec
@@ -50,6 +52,11 @@ class Selection:
     def kept(self) -> pd.DataFrame:
         """The final values of the runs that did not collapse."""
         return collapse.without(self.finals, self.collapsed)
+
+    @cached_property
+    def look(self) -> Looks:
+        """Names and looks of all cells of the study, whatever is picked of it."""
+        return cells.of(self.study)
 
     @property
     def batch(self) -> int:
