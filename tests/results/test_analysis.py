@@ -246,8 +246,8 @@ def test_m_train_and_m_eval_are_kept_apart() -> None:
     means = frame[frame["kind"] == "mean"].set_index(["m_train", "x"])["y"]
     assert dict(means) == pytest.approx({(4, 1): 1.6, (1, 1): 0.4, (4, 2): 0.8005, (1, 2): 0.2005})
     assert m_eval.findings(frame)[1] == (
-        "Measured at m = 2, the m-sharpness is lowest for SAM, m = 1 (0.201) and highest for SAM, m = B = 4 (0.800; "
-        "paired, n = 2)."
+        "Measured at m = 2, the m-sharpness is lowest for SAM, m = 1, ρ = 0.1 (0.201) and highest for "
+        "SAM, m = B = 4, ρ = 0.1 (0.800; paired, n = 2)."
     )
 
 

@@ -60,6 +60,6 @@ def test_the_lines_of_a_study_are_named_by_their_cells_in_the_order_of_the_study
     assert study is not None
     frame = density_figure.one_seed(study, 0)
     names = [t.name for t in density_figure.figure(frame).data if t.showlegend is not False]
-    assert names[:4] == ["SGD", "n-SAM", "SAM (m = B = 64)", "m-SAM, m = 32"]
+    assert names[:4] == ["SGD", "n-SAM", "SAM, m = B = 64", "SAM, m = 32"]
     assert names[-1] == "RW-SAM, λ = 1"
     assert len(set(names)) == len(names) == 13

@@ -97,7 +97,9 @@ def test_the_tail_is_the_mean_of_its_classes() -> None:
     frame = long_tail.frame(study)
     key = study.runs[(study.runs["variant"] == "sam") & (study.runs["seed"] == 0)]["run"].iloc[0]
     last = study.finals[study.finals["run"] == key].set_index("quantity")["value"]
-    seeds = frames.seeds(frame, long_tail.ACCURACY, long_tail.TAIL, "SAM")
+    seeds = frames.seeds(
+        frame, long_tail.ACCURACY, long_tail.TAIL, frame.loc[frame["variant"] == "sam", "line"].iloc[0]
+    )
     assert seeds[0] == pytest.approx(sum(last[f"test_acc@class={c}"] for c in (7, 8, 9)) / 3)
 
 

@@ -110,18 +110,6 @@ def test_a_log_axis_has_enough_labels_and_not_too_many(low: float, high: float, 
     assert [s for s in panels.log_steps(low, high) if low <= s <= high] == pytest.approx(within)
 
 
-def test_colours_are_visible_on_both_backgrounds() -> None:
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-    for colour in [*(look.colour for look in style.LOOKS.values()), style.GREY]:
-        for background in ("#ffffff", "#171614"):
-            low, high = sorted((luminance(colour), luminance(background)))
-            assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
-
-
 def test_every_registered_variant_has_a_look_of_its_own() -> None:
     assert set(style.LOOKS) == set(variants.REGISTRY)
     assert set(style.MARKS) | set(style.BASES) <= set(variants.REGISTRY)
@@ -251,7 +239,7 @@ def test_a_collapsed_cell_is_a_cross_that_sets_no_axis_and_is_named() -> None:
     drawn = {v for t in fig.data if t.mode and "markers" in t.mode and t.marker.symbol != "x-thin" for v in t.y}
     assert max(drawn) < 1e5
     text = captions.caption(study, marked, "m")
-    assert "Crosses at the lower edge: m-SAM, m = 1 collapsed to chance and set no axis." in text
+    assert "Crosses at the lower edge: SAM, m = 1 collapsed to chance and set no axis." in text
 
 
 def test_the_caption_calls_no_collapsed_cell_a_line() -> None:

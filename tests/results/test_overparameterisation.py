@@ -71,7 +71,7 @@ def test_a_verdict_follows_the_rank_correlation_within_seeds(by_width: list[floa
     frame = over.frame(gains(by_width))
     found = over.judge(frame)
     assert [f.verdict for f in found[:2]] == [whole, above]
-    assert found[1].says.startswith("SAM, m = 64: gain grows where there are more parameters than samples")
+    assert found[1].says.startswith("SAM, m = B = 64: gain grows where there are more parameters than samples")
     assert found[2].verdict == above, "at one ρ as at the best, 5 points lower"
     assert found[3].verdict == claims.OPEN, "tr(H) has no trend"
     assert all("n = 4" in f.why for f in found)
@@ -87,7 +87,7 @@ def test_the_correlation_is_scipys_with_scipys_interval() -> None:
         stats.spearmanr(of["x"], of["y"]).statistic
         for _, of in frame[(frame["panel"] == panel) & (frame["kind"] == "seed")].groupby("seed")
     ]
-    mean, d = over.ranks(frame, panel, "SAM, m = 64")
+    mean, d = over.ranks(frame, panel, "SAM, m = B = 64")
     low, high = stats.t.interval(0.95, 3, np.mean(each), stats.sem(each))
     assert (mean.mean, mean.low, mean.high) == pytest.approx((np.mean(each), low, high))
     assert d == [64 * w + w + 10 * w + 10 for w in WIDTHS]
@@ -119,7 +119,7 @@ def test_collapsed_settings_are_left_out_and_said_to_be() -> None:
 
     study = made(values)
     frame = over.frame(study)
-    sam = frame[frame["line"] == "SAM, m = 64"]
+    sam = frame[frame["line"] == "SAM, m = B = 64"]
     assert sorted(sam["x"].unique()) == [75 * w + 10 for w in WIDTHS[1:]]
     assert list(frame.loc[frame["panel"] == f"{over.GAIN}, {over.OWN}", "y"]) == pytest.approx([0.01] * 35)
     assert f"{4 * (len(RHOS) + 7)} runs of collapsed settings are left out" in over.caption(study, frame)
