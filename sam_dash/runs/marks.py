@@ -40,11 +40,6 @@ def note(store: Store, key: str, text: str) -> None:
     _set(store, [key], note=text)
 
 
-def plain(text: str) -> str:
-    """A text that a spreadsheet does not take for a formula: one that begins with = + - @ gets an apostrophe."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text
-
-
 def _set(store: Store, keys: Sequence[str], **values: bool | str) -> None:
     with store.write() as c:
         there = list(c.scalars(select(runs.c.key).where(runs.c.key.in_(list(keys)))))

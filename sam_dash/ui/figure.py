@@ -11,7 +11,7 @@ import streamlit as st
 
 from sam_dash.results import words
 from sam_dash.results.drawing import paper
-from sam_dash.runs.marks import plain
+from sam_dash.results.files import export
 
 UNUSED = ["select2d", "lasso2d", "autoScale2d"]
 DESKTOP = ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]
@@ -28,10 +28,8 @@ def columns(wide: int) -> int:
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A frame as UTF-8 CSV, every number with all its digits; no text that a spreadsheet would run as a formula."""
-    texts = [c for c in frame if frame[c].dtype == object or isinstance(frame[c].dtype, pd.StringDtype)]
-    safe = frame.assign(**{str(c): [plain(v) if isinstance(v, str) else v for v in frame[c]] for c in texts})
-    return safe.to_csv(index=False).encode()
+    """A frame as a file of CSV."""
+    return export.csv(frame).encode()
 
 
 @st.fragment

@@ -23,7 +23,7 @@ SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
 
 def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.DataFrame:
     """One row a run: what it is, how it ended, its main final values, its note. Accuracies in per cent."""
-    runs = study.runs.assign(note=[marks.plain(notes.get(key, "")) for key in study.runs["run"]])
+    runs = study.runs.assign(note=[export.plain(notes.get(key, "")) for key in study.runs["run"]])
     if hidden:
         runs["hidden"] = runs["run"].isin(hidden)
     runs["variant"] = [words.title(v) for v in runs["variant"]]

@@ -1,8 +1,10 @@
 """What is exported is what the store holds, to the last bit."""
 
 import functools
+import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -140,3 +142,19 @@ def test_the_summary_is_the_mean_and_standard_error_over_seeds(store):
     x = [100 * value(spec.key, 30) for spec in SWEEP.runs()[:2]]
     se = math.dist(x, [sum(x) / 2] * 2) / math.sqrt(2)
     assert table["test_acc %"][0] == f"{sum(x) / 2:.4g} ± {se:.2g}"
+
+
+@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A1", "+1", "-2", "@x", " =1"])
+@pytest.mark.parametrize("kind", [object, "string", "category"])
+def test_no_cell_and_no_column_of_a_file_is_a_formula(text, kind) -> None:
+    frame = pd.DataFrame({"n": [-1.5], text: pd.Series([text], dtype=kind), "none": pd.Series([None], dtype=kind)})
+    read = pd.read_csv(io.StringIO(export.csv(frame)))
+    assert list(read.columns) == ["n", f"'{text}", "none"]
+    assert read.iloc[0, 0] == -1.5
+    assert read.iloc[0, 1] == f"'{text}"
+    assert pd.isna(read.iloc[0, 2])
+
+
+def test_every_file_of_numbers_is_written_by_the_one_that_guards_them() -> None:
+    found = [p for p in Path(export.__file__).parents[2].rglob("*.py") if ".to_csv(" in p.read_text()]
+    assert [p.name for p in found] == ["export.py"]

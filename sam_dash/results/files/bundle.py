@@ -37,7 +37,7 @@ def write(study: Study, store: Store | None, render: Render | None, why_not: str
     files = _tables(study.id, store) if store is not None else _example()
     lines = [_intro(study), "## Figures\n"]
     for picture in gallery.pictures(study, _curves(study, store)):
-        files[f"figures/{picture.name}.csv"] = picture.frame.to_csv(index=False)
+        files[f"figures/{picture.name}.csv"] = export.csv(picture.frame)
         lines.append(f"**{picture.name}** (`figures/{picture.name}.*`): {picture.caption}\n")
         if render is not None:
             files |= {f"figures/{picture.name}.{kind.lower()}": render(picture.figure, kind) for kind in FORMATS}
@@ -67,9 +67,9 @@ def _curves(study: Study, store: Store | None) -> Curves:
 def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
     config = next(row["spec"] for row in store.sweeps() if row["id"] == study_id)
     return {
-        "runs.csv": export.runs_frame(store, study_id).to_csv(index=False),
-        "curves.csv": export.curves_frame(store, study_id).to_csv(index=False),
-        "estimators.csv": export.estimators_frame(store, study_id).to_csv(index=False),
+        "runs.csv": export.csv(export.runs_frame(store, study_id)),
+        "curves.csv": export.csv(export.curves_frame(store, study_id)),
+        "estimators.csv": export.csv(export.estimators_frame(store, study_id)),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(study_id), indent=2) + "\n",
     }
@@ -79,7 +79,7 @@ def _example() -> dict[str, str | bytes]:
     plain = ("runs.csv", "config.json", "environment.json")
     files: dict[str, str | bytes] = {name: (EXAMPLE / name).read_bytes() for name in plain}
     frames = {"curves.csv": read_curves(EXAMPLE), "estimators.csv": read_estimators(EXAMPLE)}
-    return files | {name: frame.to_csv(index=False) for name, frame in frames.items() if frame is not None}
+    return files | {name: export.csv(frame) for name, frame in frames.items() if frame is not None}
 
 
 def _intro(study: Study) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from sam_dash import variants
 from sam_dash.results.numbers import recorded, tables
@@ -28,6 +29,18 @@ COLUMNS = (
     "run", "preset", "variant", "m", "rho", "lam", "seed", "status", *QUANTITIES,
     *(column for q in ESTIMATES for column in (q, f"{q}_se")), "grad_evals", "seconds",
 )  # fmt: skip
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV, every number with all its digits; no text that a spreadsheet would run as a formula."""
+    texts = {c: frame[c].map(plain, na_action="ignore") for c in frame if not is_numeric_dtype(frame[c])}
+    safe = frame.assign(**{str(c): column for c, column in texts.items()})
+    return safe.rename(columns=plain).to_csv(index=False, lineterminator="\n")
+
+
+def plain(cell: Any) -> Any:
+    """A cell that a spreadsheet does not take for a formula: a text that begins with = + - @ gets an apostrophe."""
+    return f"'{cell}" if isinstance(cell, str) and cell.strip() and cell.lstrip()[0] in "=+-@" else cell
 
 
 def runs_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
@@ -113,9 +126,9 @@ def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list
     wanted = [sweeps[sweep_id]] if sweep_id else list(sweeps.values())
     config = wanted[0] if len(wanted) == 1 else wanted
     texts = {
-        "runs.csv": runs_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
-        "curves.csv": curves_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
-        "estimators.csv": estimators_frame(store, sweep_id).to_csv(index=False, lineterminator="\n"),
+        "runs.csv": csv(runs_frame(store, sweep_id)),
+        "curves.csv": csv(curves_frame(store, sweep_id)),
+        "estimators.csv": csv(estimators_frame(store, sweep_id)),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(sweep_id), indent=2) + "\n",
     }
