@@ -45,7 +45,8 @@ def test_every_claim_has_its_verdict_rule_and_link(store: Store, visit: Visit) -
 
 def test_the_example_ships_with_rw_sam_not_supported() -> None:
     at = AppTest.from_string(
-        "from sam_dash.results import study, verdicts\n"
+        "from sam_dash.results.claims import verdicts\n"
+        "from sam_dash.results.numbers import study\n"
         "from sam_dash.ui import scorecard\n"
         "s = study.from_folder(study.EXAMPLE)\n"
         "found = verdicts.judge(s.finals, 64)\n"
