@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import tempfile
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import update
@@ -74,6 +79,11 @@ def per_step(run: RunSpec) -> dict[str, float]:
     return found | ({"ess": run.training.batch / (1 + 4 * run.knobs["lam"])} if run.variant == "rwsam" else {})
 
 
+PLAIN = values, per_step
+COPIES: dict[str, Path] = {}
+FOLDER = tempfile.TemporaryDirectory(prefix="sam-dash-tests-")
+
+
 def fill(
     store: Store,
     sweep: SweepSpec,
@@ -83,15 +93,32 @@ def fill(
     """Have a sweep run its course with invented numbers, as a worker would write them; its id.
 
     `fate` maps the key of a run to the status it is to be in; without one it is done. `quantities`: more that every run
-    is to have measured at its end.
+    is to have measured at its end. An empty store that is to be filled like one before it becomes a copy of that.
     """
-    fate = fate or {}
+    filled = json.dumps([sweep.to_dict(), fate, quantities], sort_keys=True)
+    plain = (values, per_step) == PLAIN and not store.sweeps()
+    if plain and filled in COPIES:
+        _copy(COPIES[filled], Path(str(store.db.url.database)))
+        return sweep.key
+    sweep_id = _fill(store, sweep, fate or {}, quantities or {})
+    if plain:
+        COPIES[filled] = Path(FOLDER.name) / f"{len(COPIES)}.db"
+        _copy(Path(str(store.db.url.database)), COPIES[filled])
+    return sweep_id
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
+
+
+def _fill(store: Store, sweep: SweepSpec, fate: Mapping[str, str], quantities: Mapping[str, float]) -> str:
     submitted = store.submit(sweep)
     leases = Leases(store)
     while keys := leases.claim("invented"):
         owner, specs = leases.begin(keys, "invented")
         for key, run in zip(keys, specs, strict=True):
-            _course(leases, owner, key, run, fate.get(key, "done"), quantities or {})
+            _course(leases, owner, key, run, fate.get(key, "done"), quantities)
     with store.write() as c:
         for key, status in fate.items():
             if status in ("queued", "stopped", "interrupted"):

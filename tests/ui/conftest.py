@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results.numbers import study as studies
@@ -17,6 +19,8 @@ from sam_dash.runs.store import Store
 from tests import synthetic
 
 ROOT = Path(__file__).parents[2]
+# each AppTest reads the metadata of all installed packages, which takes four times as long as to draw a page
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 class NoEngine:
@@ -50,14 +54,11 @@ def visit(store: Store) -> Callable[..., AppTest]:
 
     def visit(page: str = "overview", **query: Any) -> AppTest:
         at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        if page != "overview":
+            at.switch_page(f"pages/{page}.py")
         for name, value in query.items():
             at.query_params[name] = value
         at.run()
-        if page != "overview":
-            at.switch_page(f"pages/{page}.py")
-            for name, value in query.items():
-                at.query_params[name] = value
-            at.run()
         assert not at.exception, at.exception[0].message
         return at
 
