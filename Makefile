@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 URL := http://127.0.0.1:8501
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fix bench docs example screenshots browser clean
+.PHONY: help run test quick mutants check lint types fix bench docs example screenshots browser clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +16,16 @@ run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at th
 
 test: $(VENV)/.test browser ## Run all tests, in a browser too, on all cores
 	@$(BIN)/python -m pytest -n logical --maxprocesses 4
+
+QUICK := tests/maths/test_noise.py tests/maths/test_curvature.py tests/maths/test_m_sharpness.py tests/maths/test_tail.py \
+	tests/variants/test_identities.py tests/runs/test_spec.py tests/results/test_statistics.py tests/test_architecture.py \
+	tests/ui/test_pages.py::test_the_sharpness_figure_is_the_frame_of_its_csv
+
+quick: $(VENV)/.test ## Run what notices most in little time: definitions, identities, specification, statistics, a page
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 $(QUICK)
+
+mutants: $(VENV)/.test ## Try whether the tests notice slips: a seeded sample of one-line changes (long; SAMPLE=60 SEED=0)
+	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),60) --seed $(or $(SEED),0)
 
 check: lint types test ## All that CI runs: lint, types, tests
 

@@ -53,3 +53,11 @@ def test_every_test_that_the_bad_input_table_names_exists() -> None:
 @pytest.mark.parametrize("page", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.stem)
 def test_every_page_is_in_the_readme(page) -> None:
     assert re.search(page.stem.replace("_", "[- ]"), README, flags=re.IGNORECASE)
+
+
+def test_the_tests_of_make_quick_exist() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.search(r"^QUICK := ((?:.*\\\n)*.*)$", text, flags=re.MULTILINE)
+    assert named
+    for file, _, test in (name.partition("::") for name in named[1].replace("\\", "").split()):
+        assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8"), (file, test)

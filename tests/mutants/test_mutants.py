@@ -1,0 +1,128 @@
+"""The check of the tests is itself true: what it changes, which tests it asks, and whom it believes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants import __main__ as check
+from tests.mutants import equivalent
+from tests.mutants.mapping import Mapping
+from tests.mutants.operators import mutants
+
+MODULE = """def top(values):
+    return max(values)
+
+def above(value):
+    return value > 3
+"""
+ENDLESS = """def count(n):
+    while n > 0:
+        n -= 1
+    return n
+"""
+TESTS = """from sam_dash.maths import thing
+
+def test_the_top_is_the_largest():
+    assert thing.top([1, 2]) == 2
+
+def test_five_is_above():
+    assert thing.above(5)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small project: one module, and tests that are blind to what happens at the edge."""
+    for name, text in {"sam_dash/maths/thing.py": MODULE, "tests/maths/test_thing.py": TESTS}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n')
+    return tmp_path
+
+
+def lines(text: str) -> set[str]:
+    return {m.changed(text.splitlines()[m.line - 1]).strip() for m in mutants("f.py", text)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = a < b", {"x = a <= b"}),
+        ("x = a not in b", {"x = a in b"}),
+        ("x = a - b", {"x = a + b"}),
+        ("x = (a) ** b", {"x = (a) * b"}),
+        ("x = a and b", {"x = a or b"}),
+        ("x = -a", {"x = a"}),
+        ("x = True", {"x = False"}),
+        ("x = [7, 0.5]", {"x = [8, 0.5]", "x = [7, 1.0]"}),
+        ("x = 0.0", {"x = 1.0"}),
+        ("x -= a", {"x += a"}),
+        ("x = max(a)", {"x = min(a)"}),
+        ("x = a.mean()", {"x = a.sum()"}),
+        ("x = a.abs()", {"x = (a)"}),
+        ("x = abs(a)", {"x = (a)"}),
+        ("x = math.sqrt(a)", {"x = (a)"}),
+        ("x = (λ).clamp(a)", {"x = (λ)"}),
+        ("x = a if b else c", {"x = a if not (b) else c"}),
+        ('x = a + "text"', set()),
+        ("def f(a: x[1]) -> x[2]: pass", set()),
+        ("if TYPE_CHECKING:\n    x = 1", set()),
+    ],
+)
+def test_a_slip_is_made_where_it_can_be_made(text: str, expected: set[str]) -> None:
+    assert lines(text) == expected
+
+
+def test_every_mutant_of_this_project_is_python_and_another_text() -> None:
+    found = check.sample(check.ROOT, None, 10**6, 0)
+    assert len(found) > 2000
+    for file in {m.file for m in found}:
+        text = check.text_of(check.ROOT, file)
+        changed = [m.applied(text) for m in found if m.file == file]
+        assert len(set(changed) | {text}) == len(changed) + 1, file
+        for new in changed:
+            compile(new, file, "exec")
+
+
+def test_a_planted_survivor_is_found_and_shown_and_fails_the_check(tree: Path, capfd: pytest.CaptureFixture) -> None:
+    assert check.main(["--files", "sam_dash/maths/thing.py", "--sample", "99", "--workers", "1"], tree) == 1
+    out = capfd.readouterr().out
+    assert "killed   sam_dash/maths/thing.py:2: return min(values)  tests/maths/test_thing.py::test_the_top" in out
+    assert "SURVIVED sam_dash/maths/thing.py:5: return value >= 3" in out
+    assert "-    return value > 3\n+    return value >= 3" in out
+    assert "\n1 of 3 mutants killed (33.3%)" in out
+
+
+def test_a_test_that_fails_without_the_mutant_is_not_believed(tree: Path) -> None:
+    (tree / "tests/maths/test_thing.py").write_text(TESTS + "\ndef test_broken():\n    assert thing.above(2)\n")
+    with pytest.raises(SystemExit, match="test_broken"):
+        check.main(["--files", "sam_dash/maths/thing.py", "--sample", "1", "--workers", "1"], tree)
+
+
+def test_a_mutant_that_never_ends_is_killed_as_these_tests_do(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "LIMIT", 20.0)
+    (tree / "sam_dash/maths/thing.py").write_text(ENDLESS)
+    test = "from sam_dash.maths import thing\n\ndef test_two():\n    assert thing.count(2) == 0\n"
+    (tree / "tests/maths/test_thing.py").write_text(test)
+    endless = next(m for m in mutants("sam_dash/maths/thing.py", ENDLESS) if m.new == "+=")
+    assert check.Trials(tree, 1).trial(tree, endless) == "not ended after 20 s"
+    assert (tree / "sam_dash/maths/thing.py").read_text() == ENDLESS
+
+
+def test_the_tests_of_a_module_come_nearest_first() -> None:
+    levels = Mapping(check.ROOT).nearest("sam_dash/maths/noise.py")
+    assert levels[0] == ["tests/maths/test_noise.py"]
+    files = [file for level in levels for file in level]
+    assert "tests/runs/test_train.py" in files[1:]
+    assert len(set(files)) == len(files)
+
+
+def test_what_is_known_to_change_nothing_is_still_a_mutant_and_has_a_reason() -> None:
+    for file, line, changed in equivalent.KNOWN:
+        text = check.text_of(check.ROOT, file)
+        found = {(text.splitlines()[m.line - 1].strip(), m.changed(text.splitlines()[m.line - 1]).strip())
+                 for m in mutants(file, text)}  # fmt: skip
+        assert (line, changed) in found, f"no longer a mutant: {file}: {line}"
+        assert len(equivalent.KNOWN[file, line, changed]) > 20
