@@ -20,7 +20,7 @@ from sam_dash.maths import ascent, curvature, lanczos, noise, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.flat import Layout, flatten, logits, losses_fn, piecewise_linear, refuse_not_finite
+from sam_dash.maths.flat import Layout, check_samples, flatten, logits, losses_fn, piecewise_linear, refuse_not_finite
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
@@ -58,13 +58,14 @@ def gradient(
         **knobs: those of the variant; the others are at their defaults.
 
     Returns:
-        A `Step`. `.h` (d,) is the gradient for your optimiser, in the order of `parameters_to_vector`; `.eps` (B/m, d)
-        are the perturbations of the micro-batches, in the units of the parameters; `.g` (d,) the mean of the gradients
-        at w that they were made from; `.info` the variant's scalars.
+        A `Step`. `.h` (d,) is the gradient for your optimiser, in the order of `parameters_to_vector` over the
+        parameters that require a gradient; `.eps` (B/m, d) are the perturbations of the micro-batches, in the units of
+        the parameters; `.g` (d,) the mean gradient at w that they were made from; `.info` the variant's scalars.
 
     Raises:
         ValueError: for an unknown variant, knob or loss, an m that does not divide B, labels that the loss does not
-            take, NaN or infinity in the model, x or y, or a model with BatchNorm or dropout in training mode.
+            take, NaN or infinity in the model, x or y, a model with BatchNorm or dropout in training mode, or one whose
+            outputs for a sample are not a function of its weights and that sample.
     """
     v = variants.get(variant)
     checked = v.check(knobs)
@@ -104,9 +105,10 @@ def measure(
         x: inputs (n, ...), on the device of the model.
         y: labels, as the loss takes them: class labels (n,) int64 for the cross-entropy.
         quantities: of `QUANTITIES`. tr_H, lam_max: trace and top eigenvalue of the Hessian H of the mean loss, without
-            weight decay. tr_V: trace of the covariance of per-sample gradients, unbiased. asc_H: the curvature
-            g^T H g / ||g||^2 along the gradient (Wen et al., arXiv:2211.05729), exact. tr_H_pyhessian,
-            lam_max_pyhessian: PyHessian's second opinion (Yao et al., arXiv:1912.07145).
+            weight decay, over the parameters that require a gradient. tr_V: trace of the covariance of per-sample
+            gradients, unbiased. asc_H: the curvature g^T H g / ||g||^2 along the gradient (Wen et al.,
+            arXiv:2211.05729), exact. tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion (Yao et al.,
+            arXiv:1912.07145).
         loss: a key of `sam_dash.maths.loss.LOSSES`: "cross_entropy", "mse" or "bce".
         seed: draws probes and starts; a quantity does not depend on which others are asked for.
         probes: of Hutchinson's estimate of tr_H, which is exact, and takes none, for a chain of linear, convolution,
@@ -120,7 +122,8 @@ def measure(
 
     Raises:
         ValueError: for an unknown quantity or loss, labels that the loss does not take, NaN or infinity in the model,
-            x or y, or a model with BatchNorm or dropout in training mode.
+            x or y, a model with BatchNorm or dropout in training mode, or whose outputs for a sample are not a function
+            of its weights and that sample, or whose second derivatives torch has wrong.
     """
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
@@ -148,22 +151,20 @@ def measure(
         ),
         "asc_H": lambda: ascent.ascent(losses, w, batch, product),
     }
+    exact = {"tr_V"} | ({"tr_H"} if piecewise_linear(model) else set())
     with float32():
+        if set(quantities) - exact:
+            curvature.check_symmetric(product, w, generator())
         return {q: ways[q]() for q in quantities}
 
 
 def _start(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
     """The parameters w (d,), after checking that model, loss, x and y belong together."""
-    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
-    if frozen:
-        raise ValueError(f"parameter {frozen[0]!r} does not require a gradient; all parameters are perturbed")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("no parameter of the model requires a gradient: there is nothing to perturb or to measure")
     if len(x) != len(y) or len(y) == 0:
         raise ValueError(f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected as many labels as inputs, at least one")
     refuse_not_finite(model, x, y)
     w = flatten(model)
-    with torch.no_grad():
-        out = logits(model)(w, x[:1])
-    if out.ndim != 2 or len(out) != 1:
-        raise ValueError(f"the model returns {tuple(out.shape)} for one sample; expected (1, C)")
-    loss.check(out, y)
+    loss.check(check_samples(logits(model), w, x), y)
     return w

@@ -127,8 +127,8 @@ def test_bad_data_is_refused_with_what_was_expected(problem) -> None:
         api.measure(model, x, y + 5)
     with pytest.raises(ValueError, match="unknown quantity 'trace'"):
         api.measure(model, x, y, ("trace",))
-    model[0].weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"'0\.weight' does not require a gradient"):
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter of the model requires a gradient"):
         api.gradient("sam", model, x, y)
 
 
@@ -190,3 +190,128 @@ def test_another_loss_is_one_word(problem, key, theirs) -> None:
     assert found["asc_H"].value == pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-9)
     assert abs(found["tr_H_pyhessian"].value - found["tr_H"].value) < 4 * found["tr_H_pyhessian"].stderr
     assert found["lam_max_pyhessian"].value == pytest.approx(found["lam_max"].value, rel=1e-3)
+
+
+def dense(loss, named):
+    """The gradient and Hessian of a function of named parameters, flat, by autograd's double backward."""
+    parts = [p.detach().clone().requires_grad_() for p in named.values()]
+    value = loss(dict(zip(named, parts, strict=True)))
+    g = torch.cat([a.flatten() for a in torch.autograd.grad(value, parts, create_graph=True)])
+    rows = [torch.autograd.grad(a, parts, retain_graph=True) for a in g]
+    return g.detach(), torch.stack([torch.cat([a.flatten() for a in row]) for row in rows])
+
+
+def test_a_module_under_two_names_is_left_as_it_is_and_its_gradient_is_that_of_plain_autograd() -> None:
+    torch.manual_seed(0)
+    shared = nn.Linear(8, 8)
+    model = nn.Sequential(shared, nn.ReLU(), shared, nn.ReLU(), nn.Linear(8, 3)).double()
+    tied = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    tied.load_state_dict(model.state_dict())
+    tied[2].weight = tied[0].weight  # one parameter of two modules
+    x, y = torch.randn(12, 8).double(), torch.randint(0, 3, (12,))
+    for net in (model, tied):
+        before, kept = copy.deepcopy(net.state_dict()), [id(p) for p in net.parameters()]
+        h, _ = naive_m_sam(net, x, y, 4, 0.2)
+        found = api.measure(net, x, y, ("tr_H", "lam_max", "tr_V"), probes=200)
+        torch.testing.assert_close(api.gradient("sam", net, x, y, m=4, rho=0.2).h, h)
+        assert [id(p) for p in net.parameters()] == kept
+        assert all(isinstance(p, nn.Parameter) for p in (net[0].weight, net[2].weight, net[2].bias))
+        assert all(torch.equal(a, before[k]) for k, a in net.state_dict().items())
+
+        def loss(named, net=net):
+            return nn.functional.cross_entropy(torch.func.functional_call(copy.deepcopy(net), named, (x,)), y)
+
+        if net is model:  # written out: torch's own call is what is wrong for it
+
+            def loss(named):
+                w, b, v, c = named.values()
+                one = torch.relu(x @ w.T + b)
+                return nn.functional.cross_entropy(torch.relu(one @ w.T + b) @ v.T + c, y)
+
+        _, H = dense(loss, dict(net.named_parameters()))
+        assert found["lam_max"].value == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-3)
+        assert abs(found["tr_H"].value - float(H.trace())) < 4 * found["tr_H"].stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning", "ignore:There is a performance drop:UserWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_second_derivatives_that_torch_has_wrong_are_refused(norm) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(nn.Linear(4, 6)), nn.ReLU(), norm(nn.Linear(6, 3))).double()
+    x, y = torch.randn(10, 4).double(), torch.randint(0, 3, (10,))
+    for quantity in ("tr_H", "lam_max", "asc_H", "tr_H_pyhessian"):
+        with pytest.raises(ValueError, match=r"not symmetric .*weight_norm"):
+            api.measure(model, x, y, (quantity,))
+    assert api.measure(model, x, y, ("tr_V",))["tr_V"].value > 0
+    api.gradient("sam", model, x, y, m=2)
+
+
+def test_a_layer_with_a_hook_is_not_taken_for_what_its_class_says(problem) -> None:
+    model, x, y = problem
+    model[1].register_forward_hook(lambda _m, _a, out: torch.tanh(out))
+    found = api.measure(model, x, y, ("tr_H", "lam_max"), probes=300)
+
+    def loss(named):
+        w, b, v, c = named.values()
+        return nn.functional.cross_entropy(torch.tanh(torch.relu(x @ w.T + b)) @ v.T + c, y)
+
+    _, H = dense(loss, dict(model.named_parameters()))
+    assert "exact" not in found["tr_H"].method
+    assert abs(found["tr_H"].value - float(H.trace())) < 4 * found["tr_H"].stderr
+    assert found["lam_max"].value == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-3)
+
+
+def test_of_frozen_parameters_nothing_is_measured_and_nothing_is_moved(problem) -> None:
+    model, x, y = problem
+    model[0].weight.requires_grad_(False)
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    g, H = dense(lambda named: nn.functional.cross_entropy(torch.func.functional_call(model, named, (x,)), y), trained)
+    found = api.measure(model, x, y, api.QUANTITIES, probes=300)
+    assert found["tr_H"].value == pytest.approx(float(H.trace()), rel=1e-9)
+    assert found["lam_max"].value == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-3)
+    assert found["lam_max_pyhessian"].value == pytest.approx(found["lam_max"].value, rel=1e-3)
+    assert found["asc_H"].value == pytest.approx(float(g @ H @ g / (g @ g)), rel=1e-9)
+    torch.testing.assert_close(api.gradient("sgd", model, x, y).h, g)
+
+
+def test_batch_norm_and_dropout_in_eval_mode_are_measured_like_any_layer() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Tanh(), nn.Linear(6, 3)).double()
+    x, y = torch.randn(20, 4).double(), torch.randint(0, 3, (20,))
+    model(x)  # moves the statistics
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+    named = dict(model.named_parameters())
+    loss = lambda v: nn.functional.cross_entropy(torch.func.functional_call(model, v, (x,)), y)  # noqa: E731
+    g, H = dense(loss, named)
+    found = api.measure(model, x, y, ("tr_H", "lam_max", "tr_V"), probes=300)
+    assert found["lam_max"].value == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-3)
+    assert abs(found["tr_H"].value - float(H.trace())) < 4 * found["tr_H"].stderr
+    torch.testing.assert_close(api.gradient("sgd", model, x, y).h, g)
+    assert all(torch.equal(a, before[k]) for k, a in model.state_dict().items())
+
+
+class Functional(nn.Module):
+    """What `guard` cannot see: dropout or batch statistics in `forward`."""
+
+    def __init__(self, what) -> None:
+        super().__init__()
+        self.what, self.linear = what, nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.linear(self.what(x))
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (lambda x: nn.functional.dropout(x, 0.5), "two forwards of the same samples at the same weights differ"),
+        (lambda x: x - x.mean(0), "a sample's outputs depend on those beside it"),
+    ],
+)
+def test_outputs_that_are_no_function_of_the_weights_and_one_sample_are_refused(problem, what, why) -> None:
+    _, x, y = problem
+    model = Functional(what).double()
+    for call in (api.measure, lambda *a: api.gradient("sam", *a)):
+        with pytest.raises(ValueError, match=why):
+            call(model, x, y)

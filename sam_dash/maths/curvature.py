@@ -42,6 +42,23 @@ def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> H
     return _averaged(piece, batch, chunk)
 
 
+def check_symmetric(product: HVP, like: Tensor, generator: torch.Generator) -> None:
+    """Raise ValueError where u . Hv is not v . Hu for random u and v: then torch's second derivatives are wrong.
+
+    So it is with the fused kernel of torch 2.13's `weight_norm`. `like` is any vector (d,).
+    """
+    V = gaussian(2, like, generator)
+    U = torch.cat([product(v[None]) for v in V]).double()
+    there, back = float(V[0].double() @ U[1]), float(V[1].double() @ U[0])
+    scale = float(U.norm(dim=1).max())  # of v . Hu, whose standard deviation is ||H||_F
+    if abs(there - back) > (1e-6 if like.dtype == torch.float64 else 1e-2) * scale:
+        raise ValueError(
+            f"the Hessian-vector products of this model are not symmetric (u.Hv = {there:.6g}, v.Hu = {back:.6g}): "
+            "torch differentiates one of its operations wrongly twice, as it does weight_norm's; remove the "
+            "parametrisation (torch.nn.utils.parametrize.remove_parametrizations) or write it in plain operations"
+        )
+
+
 def ggn_vp(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
     """V (k, d) -> G v (k, d), G the Gauss-Newton matrix of the mean loss.
 

@@ -27,8 +27,8 @@ class Layout:
 
     @classmethod
     def of(cls, module: nn.Module) -> Layout:
-        """The layout of `module`."""
-        named = tuple(module.named_parameters())
+        """The layout of the parameters of `module` that require a gradient; one that is shared is there once."""
+        named = tuple((n, p) for n, p in module.named_parameters() if p.requires_grad)
         return cls(tuple(n for n, _ in named), tuple(p.shape for _, p in named))
 
     @property
@@ -91,15 +91,31 @@ def _named(layout: Layout, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def flatten(module: nn.Module) -> Tensor:
-    """A copy of the module's parameters as one vector (d,)."""
-    return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+    """A copy of the module's parameters that require a gradient as one vector (d,)."""
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
 
 
 def logits(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """`logits(w, x) -> (n, C)`: the module's outputs under the parameters w (d,)."""
+    """`logits(w, x) -> (n, C)`: the module's outputs under the parameters w (d,); the module is left as it was."""
     guard(module)
-    layout = Layout.of(module)
-    return lambda w, x: functional_call(module, layout.unflatten(w), (x,))
+    layout, places = Layout.of(module), _owners(module)
+
+    def outputs(w: Tensor, x: Tensor) -> Tensor:
+        named = layout.unflatten(w)
+        return functional_call(module, {at: named[name] for at, name in places.items()}, (x,), tie_weights=False)
+
+    return outputs
+
+
+def _owners(module: nn.Module) -> dict[str, str]:
+    """Where each trained parameter is to be put, by the first name of each module that has it, and its own name.
+
+    torch's own `tie_weights` puts it under every name: into a module that has two of them twice, and then cannot put
+    the first back.
+    """
+    own = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
+    parts = ((prefix, attr, p) for prefix, part in module.named_modules() for attr, p in part._parameters.items())
+    return {f"{prefix}.{attr}" if prefix else attr: own[id(p)] for prefix, attr, p in parts if id(p) in own}
 
 
 def losses_fn(module: nn.Module, loss: Loss = CROSS_ENTROPY) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
@@ -112,14 +128,15 @@ def guard(module: nn.Module) -> None:
     """Raise ValueError for a module whose per-sample loss is not a function of w and that sample alone."""
     for name, part in module.named_modules():
         where = f"{type(part).__name__} {name!r}" if name else type(part).__name__
-        if isinstance(part, _BatchNorm):
+        if isinstance(part, _BatchNorm) and (part.training or not part.track_running_stats):
             raise ValueError(
                 f"{where}: batch statistics make each sample's loss depend on the others, and on m; use GroupNorm "
-                "or LayerNorm instead"
+                "or LayerNorm instead, or model.eval()"
             )
-        if isinstance(part, _DropoutNd) and part.p > 0:
+        if isinstance(part, _DropoutNd) and part.p > 0 and part.training:
             raise ValueError(
-                f"{where}: a new mask at w + eps makes the perturbation fit the mask; set its p to 0 or remove it"
+                f"{where}: a new mask at w + eps makes the perturbation fit the mask; set its p to 0 or remove it, or "
+                "model.eval()"
             )
 
 
@@ -141,16 +158,48 @@ def refuse_not_finite(module: nn.Module, x: Any, y: Any) -> None:
         )
 
 
-def piecewise_linear(module: nn.Module) -> bool:
-    """Whether the logits are piecewise linear in each single weight, so that tr(H) = tr(GGN) almost everywhere.
+def check_samples(outputs_fn: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: Tensor) -> Tensor:
+    """The outputs (k, C) of the first samples of x (n, ...); ValueError unless they are of w and each sample alone.
 
-    True for a chain of linear and convolution layers, ReLU and pooling in which no layer occurs twice.
+    Two forwards at the same weights must agree, and a sample alone with the same sample among others.
+    """
+    few = x[:32]
+    with torch.no_grad():
+        out, again, alone = outputs_fn(w, few), outputs_fn(w, few), outputs_fn(w, few[:1])
+    if out.ndim != 2 or len(out) != len(few):
+        raise ValueError(f"the model returns {tuple(out.shape)} for {len(few)} samples; expected ({len(few)}, C)")
+    for other, why in (
+        (again, "two forwards of the same samples at the same weights differ: is there dropout? model.eval() ends it"),
+        (alone, "a sample's outputs depend on those beside it: is there BatchNorm? Use GroupNorm, or model.eval()"),
+    ):
+        apart = float((out[: len(other)] - other).abs().max())
+        if apart > 1e-3 * float(out.abs().max()):
+            raise ValueError(f"{why} (outputs differ by up to {apart:.2g})")
+    return out
+
+
+def piecewise_linear(module: nn.Module) -> bool:
+    """Whether the outputs are piecewise linear in each single weight, so that tr(H) = tr(GGN) almost everywhere.
+
+    True for a chain of linear and convolution layers, ReLU and pooling, `as_written`, in which no layer occurs twice.
     """
     linear = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     rest = (nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Identity, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
     parts = list(_chain(module))
     trainable = [id(p) for part in parts for p in part.parameters()]
-    return all(type(p) in linear + rest for p in parts) and len(trainable) == len(set(trainable))
+    known = all(type(p) in linear + rest for p in parts) and as_written(module)
+    return known and len(trainable) == len(set(trainable))
+
+
+def as_written(module: nn.Module) -> bool:
+    """Whether every part computes what its class says: no hook, no `forward` of its own, no parameters besides weight
+    and bias, as `weight_norm` and other parametrisations have them.
+    """
+    for part in module.modules():
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
+        if any(hooks) or set(part._parameters) - {"weight", "bias"} or "forward" in vars(part):
+            return False
+    return True
 
 
 def _chain(module: nn.Module) -> Iterator[nn.Module]:

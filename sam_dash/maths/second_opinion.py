@@ -56,7 +56,7 @@ def _hessian(module: nn.Module, loss: Loss, w: Tensor, batch: Batch, seed: int) 
     from pyhessian import hessian
 
     module = copy.deepcopy(module).to(w.device, w.dtype)
-    nn.utils.vector_to_parameters(w, module.parameters())
+    nn.utils.vector_to_parameters(w, [p for p in module.parameters() if p.requires_grad])
     with torch.random.fork_rng([w.device] if w.is_cuda else []), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
         torch.manual_seed(seed)

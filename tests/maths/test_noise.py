@@ -46,6 +46,7 @@ def test_the_error_of_a_layers_noise_covers_the_truth_at_its_rate() -> None:
         covered = sum(abs(f[layer].value - true.value) < 1.96 * f[layer].stderr for f in found)
         assert covered / 300 > 0.9
         assert abs(float(values.mean()) - true.value) < 4 * float(values.std()) / 300**0.5
+        assert is_the_spread([f[layer] for f in found])
 
 
 def test_chunks_change_nothing(monkeypatch) -> None:
@@ -74,15 +75,32 @@ def test_the_error_covers_the_truth_at_its_rate() -> None:
     L, w = oracle(60)
     x, y = torch.randn(4000, 5).double(), torch.randint(0, 3, (4000,))
     truth = noise.tr_V(L.losses_fn, w, (x, y))[1].value
-    covered, values = 0, []
+    covered, found = 0, []
     for s in range(300):
         index = torch.randint(0, 4000, (200,), generator=generator(s))
         e = noise.tr_V(L.losses_fn, w, (x[index], y[index]))[1]
         covered += abs(e.value - truth) < 1.96 * e.stderr
-        values.append(e.value)
-    spread = torch.tensor(values)
+        found.append(e)
+    spread = torch.tensor([e.value for e in found])
     assert covered / 300 > 0.9
     assert abs(float(spread.mean()) - truth) < 4 * float(spread.std()) / 300**0.5
+    assert is_the_spread(found)
+
+
+def is_the_spread(found) -> bool:
+    """Whether the mean of 300 errors is how much the values differ, which is known to 4 % (one standard error)."""
+    stated = torch.tensor([e.stderr for e in found]).mean()
+    return 0.85 < float(stated / torch.tensor([e.value for e in found]).std()) < 1.15
+
+
+def test_the_error_at_m_is_that_of_independent_groups() -> None:
+    """300 draws of 60 samples for each m: the stated error is the spread of the values."""
+    torch.manual_seed(0)
+    L, w = oracle(60)
+    x, y = torch.randn(20000, 5).double(), torch.randint(0, 3, (20000,))
+    found = [noise.tr_V(L.losses_fn, w, (x[i : i + 60], y[i : i + 60]), m=(1, 3)) for i in range(0, 18000, 60)]
+    for m in (1, 3):
+        assert is_the_spread([e[m] for e in found])
 
 
 @pytest.mark.parametrize("m", [0, 31, 60])

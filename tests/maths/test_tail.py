@@ -23,6 +23,14 @@ def test_it_finds_the_index_of_a_pareto_within_its_error(alpha) -> None:
     assert found[0].budget == 100
 
 
+def test_it_is_hills_formula_of_the_largest_k_over_the_next() -> None:
+    """1/alpha = (log(8/2) + log(4/2)) / 2 for k = 2, whatever the order and the signs."""
+    found = tail.hill(torch.tensor([1.0, -8.0, 0.5, 2.0, 4.0]), 0.4)
+    assert found.value == pytest.approx(2 / (3 * np.log(2)), rel=1e-12)
+    assert found.stderr == pytest.approx(found.value / 2**0.5, rel=1e-12)
+    assert found.budget == 2
+
+
 def test_alpha_stable_and_student_t_draws_are_told_by_their_index() -> None:
     stable = torch.from_numpy(stats.levy_stable.rvs(1.2, 0.0, size=20000, random_state=0))
     assert tail.hill(stable, 0.01).value == pytest.approx(1.2, rel=0.15)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.chain_parts import Gradient, Layer, Part, PerSample, affine, views, write_gradient
 from sam_dash.maths.fast.unformed import Groups, NotFactoredError, Shifted
+from sam_dash.maths.flat import as_written
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Batch, Oracle
 
@@ -35,6 +36,8 @@ class Chain:
     @classmethod
     def of(cls, module: nn.Module) -> Chain:
         """The chain that a module is; NotFactoredError if it is another network."""
+        if not as_written(module):
+            raise NotFactoredError("hooks, or parameters besides weight and bias")
         parts = [p for p in (module if type(module) is nn.Sequential else [module]) if type(p) is not nn.Identity]
         parts = parts[1:] if parts and type(parts[0]) is nn.Flatten else parts
         linear: list[Any] = parts[::2]

@@ -15,7 +15,7 @@ from sam_dash.maths.fast.factors import Factor, linear, plain
 from sam_dash.maths.fast.factors_conv import conv
 from sam_dash.maths.fast.factors_norm import group_norm, group_norm_each, layer_norm
 from sam_dash.maths.fast.unformed import NotFactoredError
-from sam_dash.maths.flat import Layout, guard
+from sam_dash.maths.flat import Layout, as_written, guard
 
 Tap = Callable[[int, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
@@ -47,7 +47,9 @@ class Taps:
         self.makers = [maker(m) for m in self.layers]
         unknown = [type(m).__name__ for m, make in zip(self.layers, self.makers, strict=True) if make is None]
         if unknown or sum(len(list(m.parameters())) for m in self.layers) != len(self.layout.names):
-            raise NotFactoredError(f"no factored gradient for {', '.join(unknown) or 'shared parameters'}")
+            raise NotFactoredError(f"no factored gradient for {', '.join(unknown) or 'shared parameters, or frozen'}")
+        if not as_written(module):
+            raise NotFactoredError("hooks, or parameters besides weight and bias")
         self.tap: Tap | None = None
         self.shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
         for part in self.module.modules():

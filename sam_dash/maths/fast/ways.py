@@ -125,7 +125,7 @@ def looped(v: Variant, live: Live, m: int) -> Take:
 
 def chain(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a perceptron in one pass; NotFactoredError for other networks."""
-    step = chain_step(v.step, m, Chain.of(untouched(live.module)), of_ours(live))
+    step = chain_step(v.step, m, Chain.of(once(live.module)), of_ours(live))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         full = None if at.full is None else Oracle(nothing, stacked(at.full.batch))
@@ -139,7 +139,7 @@ def chain(v: Variant, live: Live, m: int) -> Take:
 
 def factored(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a network of layers with factors in one pass; NotFactoredError for other networks."""
-    step = factored_step(v.step, m, Taps(untouched(live.module)), of_ours(live))
+    step = factored_step(v.step, m, Taps(once(live.module)), of_ours(live))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
@@ -196,12 +196,8 @@ def stacked(batch: Any) -> tuple[Tensor, Tensor]:
     return x[None], y[None]
 
 
-def untouched(module: nn.Module) -> nn.Module:
-    """The module; NotFactoredError where hooks or parametrisations change what its layers compute."""
-    for part in module.modules():
-        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
-        if any(hooks) or set(part._parameters) - {"weight", "bias"} or "forward" in vars(part):
-            raise NotFactoredError(f"{type(part).__name__} with hooks, or with parameters of its own")
+def once(module: nn.Module) -> nn.Module:
+    """The module; NotFactoredError where a part of it has two names."""
     if repeated(module):
         raise NotFactoredError("a module under two names")
     return module
