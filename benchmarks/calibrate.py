@@ -1,7 +1,7 @@
-"""Fit `cost.COEFFICIENTS` and `cost.PRICES` to stacks trained here on one thread: `python -m benchmarks.calibrate`.
+"""Fit `cost.COEFFICIENTS` and the prices of measurements to stacks trained on one thread: `benchmarks.calibrate`.
 
-It prints the lines to put in `sam_dash/runs/cost.py`; two minutes on an idle machine. It counts the CPU time of this
-process, so that other work on the machine matters less than it does to wall time.
+It prints what to put in `sam_dash/runs/cost.py` and in the files of `sam_dash/runs/measures/`; two minutes on an idle
+machine. It counts the CPU time of this process, so that other work on the machine matters less than to wall time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch
 
 from sam_dash.problems.stack import stack
 from sam_dash.runs import cost, probes
+from sam_dash.runs.measure import POINTS
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.presets import PRESETS
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
 from sam_dash.runs.train import train
@@ -61,14 +63,14 @@ def prices(second: float) -> dict[str, float]:
     """What each measurement takes, in gradients of three forwards at `second` a multiply-add: geometric mean over the
     networks, after an epoch of training.
     """
-    found: dict[str, list[float]] = {what: [] for what in cost.PRICES}
+    found: dict[str, list[float]] = {what: [] for what in MEASURES}
     for network in MEASURED:
         data = Problem(dataset="mnist-5k", n_train=1000) if "cnn" in network else Problem(dataset="digits")
         problem = replace(data, network=network)
         spec = RunSpec(variant="sgd", problem=problem, training=Training(epochs=1), measures=Measures(what=()))
         weights = train([spec], lambda _: set(), "cpu")[0].weights
         P, W = stack(problem, (0,), torch.device("cpu")), torch.tensor(weights)[None]
-        n, work = min(P.n, probes.POINTS), cost.multiply_adds(problem)
+        n, work = min(P.n, POINTS), cost.multiply_adds(problem)
         for what, ratios in found.items():
             if what != "weight_tail":  # comes with the steps
                 asked = replace(spec, measures=Measures(what=(what,)))

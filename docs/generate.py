@@ -9,7 +9,7 @@ from sam_dash.maths.contract import Knob, Variant
 from sam_dash.problems.architecture import FAMILIES
 from sam_dash.problems.datasets import DATASETS
 from sam_dash.results.words import QUANTITIES
-from sam_dash.runs.cost import MEASURES
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.presets import PRESETS
 from sam_dash.variants import REGISTRY
 
@@ -103,10 +103,15 @@ def variants() -> str:
 def reference() -> str:
     """Quantities, measures, data sets, networks and presets."""
     quantities = [(f"`{key}`", q.name, q.help) for key, q in QUANTITIES.items()]
-    quantities.append(("`tr_V@m`", "tr(V), means of m", "trace of the covariance of mean gradients of m samples"))
-    quantities.append(("`m_sharp@m`", "m-sharpness at m", f"{QUANTITIES['m_sharp'].help}; of m samples"))
-    quantities.append(("`asc_H@m`", "gᵀHg/‖g‖² at m", "mean over micro-batches of m of that of their own losses"))
-    measures = [(f"`{key}`", m.about, f"{m.gradients:g}") for key, m in MEASURES.items()]
+    quantities += [
+        (f"`{key}@{q.at.what}`", q.at.name.format(q.at.what), q.at.help.format(q.at.what))
+        for key, q in QUANTITIES.items()
+        if q.at
+    ]
+    measures = [
+        (f"`{key}`", m.about, ", ".join(f"`{q}`" for q in m.quantities), f"{m.gradients:g}", "end" if m.once else "any")
+        for key, m in MEASURES.items()
+    ]
     data = [
         (f"`{key}`", d.title, "x".join(map(str, d.shape)), str(d.classes), f"{d.n_train} / {d.n_test}",
          "yes" if d.offline else "needs openml.org once")
@@ -117,7 +122,7 @@ def reference() -> str:
         [
             NOTE, "# Reference", "\n## Quantities\n", table(("key", "shown as", "what it is"), quantities),
             "\n## Measures\n", "What `--measure` takes, and its price in gradients over the samples measured on.\n",
-            table(("measure", "what is done", "gradients"), measures),
+            table(("measure", "what is done", "gives", "gradients", "when"), measures),
             "\n## Data sets\n", table(("key", "what", "input", "classes", "train / test", "offline"), data),
             "\nYour own: `--npz FILE` with arrays `x_train, y_train, x_test, y_test`.",
             "\n## Networks\n", table(("family", "what"), [(f"`{k}:WIDTH`", v) for k, v in FAMILIES.items()]),

@@ -14,7 +14,8 @@ from sam_dash.maths.contract import Knob
 from sam_dash.problems.datasets import NPZ, describe
 from sam_dash.problems.problem import Problem, facts
 from sam_dash.runs import grammar, presets
-from sam_dash.runs.spec import MEASURES, Measures, SpecError, SweepSpec, Training, from_dict
+from sam_dash.runs.measures import MEASURES
+from sam_dash.runs.spec import Measures, SpecError, SweepSpec, Training, from_dict
 
 NAMES = {"every": "measure-every", "what": "measure"}  # where an option is not called as its field
 PARTS = {"problem": Problem, "training": Training, "measures": Measures}

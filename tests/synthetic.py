@@ -69,7 +69,9 @@ def measurements(run: RunSpec, done: float, steps: int) -> list[Measurement]:
                 continue
             error = 0.01 * value if curvature else 0.0
             step = round(steps * share)
-            rows.append(Measurement(step, float(epoch), quantity, float(value), error, "invented", 16))
+            rows.append(
+                Measurement(float(value), error, "invented", 16, step=step, epoch=float(epoch), quantity=quantity)
+            )
     return rows
 
 
@@ -134,7 +136,10 @@ def _course(leases: Leases, owner: str, key: str, run: RunSpec, fate: str, more:
     more = {"train_seconds": 1.25, **more}
     series = {q: np.full((1, int(T * done)), value) for q, value in per_step(run).items()}
     rows = measurements(run, done, T)
-    rows += [Measurement(T, float(run.training.epochs), q, value, 0.0, "invented", 16) for q, value in more.items()]
+    rows += [
+        Measurement(value, 0.0, "invented", 16, step=T, epoch=float(run.training.epochs), quantity=q)
+        for q, value in more.items()
+    ]
     leases.flush(owner, [key], Report(int(T * done), T, "train", 0, series, [rows]))
     if fate in ("done", "diverged"):
         message = "" if fate == "done" else "diverged at step 12: the loss is nan"

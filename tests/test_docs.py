@@ -9,8 +9,8 @@ import pytest
 
 from docs.generate import HERE, PAGES
 from sam_dash.problems.datasets import DATASETS
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.presets import PRESETS
-from sam_dash.runs.spec import MEASURES
 from sam_dash.variants import REGISTRY
 
 ROOT = Path(__file__).parents[1]

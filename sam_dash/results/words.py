@@ -4,82 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
+from sam_dash.runs import recorded
+from sam_dash.runs.measure import At, Quantity
+from sam_dash.runs.measures import MEASURES
 
-
-class Quantity(NamedTuple):
-    """Plain name, the same for Plotly (HTML), and one line of what it is."""
-
-    name: str
-    html: str
-    help: str
-
-
-QUANTITIES = {
-    "tr_H": Quantity("tr(H)", "tr(<i>H</i>)", "trace of the Hessian of the training loss"),
-    "lam_max": Quantity("λ_max", "λ<sub>max</sub>", "largest eigenvalue of the Hessian of the training loss"),
-    "tr_V": Quantity("tr(V)", "tr(<i>V</i>)", "trace of the covariance of per-sample gradients (gradient noise)"),
-    "test_acc": Quantity("Test accuracy", "Test accuracy", "share of test samples classified correctly"),
-    "train_loss": Quantity("Train loss", "Train loss", "mean loss on the training samples with the labels trained on"),
-    "test_loss": Quantity("Test loss", "Test loss", "mean loss on the test samples"),
-    "train_acc": Quantity("Train accuracy", "Train accuracy", "share of training labels (noisy ones included) fitted"),
-    "clean_train_acc": Quantity(
-        "Clean-label accuracy", "Clean-label accuracy", "share of training samples given their true label"
-    ),
+GAPS = {
     "gap_acc": Quantity(
         "Accuracy gap", "Accuracy gap", "generalisation gap: train accuracy (labels trained on) minus test accuracy"
     ),
     "gap_loss": Quantity("Loss gap", "Loss gap", "generalisation gap: test loss minus train loss"),
-    "grad_sq": Quantity(
-        "‖G‖²", "‖<i>G</i>‖²", "squared norm of the mean gradient less tr(V)/n, the bias that noise adds to it"
-    ),
-    "tail": Quantity(
-        "Tail index α", "Tail index <i>α</i>", "of the norms of gradient noise, by Hill; no proof of a heavy tail"
-    ),
-    "w_tail": Quantity(
-        "Tail index of ‖w‖", "Tail index of ‖<i>w</i>‖", "of the weight norm's fluctuations, by Hill; no proof either"
-    ),
-    "layer_noise": Quantity("tr(V) of a layer", "tr(<i>V</i>) of a layer", "what a layer adds to tr(V)"),
-    "m_sharp": Quantity(
-        "m-sharpness", "<i>m</i>-sharpness", "mean rise of a micro-batch's loss, one ascent step of ρ = 0.05"
-    ),
-    "asc_H": Quantity(
-        "gᵀHg/‖g‖²", "<i>gᵀHg</i>/‖<i>g</i>‖²", "ascent-direction sharpness: curvature of the loss along its gradient"
-    ),
-    "p_max": Quantity("Largest weight", "Largest weight", "RW-SAM's largest weight in the batch, mean over the steps"),
-    "p_top": Quantity(
-        "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
-    ),
-    "p_tenth": Quantity(
-        "Weight of a tenth",
-        "Weight of a tenth",
-        "what a tenth of the batch holds of RW-SAM's weights, tenth 1 the most",
-    ),
-    "ess": Quantity("Effective sample size", "Effective sample size", "1/Σp², mean over the steps of training"),
-    "active": Quantity("Active weights", "Active weights", "share of the weights in the layers drawn, mean over steps"),
-    "eps_norm": Quantity("Mean ‖ε‖", "Mean ‖ε‖", "length of the perturbation, mean over the steps of training"),
-    "g_norm": Quantity("Mean ‖g‖", "Mean ‖g‖", "gradient norm, mean over the steps of training"),
-    "h_norm": Quantity("Mean ‖h‖", "Mean ‖h‖", "norm of the descended gradient, mean over the steps"),
-    "cos_gh": Quantity("Mean cos(g, h)", "Mean cos(<i>g</i>, <i>h</i>)", "alignment of g and h, mean over the steps"),
-    "w_norm": Quantity("Mean ‖w‖", "Mean ‖<i>w</i>‖", "norm of the weights, mean over the steps of training"),
-    "train_seconds": Quantity("Training time (s)", "Training time (s)", "of the steps alone, a share of the stack's"),
-    "tr_H_pyhessian": Quantity("tr(H), PyHessian", "tr(<i>H</i>), PyHessian", "PyHessian's trace of the Hessian"),
-    "lam_max_pyhessian": Quantity(
-        "λ_max, PyHessian", "λ<sub>max</sub>, PyHessian", "PyHessian's largest eigenvalue of the Hessian"
-    ),
 }
+"""Worked out from what was measured, by `sam_dash.results.numbers.derived`."""
+
 SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
 RW_SAM = (*SHARPNESS, "ess", "eps_norm")
 PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
 """Of the page Sharpness: one row."""
-SERIES = ("eps_norm", "g_norm", "h_norm", "cos_gh", "w_norm", "ess", "p_max", "p_top", "active")
+SERIES = tuple(recorded.SERIES)
 """Recorded at every step; a figure over cells shows their mean over training."""
-TENTHS = tuple(f"p_tenth@{j}" for j in range(1, 11))
+TENTHS = recorded.TENTHS
 RECORDED = (*SERIES, *TENTHS)
 """All that is recorded at every step."""
+
+
+def _quantities() -> dict[str, Quantity]:
+    """All of them, the most asked for first."""
+    found = recorded.SCORES | GAPS | {k: q for m in MEASURES.values() for k, q in m.quantities.items()}
+    found |= recorded.QUANTITIES
+    return {key: found[key] for key in (*SHARPNESS, *found)}
+
+
+QUANTITIES = _quantities()
 
 
 def quantity(key: str) -> Quantity:
@@ -87,19 +46,10 @@ def quantity(key: str) -> Quantity:
     if key in QUANTITIES:
         return QUANTITIES[key]
     base, at, size = key.partition("@")
-    if size.startswith("class="):
-        q, of = quantity(base), f", class {size.removeprefix('class=')}"
-        return Quantity(q.name + of, q.html + of, q.help.replace("test samples", "the class's test samples"))
-    if at:
-        q = quantity(base)
-        if base in ("m_sharp", "asc_H"):
-            return Quantity(f"{q.name} at m = {size}", f"{q.html} at <i>m</i> = {size}", f"{q.help}; of {size} samples")
-        if base == "layer_noise":
-            return Quantity(f"tr(V) of {size}", f"tr(<i>V</i>) of {size}", f"what the layer {size} adds to tr(V)")
-        if base == "p_tenth":
-            return Quantity(f"Weight of tenth {size}", f"Weight of tenth {size}", q.help)
-        help_ = f"{q.help}, of means over micro-batches of {size}"
-        return Quantity(f"{q.name}, means of {size}", f"{q.html}, means of {size}", help_)
+    q = QUANTITIES.get(base)
+    if at and q is not None:
+        of, at_ = size.replace("=", " "), q.at or At("", f"{q.name}, {{}}", f"{q.html}, {{}}", q.help)
+        return Quantity(at_.name.format(of), at_.html.format(of), at_.help.format(of))
     head, _, rank = key.rpartition("_")
     if head == "lam_max" and rank.isdecimal():
         return Quantity(f"λ_{rank}", f"λ<sub>{rank}</sub>", f"eigenvalue number {rank} of the Hessian")

@@ -23,47 +23,22 @@ from sam_dash import variants
 from sam_dash.problems.architecture import parse, size
 from sam_dash.problems.datasets import DataError, Dataset, describe
 from sam_dash.problems.problem import class_shares, source_classes, trained_on
+from sam_dash.runs.measure import POINTS
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.report import FINISHED
-from sam_dash.runs.spec import ONCE, STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
+from sam_dash.runs.spec import STACKED, Problem, RunSpec, SpecError, SweepSpec, from_dict
 
 FEATURES = ("passes", "runs in a pass", "passes one by one", "multiply-adds", "floats", "looks", "stacks")
 COEFFICIENTS = (1.7e-4, 4.1e-6, 3.0e-4, 3.5e-11, 4.1e-10, 5.5e-4, 0.047)
-"""Seconds per unit of each feature, and `PRICES` of measurements in gradients over the samples that they are made on:
-CPU time on one core of an idle 2-core EPYC, by `python -m benchmarks.calibrate`.
+"""Seconds per unit of each feature: CPU time on one core of an idle 2-core EPYC, by `python -m benchmarks.calibrate`,
+which also finds what each measurement takes (`sam_dash.runs.measures`).
 """
-
-PRICES = {
-    "trace": 7.1, "lam_max": 45.0, "noise": 8.4, "pyhessian": 780.0, "m_sharpness": 16.0, "density": 1100.0,
-    "ascent": 360.0, "weight_tail": 0.0,
-}  # fmt: skip
 
 START = 8.0
 """Seconds until a new engine trains. A cold start to the finished digits preset took 14.7 (docs/benchmarks.md)."""
 
-POINTS = 2000  # samples measured on, at most
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
 EPOCHS_BEFORE = {"memorised": 150, "pretrained": 20}  # of SGD, before the run proper
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a measurement is and takes, in gradients over the samples that it is made on."""
-
-    about: str
-    gradients: float
-
-
-ABOUT = {
-    "trace": "tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN",
-    "lam_max": "largest eigenvalue: Lanczos, 10 to 100 Hessian-vector products",
-    "noise": "tr(V) at m = 1 ... B, norm of the mean gradient, tail index: per-sample norms in one pass",
-    "pyhessian": "PyHessian's trace and eigenvalue: 200 Hessian-vector products, a second opinion",
-    "m_sharpness": "m-sharpness of the final weights at m = 1 ... B: one ascent step per micro-batch",
-    "density": "spectral density of H: Lanczos quadrature, 8 runs of 40 Hessian-vector products",
-    "ascent": "curvature along the gradient, of all samples and of micro-batches of m = 1 ... B",
-    "weight_tail": "tail index of the fluctuations of ‖w‖ over the second half of the steps: Hill",
-}
-MEASURES = {key: Measure(about, PRICES[key]) for key, about in ABOUT.items()}
 
 
 @dataclass(frozen=True)
@@ -148,7 +123,7 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     looks = spec.training.epochs + 1
     every = spec.measures.every
     often = 1 if not every else spec.training.epochs // every + 2
-    times = {q: 1 if q in ONCE else often for q in spec.measures.what}
+    times = {q: 1 if MEASURES[q].once else often for q in spec.measures.what}
     measured = sum(times[q] * MEASURES[q].gradients for q in times) * min(n, POINTS)
     own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
     perceptron = parse(spec.problem.network).family == "mlp"

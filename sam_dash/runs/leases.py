@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, String, case, cast, func, insert, literal,
 
 from sam_dash.runs.cost import largest_stack
 from sam_dash.runs.queue import clear
-from sam_dash.runs.report import Measurement, Outcome, Report
+from sam_dash.runs.report import Outcome, Report
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import artifacts, measurements, now, runs, series
@@ -84,7 +84,7 @@ class Leases:
         with self.store.write() as c:
             cancel = {key: asked for key, asked in c.execute(beat.returning(runs.c.key, runs.c.cancel))}
             mine = [(i, key) for i, key in enumerate(keys) if key in cancel]
-            rows = [_row(key, m) for i, key in mine if report.measurements for m in report.measurements[i]]
+            rows = [m.row(key) for i, key in mine if report.measurements for m in report.measurements[i]]
             chunks = [
                 {"run": key, "quantity": q, "first": report.first, "data": np.asarray(x[i], "<f4").tobytes()}
                 for q, x in report.series.items() if x.shape[1] for i, key in mine
@@ -171,11 +171,3 @@ def _largest(spec: str | None) -> int:
         return largest_stack(from_dict(RunSpec, json.loads(spec or "{}")))
     except SpecError:  # the user's .npz has been moved since: the worker will say so
         return 1
-
-
-def _row(key: str, m: Measurement) -> dict[str, Any]:
-    return {
-        "run": key, "step": int(m.step), "epoch": float(m.epoch), "quantity": m.quantity, "value": float(m.value),
-        "stderr": float(m.stderr), "method": m.method, "budget": int(m.budget), "residual": float(m.residual),
-        "converged": bool(m.converged),
-    }  # fmt: skip

@@ -51,7 +51,7 @@ def merge(store: Store, found: Iterable[SweepSpec], foreign: Iterable[Foreign], 
             insert_missing(c, runs, mine)
             placed = [{"sweep": key, "run": r["key"], "position": i} for i, r in enumerate(rows) if r["key"] in by_key]
             insert_missing(c, members, placed)
-        numbers = [_number(key, m) for key in new for m in by_key[key].measurements]
+        numbers = [m.row(key) for key in new for m in by_key[key].measurements]
         chunks = [
             {"run": key, "quantity": q, "first": 0, "data": np.asarray(x, "<f4").tobytes()}
             for key in new for q, x in by_key[key].series.items() if len(x)
@@ -70,11 +70,3 @@ def _row(row: dict[str, Any], f: Foreign, at: float, environment: str) -> dict[s
         "status": f.status, "error": f.error, "step": row["steps"] if f.status == "done" else last,
         "seconds": seconds, "environment": environment, "ended": at, "phase": "", "log": "",
     }  # fmt: skip
-
-
-def _number(key: str, m: Measurement) -> dict[str, Any]:
-    return {"run": key, **{name: _null(value) for name, value in m._asdict().items()}}
-
-
-def _null(value: Any) -> Any:
-    return None if isinstance(value, float) and value != value else value

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import nan
 from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import Connection, Select, Update, and_, func, select
 
+from sam_dash.runs.report import Measurement
 from sam_dash.runs.tables import measurements as measured
 from sam_dash.runs.tables import members
 from sam_dash.runs.tables import series as chunks
 
-MAYBE_NAN = ("value", "stderr", "residual")
 Query = TypeVar("Query", Select[Any], Update)
 
 
@@ -38,12 +37,7 @@ def measurements(
         wanted = wanted.where(measured.c.quantity.in_(quantities))
     names = [column.name for column in columns]
     rows = c.execute(wanted.order_by(measured.c.run, measured.c.step, measured.c.id)).all()
-    out = [dict(zip(names, row, strict=True)) for row in rows]
-    for row in out:
-        for name in MAYBE_NAN:
-            if row[name] is None:
-                row[name] = nan
-    return out
+    return [Measurement.read(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def series(c: Connection, keys: Sequence[str], quantities: Sequence[str] | None) -> dict[str, dict[str, np.ndarray]]:

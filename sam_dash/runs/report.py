@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from math import inf, nan
+from typing import Any
 
 import numpy as np
+
+from sam_dash.maths.estimate import Estimate
 
 STATUSES = ("queued", "running", "done", "diverged", "failed", "stopped", "interrupted")
 ACTIVE = ("queued", "running")
 FINISHED = ("done", "diverged")  # deterministic ends: not run again
 
 
-class Measurement(NamedTuple):
-    """One number at one step of one run, with its error and how it was found.
+@dataclass(frozen=True)
+class Measurement(Estimate):
+    """An estimate of a quantity at one step of one run: the record that is stored, exported and read back."""
 
-    `stderr` is the standard error of the estimator (0 where exact, nan where it has none), `method` what it is,
-    `budget` how many probes, iterations or samples it took, `residual` that of an iterative method, else nan.
-    """
+    step: int = 0
+    epoch: float = 0.0
+    quantity: str = ""
 
-    step: int
-    epoch: float
-    quantity: str
-    value: float
-    stderr: float = float("nan")
-    method: str = ""
-    budget: int = 0
-    residual: float = float("nan")
-    converged: bool = True
+    @classmethod
+    def at(cls, step: int, epoch: float, found: Mapping[str, Estimate]) -> list[Measurement]:
+        """What was found after `step` steps, `epoch` epochs, by quantity."""
+        return [cls(**vars(e), step=step, epoch=epoch, quantity=q) for q, e in found.items()]
+
+    def row(self, run: str) -> dict[str, Any]:
+        """As a row of the store; what is missing (nan, or infinite degrees of freedom) is None."""
+        values = {f.name: PLAIN[str(f.type)](getattr(self, f.name)) for f in fields(self)}
+        return {"run": run, **{k: None if x != x or x == MISSING.get(k) else x for k, x in values.items()}}
+
+    @staticmethod
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        """A row of the store with its missing numbers again: the other way of `row`."""
+        return row | {name: MISSING.get(name, nan) for name, value in row.items() if value is None}
+
+
+PLAIN: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "bool": bool}
+MISSING = {"dof": inf}  # where it is not nan
 
 
 @dataclass

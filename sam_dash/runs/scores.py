@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast.chain import chain_or_none
 from sam_dash.problems.problem import Problem
 from sam_dash.problems.stack import Stack
-from sam_dash.runs.report import Measurement
+from sam_dash.runs.measure import Found
+from sam_dash.runs.recorded import SCORES
 
 
-def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[list[Measurement]]:
+def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[Found]:
     """Of every run of the stack at W (S, d): mean loss and accuracy on its (noisy) training labels, the clean ones, and
     the test set; of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
     """
@@ -20,7 +22,7 @@ def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[list[Measurement]
     every = torch.arange(len(y), device=y.device).expand(S, -1)
     train, _ = _scores(problem, W, problem.x, problem.rows, problem.y, problem.y_clean)
     test, right = _scores(problem, W, x, every, y.expand(S, -1), y.expand(S, -1))
-    names = ["train_loss", "train_acc", "clean_train_acc", "test_loss", "test_acc"]
+    names = list(SCORES)
     budgets = [problem.n] * 3 + [len(y)] * 2
     columns = [train, test[:, :2]]
     if spec.imbalance != 1:
@@ -31,7 +33,7 @@ def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[list[Measurement]
         names += [f"test_acc@class={c}" for c in there.tolist()]
         budgets += sizes[there].tolist()
     return [
-        [Measurement(0, 0.0, q, v, 0.0, "exact", n) for q, v, n in zip(names, row, budgets, strict=True)]
+        {q: Estimate(v, 0.0, "exact", n) for q, v, n in zip(names, row, budgets, strict=True)}
         for row in torch.cat(columns, 1).tolist()
     ]
 

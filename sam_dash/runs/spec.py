@@ -14,20 +14,10 @@ from typing import Any
 
 from sam_dash import variants
 from sam_dash.problems.problem import Problem, SpecError, check, check_choice, check_facts, check_number, fact
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.plain import digest, plain
 
 SCHEMA = 1
-MEASURES = (
-    "trace",
-    "lam_max",
-    "noise",
-    "pyhessian",
-    "m_sharpness",
-    "density",
-    "ascent",
-    "weight_tail",
-)  # append only: run keys hold their order
-ONCE = ("pyhessian", "density")  # dear, and of the final weights: never measured along the way
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
 MAX_RUNS = 5000
@@ -55,13 +45,22 @@ class Training:
         check_facts(self)
 
 
+EVERY = f"0: only at the end, as {', '.join(key for key, m in MEASURES.items() if m.once)} always are"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What is measured besides losses and accuracies: at the end and, but for `ONCE`, every `every` epochs (0: not)."""
+    """What is measured besides losses and accuracies: at the end and, but for what is made `once`, every `every` epochs
+    (0: not).
+    """
 
     what: tuple[str, ...] = ("trace", "lam_max", "noise")
     every: int = fact(
-        0, "Measure every … epochs", "0: only at the end, as PyHessian and the density always are", 0, 10_000
+        0,
+        "Measure every … epochs",
+        f"0: only at the end, as {', '.join(k for k, m in MEASURES.items() if m.once)} always are",
+        0,
+        10_000,
     )
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.schema import CreateColumn
 
-VERSION = "2"
-UPGRADES = {"1": "2"}  # older versions that lack tables only: these are added
+from sam_dash.runs.report import Measurement
+
+VERSION = "3"
+OLDER = ("1", "2")  # versions that lack tables or columns only: these are added
 BUSY = 30.0  # seconds that a writer waits for another
 ELSEWHERE = "choose another place with --store or SAM_DASH_STORE"
 metadata = sa.MetaData()
@@ -70,19 +74,14 @@ runs = sa.Table(
     sa.Index("queue", "status", "created", "position"),
 )  # fmt: skip
 
+COLUMN: dict[str, Any] = {"int": sa.Integer, "float": sa.Double, "str": sa.String(64), "bool": sa.Boolean}
+
+# one column a field of `Measurement`; null is nan: SQLite has no other
 measurements = sa.Table(
     "measurements", metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("run", sa.ForeignKey("runs.key"), nullable=False),
-    sa.Column("step", sa.Integer, nullable=False),
-    sa.Column("epoch", sa.Double, nullable=False),
-    sa.Column("quantity", sa.String(64), nullable=False),
-    sa.Column("value", sa.Double),  # null is nan: SQLite has no other
-    sa.Column("stderr", sa.Double),
-    sa.Column("method", sa.String(64), nullable=False),
-    sa.Column("budget", sa.Integer, nullable=False),
-    sa.Column("residual", sa.Double),
-    sa.Column("converged", sa.Boolean, nullable=False),
+    *(sa.Column(f.name, COLUMN[str(f.type)], nullable=f.type == "float") for f in fields(Measurement)),
     sa.Index("measured", "run", "step"),
 )  # fmt: skip
 
@@ -181,9 +180,9 @@ def _check(c: sa.Connection, where: str) -> None:
     version = None
     if "meta" in found:
         version = c.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
-        if version in UPGRADES and "runs" in found:
-            metadata.create_all(c)
-            version = UPGRADES[version]
+        if version in OLDER and "runs" in found:
+            _add_what_is_missing(c)
+            version = VERSION
             c.execute(sa.update(meta).where(meta.c.name == "schema").values(value=version))
             found = set(metadata.tables)
     if version is None or (version == VERSION and not set(metadata.tables) <= found):
@@ -193,6 +192,18 @@ def _check(c: sa.Connection, where: str) -> None:
             f"store {where}: has schema version {version}, this sam-dash reads {VERSION}; "
             f"use the sam-dash that wrote it, or {ELSEWHERE}"
         )
+
+
+def _add_what_is_missing(c: sa.Connection) -> None:
+    """Tables and columns that a store of an older version lacks; nothing that is there is touched."""
+    metadata.create_all(c)
+    inspector = sa.inspect(c)
+    for table in metadata.tables.values():
+        have = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in have:
+                new = CreateColumn(column).compile(dialect=c.dialect)
+                c.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {new}")
 
 
 def _write_ahead(db: sa.Engine) -> None:

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths import shares
+from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.precision import refuse_tf32
 from sam_dash.problems.datasets import DataError
 from sam_dash.problems.stack import Stack, stack
 from sam_dash.runs.fastest import fastest
 from sam_dash.runs.loop import steps
+from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.memorise import memorise
 from sam_dash.runs.pretrain import pretrain
-from sam_dash.runs.probes import measure, weight_tail
+from sam_dash.runs.probes import measure
 from sam_dash.runs.report import Listener, Measurement, Outcome, Report
 from sam_dash.runs.scores import evaluate
-from sam_dash.runs.spec import ONCE, RunSpec
+from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.steppers import Scalars
 
 FLUSH_SECONDS = 0.5
@@ -57,7 +59,8 @@ class _Run:
 
     def __init__(self, specs: Sequence[RunSpec], problem: Stack, listener: Listener) -> None:
         spec = specs[0]
-        along = replace(spec.measures, what=tuple(q for q in spec.measures.what if q not in ONCE))
+        asked = [MEASURES[key] for key in spec.measures.what]
+        along = replace(spec.measures, what=tuple(m.key for m in asked if not m.once))
         self.along = replace(spec, measures=along)
         self.specs, self.spec, self.problem, self.listener = specs, spec, problem, listener
         self.S = len(problem.seeds)
@@ -65,8 +68,8 @@ class _Run:
         self.total = self.per_epoch * spec.training.epochs
         self.ended: dict[int, Outcome] = {}
         self.scalars: list[Scalars] = []
-        self.weight_tail = "weight_tail" in spec.measures.what
-        self.norms: list[Tensor] = []  # ||w|| (S,) of every step, where its tail is asked for
+        self.path = any(m.path for m in asked)
+        self.norms: list[Tensor] = []  # ||w|| (S,) of every step, where a measurement reads them
         self.found: list[list[Measurement]] = [[] for _ in range(self.S)]
         self.seconds = 0.0  # of the steps and their reports, without looks and measurements
         self.last = time.monotonic()
@@ -79,7 +82,7 @@ class _Run:
         for t, (stepped, scalars) in enumerate(steps(self.problem, self.specs, take), 1):
             self.scalars.append(scalars | {"w_norm": W.norm(dim=1)})
             W = stepped
-            if self.weight_tail:
+            if self.path:
                 self.norms.append(self.scalars[-1]["w_norm"])
             if t % self.per_epoch == 0:
                 self.drop_diverged(t, W)  # waits for the device
@@ -102,18 +105,17 @@ class _Run:
         scores = evaluate(self.problem, W, self.spec.problem)
         runs = self.alive()
         measured = bool((measured or t_last) and spec.measures.what and runs)
-        measurements = measure(self.problem, runs, W[runs], spec)
+        norms = torch.stack(self.norms, 1)[runs] if self.norms else None
+        measurements = measure(self.problem, runs, W[runs], spec, norms)
         for s in runs:
             found = scores[s]
             if measured:
                 self.flush(t, "measure")
-                found += next(measurements)
-            if t_last and self.weight_tail:
-                found += weight_tail(torch.stack(self.norms)[:, s])
+                found |= next(measurements)
             if t_last:
                 method = f"wall clock of the steps of a stack of {self.S}, shared evenly"
-                found.append(Measurement(0, 0.0, "train_seconds", self.seconds / self.S, 0.0, method, self.total))
-            self.found[s] += [m._replace(step=t, epoch=t / self.per_epoch) for m in found]
+                found["train_seconds"] = Estimate(self.seconds / self.S, 0.0, method, self.total)
+            self.found[s] += Measurement.at(t, t / self.per_epoch, found)
 
     def alive(self) -> list[int]:
         return [s for s in range(self.S) if s not in self.ended]

@@ -11,8 +11,9 @@ from sam_dash import variants
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import FAMILIES
 from sam_dash.problems.datasets import DATASETS, describe
-from sam_dash.runs import cost, grammar, presets
-from sam_dash.runs.spec import MEASURES, SpecError, SweepSpec, divisors
+from sam_dash.runs import grammar, presets
+from sam_dash.runs.measures import MEASURES
+from sam_dash.runs.spec import SpecError, SweepSpec, divisors
 from sam_dash.ui import fields, markdown, upload
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -175,8 +176,8 @@ def _training(default: dict[str, Any]) -> dict[str, Any]:
 def _measures(default: dict[str, Any]) -> dict[str, Any]:
     got: dict[str, Any] = {
         "measures": st.pills(
-            "Besides losses and accuracies", MEASURES, selection_mode="multi", default=default["measures"],
-            key="measures", help=_lines({k: m.about for k, m in cost.MEASURES.items()}), **BOUND,
+            "Besides losses and accuracies", tuple(MEASURES), selection_mode="multi", default=default["measures"],
+            key="measures", help=_lines({k: m.about for k, m in MEASURES.items()}), **BOUND,
         ),
     }  # fmt: skip
     got["every"] = _scalar("every", default)

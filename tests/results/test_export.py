@@ -39,7 +39,12 @@ def store(tmp_path):
     while keys := leases.claim("engine.0"):
         owner, _ = leases.begin(keys, "engine.0")
         found = [
-            [Measurement(s, s / 15, q, value(k, s), 0.25) for s in (0, 30) for q in ("test_acc", "tr_H")] for k in keys
+            [
+                Measurement(value(k, s), 0.25, step=s, epoch=s / 15, quantity=q)
+                for s in (0, 30)
+                for q in ("test_acc", "tr_H")
+            ]
+            for k in keys
         ]
         leases.flush(owner, keys, Report(30, 30, "train", 0, {"g_norm": np.full((2, 30), 0.1, np.float32)}, found))
         for key in keys:

@@ -10,7 +10,8 @@ from sam_dash import variants
 from sam_dash.problems.datasets import Data
 from sam_dash.problems.stack import stack
 from sam_dash.runs import cost, presets
-from sam_dash.runs.spec import MEASURES, Measures, Problem, RunSpec, SpecError, SweepSpec, Training
+from sam_dash.runs.measures import MEASURES
+from sam_dash.runs.spec import Measures, Problem, RunSpec, SpecError, SweepSpec, Training
 from sam_dash.runs.steppers import stepper
 
 SWEEP = SweepSpec(variants=("sgd", "nsam", "sam"), m=(64, 1), seeds=(0, 1, 2))
@@ -87,7 +88,7 @@ def test_more_of_anything_takes_longer():
 
 
 def test_every_measure_says_what_it_costs_and_every_preset_has_a_preview():
-    assert set(cost.MEASURES) == set(MEASURES)
+    assert all(m.gradients > 0 or m.path for m in MEASURES.values()), "nothing but what comes with the steps is free"
     for preset in presets.PRESETS.values():
         expected = cost.preview(preset.sweeps, {})
         assert 0 < expected.seconds < 24 * 3600

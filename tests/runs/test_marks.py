@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from pathlib import Path
 
@@ -77,6 +78,22 @@ def test_a_store_from_before_the_marks_is_upgraded_with_all_its_runs(tmp_path: P
         assert store.measurements() == before or str(store.measurements()) == str(before)
         marks.note(store, KEYS[0], "new")
         assert marks.notes(store) == {KEYS[0]: "new"}
+        store.close()
+
+
+def test_a_store_from_before_degrees_of_freedom_is_upgraded_with_all_its_runs(tmp_path: Path) -> None:
+    old = Store(tmp_path / "old.db")
+    fill(old, SWEEP)
+    before = old.measurements()
+    assert len(before) > 10
+    old.close()
+    with sqlite3.connect(tmp_path / "old.db") as c:  # what version 2 was
+        c.execute("alter table measurements drop column dof")
+        c.execute("update meta set value = '2' where name = 'schema'")
+    c.close()
+    for _ in range(2):
+        store = Store(tmp_path / "old.db")
+        assert str(store.measurements()) == str([row | {"dof": math.inf} for row in before])
         store.close()
 
 

@@ -86,15 +86,16 @@ def lone(tmp_path_factory):
 @given(
     values=st.lists(st.floats(width=32), min_size=1, max_size=8),
     numbers=st.lists(st.floats().map(lambda x: x + 0.0), min_size=3, max_size=3),  # SQLite has no -0.0
+    dof=st.sampled_from([7.0, math.inf]),
 )
-def test_every_number_survives_the_round_trip_also_nan_and_infinity(lone, values, numbers):
+def test_every_number_survives_the_round_trip_also_nan_and_infinity(lone, values, numbers, dof):
     leases, owner, keys = begun(lone)
     value, stderr, residual = numbers
-    row = Measurement(7, 1.5, "tr_H", value, stderr, "how", 3, residual, False)
+    row = Measurement(value, stderr, "how", 3, residual, False, dof, 7, 1.5, "tr_H")
     assert leases.flush(owner, keys, report([values] * 2, measurements=[[row], []])) == set()
     (back,) = lone.measurements(keys=keys)
     assert back.pop("run") == keys[0]
-    np.testing.assert_equal(back, row._asdict())
+    np.testing.assert_equal(back, vars(row))
     np.testing.assert_array_equal(lone.series(keys)[keys[1]]["g_norm"], np.asarray(values, np.float32))
     leases.release(["engine.0"])
     lone.delete([spec.key for spec in TINY.runs()])
@@ -263,7 +264,7 @@ def test_deleting_spares_what_runs_and_takes_empty_sweeps_along(store):
     leases, owner, keys = begun(store)
     gone = store.delete(keys_of(TINY))
     assert sorted([*gone, *keys]) == sorted(keys_of(TINY))
-    leases.flush(owner, keys, report([[1], [2]], measurements=[[Measurement(0, 0, "test_acc", 0.5)], []]))
+    leases.flush(owner, keys, report([[1], [2]], measurements=[[Measurement(0.5, quantity="test_acc")], []]))
     leases.finish(owner, keys[0], Outcome("done"), 1.0, {})
     leases.finish(owner, keys[1], Outcome("done"), 1.0, {})
     store.delete(keys)
@@ -274,7 +275,7 @@ def test_deleting_spares_what_runs_and_takes_empty_sweeps_along(store):
 
 def test_final_measurements_are_those_of_the_last_step(store):
     leases, owner, keys = begun(store)
-    rows = [Measurement(s, s / 15, "test_acc", s / 100) for s in (0, 15, 30)]
+    rows = [Measurement(s / 100, step=s, epoch=s / 15, quantity="test_acc") for s in (0, 15, 30)]
     leases.flush(owner, keys, report([[1], [2]], measurements=[rows, rows[:2]]))
     found = store.measurements(TINY.key, final=True)
     assert {(row["run"], row["step"]) for row in found} == {(keys[0], 30), (keys[1], 15)}
@@ -290,7 +291,10 @@ def test_a_worker_stores_what_training_reports_and_how_it_ends(store):
 
     def train(specs, listener):
         assert [spec.key for spec in specs] == keys
-        assert listener(report([[1], [2]], measurements=[[Measurement(3, 0.2, "test_acc", 0.5)], []])) == set()
+        assert (
+            listener(report([[1], [2]], measurements=[[Measurement(0.5, step=3, epoch=0.2, quantity="test_acc")], []]))
+            == set()
+        )
         return [Outcome("done", weights=np.ones(3)), Outcome("diverged", "diverged at step 3")]
 
     run_group(store.url, keys, claim, train)

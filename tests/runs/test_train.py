@@ -22,8 +22,9 @@ from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import presets, steppers
 from sam_dash.runs import train as training
 from sam_dash.runs.loop import steps
+from sam_dash.runs.measures.density import WIDTH
 from sam_dash.runs.pretrain import pretrain
-from sam_dash.runs.probes import WIDTH, measure
+from sam_dash.runs.probes import measure
 from sam_dash.runs.report import Report
 from sam_dash.runs.scores import evaluate
 from sam_dash.runs.spec import Measures, Problem, RunSpec, Training
@@ -343,8 +344,9 @@ def test_the_curvature_along_the_gradient_is_that_of_each_seed_alone_however_man
     """And that of all samples is the second difference of the loss along its gradient (float64, a smooth piece)."""
     spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("ascent",)))
     P, alone = (stack(spec.problem, which, torch.device("cpu")) for which in ([3, 5], [5]))
-    found = {m.quantity: m.value for m in next(measure(P, [1], P.w0[1:], spec))}
-    assert found == {m.quantity: pytest.approx(m.value, rel=1e-5) for m in next(measure(alone, [0], alone.w0, spec))}
+    found = {q: e.value for q, e in next(measure(P, [1], P.w0[1:], spec)).items()}
+    one = next(measure(alone, [0], alone.w0, spec))
+    assert found == {q: pytest.approx(e.value, rel=1e-5) for q, e in one.items()}
     x, y = P.train(1, 2000)
     w, batch = P.w0[1].double(), (x.double(), y)
     g = torch.func.grad(lambda v: P.losses(v, batch).mean())(w)
@@ -361,9 +363,9 @@ def without_factors(*_):
 def test_the_layers_noise_sums_to_all_of_it_and_is_the_same_without_factors(network, monkeypatch) -> None:
     spec = replace(CNN, problem=replace(CNN.problem, network=network), measures=Measures(what=("noise",)))
     P = stack(spec.problem, [0], torch.device("cpu"))
-    fast = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
+    fast = next(measure(P, [0], P.w0[:1], spec))
     monkeypatch.setattr("sam_dash.maths.fast.measurer.net", without_factors)
-    plain = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], spec))}
+    plain = next(measure(P, [0], P.w0[:1], spec))
     layers = [q for q in fast if q.startswith("layer_noise@")]
     assert layers == [f"layer_noise@{name}" for name in Layout.of(P.module).sizes()]
     assert sum(fast[q].value for q in layers) == pytest.approx(fast["tr_V"].value, rel=1e-5)
@@ -384,11 +386,14 @@ def test_what_is_measured_of_a_run_does_not_depend_on_those_beside_it(together, 
     monkeypatch.setattr("sam_dash.maths.fast.measurer.net", without_factors)
     plain = [next(measure(P, [s], P.w0[[s]], spec)) for s in (0, 2)]
     for i in range(2):
-        for found, one, truth in zip(beside[i], alone[i], plain[i], strict=True):
+        assert list(beside[i]) == list(alone[i]) == list(plain[i])
+        for q, found in beside[i].items():
+            one, truth = alone[i][q], plain[i][q]
             assert found.value == pytest.approx(one.value, rel=1e-7, abs=1e-9)
             assert found.stderr == pytest.approx(one.stderr, rel=1e-4, abs=1e-9)
-            if not found.quantity.startswith("density"):
-                assert found._replace(value=0, stderr=0, residual=0) == truth._replace(value=0, stderr=0, residual=0)
+            if not q.startswith("density"):
+                rest = {"value": 0, "stderr": 0, "residual": 0}
+                assert replace(found, **rest) == replace(truth, **rest)
                 assert found.value == pytest.approx(truth.value, rel=1e-6)
 
 
@@ -396,10 +401,11 @@ def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(t
     spec = replace(TINY, measures=Measures(what=("density",)))
     P = stack(spec.problem, [0], torch.device("cpu"))
     rows = next(measure(P, [0], P.w0[:1], spec))
-    assert all(m.quantity.startswith("density@") and m.stderr >= 0 and m.budget == 320 for m in rows)
-    c = float(rows[0].method.split("x / ")[1].split(")")[0])
-    x = np.array([float(m.quantity.split("@")[1]) for m in rows])
-    y, error = (np.array([getattr(m, name) for m in rows]) for name in ("value", "stderr"))
+    assert all(q.startswith("density@") for q in rows)
+    assert all(e.stderr >= 0 and e.budget == 320 and e.dof == 7 for e in rows.values())
+    c = float(next(iter(rows.values())).method.split("x / ")[1].split(")")[0])
+    x = np.array([float(q.split("@")[1]) for q in rows])
+    y, error = (np.array([getattr(e, name) for e in rows.values()]) for name in ("value", "stderr"))
     assert np.trapezoid(y, np.arcsinh(x / c)) == pytest.approx(1, abs=0.01)
     d = P.w0.shape[1]
     product = curvature.hvp(P.losses, P.w0[0], P.train(0))
@@ -412,14 +418,14 @@ def test_the_spectral_density_integrates_to_one_and_has_the_trace_and_an_error(t
 def test_an_exact_trace_takes_no_hessian_vector_products(monkeypatch) -> None:
     monkeypatch.setattr(curvature, "hvp", None)
     P = stack(TINY.problem, [0], torch.device("cpu"))
-    (row,) = next(measure(P, [0], P.w0[:1], replace(TINY, measures=Measures(what=("trace",)))))
+    (row,) = next(measure(P, [0], P.w0[:1], replace(TINY, measures=Measures(what=("trace",))))).values()
     assert (row.method, row.stderr) == (curvature.EXACT_TRACE, 0)
 
 
 def test_the_rest_beyond_the_ggn_of_a_network_with_norm_layers_is_measured_by_probes() -> None:
     spec = replace(TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=64))
     P = stack(spec.problem, [0], torch.device("cpu"))
-    rows = {m.quantity: m for m in next(measure(P, [0], P.w0[:1], replace(spec, measures=Measures(what=("trace",)))))}
+    rows = next(measure(P, [0], P.w0[:1], replace(spec, measures=Measures(what=("trace",)))))
     assert rows["tr_H"].method == "exact tr(GGN) + Hutchinson for the rest"
     plain = curvature.trace(curvature.hvp(P.losses, P.w0[0], P.train(0)), P.w0[0], torch_stream(1, "probes"))
     assert rows["tr_H"].stderr > 0

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from sam_dash.maths.estimate import Estimate
 from sam_dash.results import words
 from sam_dash.results.drawing import captions
 from sam_dash.results.files import export, gallery, texts
@@ -150,14 +152,15 @@ def _runs(sweeps: Sequence[SweepSpec], files: dict[str, bytes]) -> list[Foreign]
     numbers = curves[~every_step].merge(quality, on=["run", "step", "quantity"], how="left")
     per_step = curves[every_step]
     measured: dict[str, list[Measurement]] = {}
-    for r in numbers.fillna({"method": "imported", "budget": 0, "converged": "True"}).itertuples():
+    for r in numbers.fillna({"method": "imported", "budget": 0, "converged": "True", "dof": math.inf}).itertuples():
         row: Any = r
-        measured.setdefault(row.run, []).append(
-            Measurement(
-                int(row.step), float(row.epoch), str(row.quantity), float(row.value), float(row.stderr),
-                str(row.method)[:64], int(row.budget), float(row.residual), str(row.converged) in ("True", "1", "1.0"),
-            )
+        estimate = Estimate(
+            float(row.value), float(row.stderr), str(row.method)[:64], int(row.budget), float(row.residual),
+            str(row.converged) in ("True", "1", "1.0"), float(row.dof),
         )  # fmt: skip
+        measured.setdefault(row.run, []).extend(
+            Measurement.at(int(row.step), float(row.epoch), {str(row.quantity): estimate})
+        )
     series: dict[str, dict[str, np.ndarray]] = {}
     for (run, quantity), rows in per_step.groupby(["run", "quantity"]):
         rows = rows.sort_values("step")
@@ -179,12 +182,14 @@ def _quality(content: bytes | None) -> pd.DataFrame:
     columns = ("run", "step", "quantity", *tables.QUALITY)
     if content is None:
         return pd.DataFrame(columns=list(columns)).astype({"run": str, "step": float, "quantity": str})
-    return _csv(content, "estimators.csv", columns).drop_duplicates(["run", "step", "quantity"])
+    return _csv(content, "estimators.csv", columns, {"dof": math.inf}).drop_duplicates(["run", "step", "quantity"])
 
 
-def _csv(content: bytes, name: str, columns: Sequence[str]) -> pd.DataFrame:
+def _csv(content: bytes, name: str, columns: Sequence[str], later: Mapping[str, float] = {}) -> pd.DataFrame:
+    """A table with these columns; `later`: those that a file of an earlier version lacks, and their value then."""
     text = ("run", "quantity", "status", "method", "converged")
     frame = pd.read_csv(io.BytesIO(content), dtype={c: str for c in text})
+    frame = frame.assign(**{c: value for c, value in later.items() if c not in frame})
     for column in columns:
         if column not in frame:
             raise SpecError(f"{name} has no column {column!r}")

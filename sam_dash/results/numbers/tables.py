@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sam_dash import variants
+from sam_dash.maths.estimate import Estimate
 from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.derived import with_gaps
 
 CELL = ["variant", "m"]  # and the knobs; one network at a time
 ALWAYS = ("rho", "lam")  # knobs that a frame has a column for even if no run has them
 NUMBERS = ["run", "step", "epoch", "quantity", "value", "stderr"]
-QUALITY = ["method", "budget", "residual", "converged"]
+QUALITY = [f.name for f in fields(Estimate) if f.name not in NUMBERS]
 CURVES = [*NUMBERS, *QUALITY]
 
 
@@ -58,7 +60,7 @@ def runs_frame(runs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def curves_frame(measurements: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """All measurements, tidy: one row a run, step and quantity."""
-    frame = pd.DataFrame(list(measurements)).reindex(columns=CURVES)
+    frame = pd.DataFrame(list(measurements)).reindex(columns=CURVES).fillna({"dof": math.inf})
     numeric: dict[str, type] = {"value": float, "stderr": float, "step": float, "epoch": float}
     return frame.astype({"run": str, "quantity": str, **numeric})  # an empty frame has no types of its own
 
@@ -81,7 +83,7 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
     Runs that diverged, failed or were stopped have no final value, whatever they had measured before.
     """
     ended = runs.loc[runs["status"] == "done", ["run", "network", *settings(runs), "seed"]]
-    both = last[["run", "quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
+    both = last[["run", "quantity", "value", "stderr", *QUALITY]]
     if means is not None and len(means):
         both = pd.concat([both, means.assign(method="mean over steps", converged=True)], ignore_index=True)
     return with_gaps(ended.merge(both, on="run", how="inner").reset_index(drop=True))

@@ -23,8 +23,8 @@ def caption(frame: pd.DataFrame) -> str:
     seed, n = frame["seed"].iloc[0], frame["run"].nunique()
     return (
         f"Spectral density of H on the training samples, one seed ({seed:g}), {n} runs. Stochastic Lanczos quadrature "
-        "from 8 random starts of 40 steps, smoothed by a Gaussian of .25 in asinh; bands: ± 1 standard error over the "
-        "starts. Not a mean over seeds."
+        "from 8 random starts of 40 steps, smoothed by a Gaussian of .25 in asinh; bands: 95 % intervals over the "
+        "starts (t with 7 degrees of freedom, of the logarithm). Not a mean over seeds."
     )
 
 
@@ -35,7 +35,7 @@ def alt(frame: pd.DataFrame) -> str:
 
 
 def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
-    """One line a run, of its last measured step, with a band of one standard error; `frame` as from `one_seed`.
+    """One line a run, of its last measured step, with the band of its interval; `frame` as from `one_seed`.
 
     `narrow`: for a telephone.
     """
@@ -45,7 +45,7 @@ def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
         last = of_run[of_run["step"] == of_run["step"].max()]
         x = [math.asinh(v / scale) for v in last["eigenvalue"]]
         name, colour, dash = (str(last[k].iloc[0]) for k in ("line", "colour", "dash"))
-        high, low = last["density"] + last["stderr"], (last["density"] - last["stderr"]).clip(lower=0)
+        high, low = last["high"], last["low"]
         band = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
         fig.add_scatter(x=x, y=high, **band)
         fig.add_scatter(x=x, y=low, fill="tonexty", opacity=0.3, fillcolor=lines.alpha(colour, 0.25), **band)
