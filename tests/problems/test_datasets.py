@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,19 +29,35 @@ def test_an_offline_data_set_is_what_its_entry_says_and_standardised(name) -> No
     assert abs(data.x_train.std() - 1) < 0.05
 
 
-def test_a_parsed_data_set_is_cached_and_a_torn_cache_is_made_anew() -> None:
-    first = load("mnist1d")
-    path = datasets.cache_dir() / "mnist1d-1.npz"
+@pytest.fixture
+def parses(monkeypatch) -> list[int]:
+    """A data set named "parsed" that is made of nothing; one entry for each time that it was parsed."""
+    found, rng = [], np.random.default_rng(0)
+
+    def parse():
+        found.append(len(found))
+        return datasets.Data(*(part for n in (40, 10) for part in (rng.random((n, 5)), rng.integers(0, 3, n))))
+
+    monkeypatch.setitem(DATASETS, "parsed", replace(DATASETS["mnist1d"], load=parse))
+    return found
+
+
+def test_a_parsed_data_set_is_cached_and_a_torn_cache_is_made_anew(parses) -> None:
+    first, cached = load("parsed"), load("parsed")
+    assert len(parses) == 1
+    np.testing.assert_array_equal(cached.x_train, first.x_train.astype(np.float32))
+    path = datasets.cache_dir() / "parsed-1.npz"
     path.write_bytes(path.read_bytes()[:1000])
-    again = load("mnist1d")
-    np.testing.assert_array_equal(again.x_train, first.x_train)
-    assert load_npz(path).classes == 10
+    again = load("parsed")
+    assert len(parses) == 2
+    np.testing.assert_array_equal(load_npz(path).x_train, again.x_train.astype(np.float32))
 
 
-def test_an_unwritable_cache_costs_only_the_next_parse(tmp_path, monkeypatch) -> None:
+def test_an_unwritable_cache_costs_only_the_next_parse(parses, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert load("mnist1d").classes == 10
+    assert load("parsed").x_train.shape == load("parsed").x_train.shape == (40, 5)
+    assert len(parses) == 2
 
 
 def test_without_a_network_an_openml_data_set_says_what_to_do(monkeypatch) -> None:
