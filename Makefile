@@ -49,8 +49,8 @@ docs: $(VENV)/.run ## Write the generated tables of docs/
 example: $(VENV)/.run ## Make the studies that ship with the project (nine minutes on two cores)
 	@$(BIN)/python -m docs.example
 
-screenshots: $(VENV)/.test browser ## Photograph every page, light and dark, into docs/screenshots
-	@$(BIN)/python -m tests.browser.screenshots docs/screenshots
+screenshots: $(VENV)/.test browser ## Photograph every page, light and dark, into out/screenshots
+	@$(BIN)/python -m tests.browser.screenshots out/screenshots
 
 browser: $(VENV)/.test
 	@sh tests/browser/provide.sh $(BIN)/python

@@ -61,3 +61,8 @@ def test_the_tests_of_make_quick_exist() -> None:
     assert named
     for file, _, test in (name.partition("::") for name in named[1].replace("\\", "").split()):
         assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8"), (file, test)
+
+
+def test_the_readme_links_every_page_of_the_docs_and_shows_every_picture_that_is_kept() -> None:
+    kept = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/screenshots").iterdir()]
+    assert [p.name for p in kept if f"({p.relative_to(ROOT)})" not in README] == []
