@@ -6,12 +6,15 @@ from sam_dash.results.claims import claim as claims
 from sam_dash.results.claims import verdicts
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers.statistics import LEVEL
 from sam_dash.ui import controls, router, scorecard, show, states
 
 router.ensure_routed()
 st.title("Claims, judged on these runs", anchor=False)
 st.markdown(
-    "Each claim of the paper gets one verdict from **your** runs: ✓ supported, ✕ not supported, or ? inconclusive. "
+    "Each claim of the paper gets one verdict from **your** runs: ✓ supported, ✕ not supported, ? inconclusive, or "
+    f"– not tested. Supported and not supported take p < {LEVEL:g} **after correction** for all claims tested at once "
+    "(Holm). "
     "A difference whose interval contains 0 is a tie, and a tie supports nothing."
 )
 study = states.with_results()

@@ -11,7 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from sam_dash.results import words
 from sam_dash.results.claims import claim as claims
-from sam_dash.results.claims.claim import OPEN, REFUTED, SUPPORTED, Verdict
+from sam_dash.results.claims import rule
+from sam_dash.results.claims.claim import Verdict
+from sam_dash.results.claims.rule import OPEN, REFUTED, SUPPORTED, UNTESTED
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.ui import figure, states
@@ -20,6 +22,7 @@ LOOK: dict[str, tuple[str, states.Colour]] = {
     SUPPORTED: (":material/check_circle:", "green"),
     REFUTED: (":material/cancel:", "red"),
     OPEN: (":material/help:", "gray"),
+    UNTESTED: (":material/remove:", "gray"),
 }
 PANELS = {"sharpness": "panels", "rw_sam": "rw_panels"}
 
@@ -36,7 +39,7 @@ def table(found: list[Verdict], caption: str, study: Study) -> None:
         column_config={
             "Claim": st.column_config.TextColumn(width=290),
             "Verdict": st.column_config.TextColumn(width=125),
-            "Effect": st.column_config.TextColumn(width=90),
+            "Effect": st.column_config.TextColumn(width=210),
             "Interval": st.column_config.TextColumn(help="95 %, over seeds; widened where a λ was chosen", width=170),
             "Seeds": st.column_config.NumberColumn(width=60),
         },
@@ -85,16 +88,12 @@ def _in_pairs(n: int) -> Iterator[DeltaGenerator]:
 def _card(v: Verdict, study: Study, rho: float | None) -> None:
     st.markdown(f"**{v.claim.says}**")
     badge(v.verdict)
-    if v.n > 1:
-        p = f", p = {claims.p_text(v.p)} (Holm: {claims.p_text(v.holm)})" if v.p == v.p else ""
-        st.markdown(
-            f"**{claims.value(v, v.effect)}** [{claims.interval(v)}], n = {v.n} seeds{p}. {v.why}".replace(
-                "p = <", "p <"
-            )
-        )
+    if v.effect.n > 1:
+        st.markdown(f"**{claims.effect(v)}** [{claims.interval(v)}], n = {v.effect.n} seeds. {v.why}")
+        st.markdown(f"{v.ruling.says[:1].upper()}{v.ruling.says[1:]}.")
     else:
         st.markdown(v.why)
-    st.caption(f"Rule: {v.claim.rule}")
+    st.caption(f"Rule: {v.claim.rule} {rule.DECIDES}")
     query: dict[str, Any] = {"study": study.id, PANELS[v.claim.page]: [words.quantity(q).name for q in v.claim.panels]}
     if rho is not None:
         query["at_rho"] = f"{rho:g}"

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from sam_dash.maths import tail
-from sam_dash.results.claims import claim as claims
+from sam_dash.results.claims import rule as claims
 from sam_dash.results.experiments import EXPERIMENTS, dots, fine_tuning, frames, heavy_tails, long_tail, which_sharpness
 from sam_dash.results.numbers import parts
 from sam_dash.results.numbers import study as studies

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sam_dash.results.claims import claim as claims
+from sam_dash.results.claims import rule as claims
 from sam_dash.results.experiments import frames
 from sam_dash.results.experiments import overparameterisation as over
 from sam_dash.results.numbers import study as studies

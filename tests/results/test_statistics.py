@@ -16,7 +16,7 @@ VALUES = [1.0, 2.0, 4.0]  # mean 7/3, sd sqrt(7/3)
 def test_the_t_interval_is_scipys() -> None:
     found = statistics.mean(VALUES)
     low, high = stats.t.interval(0.95, 2, loc=np.mean(VALUES), scale=stats.sem(VALUES))
-    assert found == pytest.approx((7 / 3, low, high, 3), rel=1e-12)
+    assert found == pytest.approx((7 / 3, low, high, 3, stats.sem(VALUES)), rel=1e-12)
 
 
 def test_standard_error_and_deviation_by_hand() -> None:
@@ -66,7 +66,8 @@ def test_the_slope_is_per_doubling_and_paired_by_seed() -> None:
     found = statistics.slope(line)
     assert found.slope.mean == pytest.approx(3)
     assert found.slope.low == pytest.approx(3)
-    assert (found.slope.n, found.monotone, found.levels) == (3, 3, 4)
+    assert (found.slope.n, found.monotone, found.levels) == (3, 3, (1, 2, 4, 16))
+    assert found.means == pytest.approx((10, 13, 16, 22))
 
 
 def test_the_slope_is_least_squares_on_log2_m() -> None:
@@ -89,7 +90,99 @@ def test_the_interval_of_a_proportion_is_scipys_exact_one(k, n) -> None:
     from scipy.stats import binomtest
 
     expected = binomtest(k, n).proportion_ci(0.95, "exact")
-    assert statistics.proportion(k, n) == pytest.approx((k / n, expected.low, expected.high, n))
+    assert statistics.proportion(k, n)[:4] == pytest.approx((k / n, expected.low, expected.high, n))
+    widened = binomtest(k, n).proportion_ci(1 - 0.05 / 7, "exact")
+    assert statistics.proportion(k, n, 7)[:4] == pytest.approx((k / n, widened.low, widened.high, n))
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 2.0, 2.5, 9.0])
+def test_the_p_of_a_mean_are_scipys(value: float) -> None:
+    found = statistics.mean(VALUES)
+    for ours, way in ((found.p_above, "greater"), (found.p_below, "less"), (found.p, "two-sided")):
+        assert ours(value) == pytest.approx(stats.ttest_1samp(VALUES, value, alternative=way).pvalue, rel=1e-9)
+    margin = 1 + abs(value)
+    sides = (stats.ttest_1samp(VALUES, s * margin, alternative=w).pvalue for s, w in ((-1, "greater"), (1, "less")))
+    assert found.p_within(margin) == pytest.approx(max(sides), rel=1e-9)
+
+
+@pytest.mark.parametrize("interval", statistics.INTERVALS)
+def test_a_p_is_below_5_percent_where_the_interval_is_off_and_whatever_interval_is_drawn(interval: str) -> None:
+    ends = statistics.mean(VALUES)
+    found = statistics.mean(VALUES, interval)
+    for end, way in ((ends.low, -1), (ends.high, 1)):
+        assert found.p(end + way * 1e-6) < 0.05 < found.p(end - way * 1e-6)
+        assert ends.excludes(end + way * 1e-6)
+        assert not ends.excludes(end - way * 1e-6)
+
+
+def test_one_seed_and_none_have_no_p() -> None:
+    for values in ([], [5.0]):
+        found = statistics.mean(values)
+        assert all(math.isnan(p) for p in (found.p(), found.p_above(), found.p_below(), found.p_within(1)))
+
+
+def test_the_negative_of_a_mean_is_the_mean_of_the_negatives() -> None:
+    assert -statistics.mean(VALUES) == pytest.approx(statistics.mean([-x for x in VALUES]))
+
+
+def test_an_interval_is_widened_by_bonferroni() -> None:
+    found = statistics.mean(VALUES).widened(3)
+    low, high = stats.t.interval(1 - 0.05 / 3, 2, loc=np.mean(VALUES), scale=stats.sem(VALUES))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+    assert statistics.mean(VALUES).widened(1) == pytest.approx(statistics.mean(VALUES))
+
+
+def test_half_an_interval_is_the_same_for_arrays_and_for_numbers() -> None:
+    se, n = np.array([0.5, 2.0, np.nan]), np.array([3, 10, 1])
+    found = statistics.half_width(se, n)
+    assert found[:2] == pytest.approx(stats.t.ppf(0.975, n[:2] - 1) * se[:2], rel=1e-9)
+    assert math.isnan(found[2])
+
+
+def test_a_geometric_mean_is_that_of_the_positive_values_with_the_interval_of_their_logarithms() -> None:
+    found = statistics.geometric([0.5, 1.0, 4.0, -1.0, 0.0])
+    logs = np.log([0.5, 1, 4])
+    low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=stats.sem(logs))
+    assert found[:4] == pytest.approx((stats.gmean([0.5, 1, 4]), math.exp(low), math.exp(high), 3))
+    assert statistics.logarithms([0.5, 1.0, 4.0, -1.0]).p() == pytest.approx(stats.ttest_1samp(logs, 0).pvalue)
+
+
+def test_holm_is_the_step_down_procedure_and_what_is_not_tested_does_not_count() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    found = statistics.holm([float("nan"), 0.02, 0.5, 0.4])
+    assert math.isnan(found[0])
+    assert found[1:] == pytest.approx([0.06, 0.8, 0.8])
+    assert statistics.holm([0.6, 0.9]) == [1, 1]
+    assert statistics.holm([]) == []
+
+
+@pytest.mark.parametrize(("n", "left_out"), [(5, None), (6, 0), (8, 0), (9, 1), (20, 5), (60, 21)])
+def test_the_interval_of_a_median_is_the_narrowest_that_the_binomial_law_allows(n: int, left_out: int | None) -> None:
+    found = statistics.median(range(n))
+    if left_out is None:
+        assert (found.low, found.high) == (-math.inf, math.inf)
+        return
+    assert (found.low, found.high) == (left_out, n - 1 - left_out)
+    assert stats.binom.cdf(left_out, n, 0.5) <= 0.025 < stats.binom.cdf(left_out + 1, n, 0.5)
+
+
+@pytest.mark.parametrize(("low", "high", "told"), [(0.1, 1, True), (-1, -0.1, True), (-1, 1, False), (0, 1, False)])
+def test_an_interval_excludes_what_is_beyond_its_ends(low: float, high: float, told: bool) -> None:
+    assert statistics.excludes(low, high) is told
+    assert not statistics.excludes(float("nan"), high)
+
+
+@pytest.mark.parametrize(("n", "r"), [(4, 0.5), (30, -0.3)])
+def test_the_interval_of_a_correlation_is_fishers(n: int, r: float) -> None:
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal(n)
+    y = r * x + rng.standard_normal(n)
+    truth = stats.pearsonr(x, y)
+    ends = truth.confidence_interval(0.95)
+    found = statistics.correlation(x, y)
+    assert found == pytest.approx((truth.statistic, ends.low, ends.high, n), rel=1e-9)
+    assert found.excludes(ends.high + 1e-6)
+    assert not found.excludes(ends.high - 1e-6)
 
 
 def test_the_interval_of_a_median_holds_it_in_95_of_100_samples_and_takes_what_was_not_reached() -> None:

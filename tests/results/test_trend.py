@@ -103,7 +103,7 @@ def test_gaps_are_differences_run_by_run() -> None:
 def test_a_collapsed_cell_is_told_from_a_bad_one(accuracies: list[float], diverged: int, expected: bool) -> None:
     guess = collapse.chance(frames.SWEEP)
     assert guess is not None
-    assert guess.high == pytest.approx(0.1 + 1.96 * math.sqrt(0.09 / 797))
+    assert guess.high == pytest.approx(0.1 + stats.norm.ppf(0.975) * math.sqrt(0.09 / 797))
     assert collapse.is_collapsed(accuracies, diverged, guess) is expected
 
 

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
 
 from sam_dash import variants
 from sam_dash.results import words
-from sam_dash.results.claims.claim import CLAIMS, OPEN, POINTS, RATIO, REFUTED, SUPPORTED, Claim, Verdict
+from sam_dash.results.claims import rule
+from sam_dash.results.claims.claim import CLAIMS, POINTS, RATIO, Verdict
+from sam_dash.results.claims.rule import OPEN, REFUTED, SUPPORTED
 from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.statistics import NAN, NOTHING, Mean
+
+
+class Found(NamedTuple):
+    """What was tested for a claim, why, and the effect that the p is of."""
+
+    test: rule.Sides
+    why: str
+    effect: Mean = NOTHING
+    quantity: str = ""
+    of: str = ""
 
 
 def judge(finals: pd.DataFrame, batch: int) -> list[Verdict]:
-    """Every claim on these final values (of one rho), Holm's correction over those that have a p."""
+    """Every claim on these final values (of one rho), by the rule for all that is judged at once."""
     swept = next((v for v in ("sam", "usam") if v in set(finals["variant"])), "sam")
     cells = Cells(finals, batch, swept)
-    verdicts = [rule(cells, CLAIMS[key]) for key, rule in _RULES.items()]
-    adjusted = holm({v.claim.key: v.p for v in verdicts if math.isfinite(v.p)})
-    return [v._replace(holm=adjusted.get(v.claim.key, math.nan)) for v in verdicts]
+    found = {key: test(cells) for key, test in _RULES.items()}
+    rulings = rule.decide([f.test for f in found.values()])
+    return [Verdict(CLAIMS[key], r, *f[1:]) for (key, f), r in zip(found.items(), rulings, strict=True)]
+
+
+def _untested(takes: str, mean: Mean = NOTHING) -> Found:
+    """What could not be tested; `mean`: of one seed, of which n is said."""
+    return Found(rule.Sides(), f"Not tested: {takes}", mean._replace(mean=NAN))
 
 
 class Cells:
@@ -56,62 +73,36 @@ class Cells:
         return out
 
 
-def _interval(x: Iterable[float], level: float = 0.95) -> tuple[float, float, float, int, float]:
-    """Mean, the ends of its t-interval, n, and two-sided p against 0."""
-    mean, _, _, n = statistics.mean(x := list(x))
-    if n < 2:
-        return mean, math.nan, math.nan, n, math.nan
-    se = float(np.std(x, ddof=1)) / math.sqrt(n)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * se
-    p = 2 * float(stdtr(n - 1, -abs(mean) / se)) if se > 0 else float(mean == 0)
-    return mean, mean - half, mean + half, n, p
-
-
-def _paired(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Any:
-    return _interval([a[s] - b[s] for s in a if s in b], level)
-
-
-def _sign(low: float, high: float) -> str:
-    """Supported above 0, not supported below, a tie where the interval holds 0."""
-    return SUPPORTED if low > 0 else REFUTED if high < 0 else OPEN
-
-
-def _slope(cells: Cells, claim: Claim, quantity: str, sign: int) -> Verdict:
+def _slope(cells: Cells, quantity: str, sign: int) -> Found:
     by_seed: dict[int, dict[float, float]] = {}
     for m in cells.sizes():
         for seed, y in cells.of(quantity, cells.swept, m=m).items():
             by_seed.setdefault(seed, {})[m] = y
-    levels = cells.sizes()
-    if len(levels) < 2 or not by_seed:
-        return Verdict(claim, OPEN, "Not tested: it takes m-SAM at two m or more.")
-    x = np.log2(levels) - np.mean(np.log2(levels))
-    full = [np.array([row[m] for m in levels]) for row in by_seed.values() if len(row) == len(levels)]
-    mean, low, high, n, p = _interval([float(x @ y / (x @ x)) for y in full])
-    if n < 2:
-        return Verdict(claim, OPEN, "One seed with every m: no interval.", n, mean, quantity=quantity)
-    ends = _sign(low, high) if sign > 0 else _sign(-high, -low)
-    best = levels[int(np.argmin(np.mean(full, 0) * sign))]
-    why = f"Per doubling of m, over m = {levels[0]:g} to {levels[-1]:g}."
-    if ends == SUPPORTED and best != levels[0]:
-        why += f" The trend is not monotone: the mean is best at m = {best:g}, not at m = {levels[0]:g}."
-    return Verdict(claim, ends, why, n, mean, low, high, quantity, p)
+    found = statistics.slope(by_seed)
+    if len(found.levels) < 2:
+        return _untested("it takes m-SAM at two m or more.")
+    mean = -found.slope
+    if mean.n < 2:
+        return _untested("it takes every m on two seeds or more.", mean)
+    levels = found.levels
+    best = levels[int(np.argmax(sign * np.array(found.means)))]
+    why = f"Over m = {levels[0]:g} to {levels[-1]:g}."
+    if best != levels[0]:
+        why += f" The mean is best at m = {best:g}, not at m = {levels[0]:g}."
+    return Found(rule.positive(mean if sign > 0 else -mean), why, mean, quantity, "per halving of m")
 
 
-def _nsam(cells: Cells, claim: Claim) -> Verdict:
-    mean, low, high, n, _ = _paired(nsam := cells.of("test_acc", "nsam"), sgd := cells.of("test_acc", "sgd"))
-    if n < 2:
-        return Verdict(claim, OPEN, "Not tested: it takes n-SAM and SGD on two seeds or more.", n)
-    inside = low > -POINTS and high < POINTS
-    refuted = not inside and (low > 0 or high < 0)
-    verdict = SUPPORTED if inside else REFUTED if refuted else OPEN
-    why = "n-SAM − SGD in test accuracy." + (
-        " The interval excludes 0." if refuted else "" if inside else " Too few seeds to tell none from some."
-    )
-    x = np.array([nsam[s] - sgd[s] for s in nsam if s in sgd])
-    se = max(float(x.std(ddof=1)) / math.sqrt(n), 1e-300)
-    equal = float(stdtr(n - 1, (abs(mean) - POINTS) / se))  # two one-sided tests
-    p = 2 * float(stdtr(n - 1, -abs(mean) / se)) if refuted else equal
-    return Verdict(claim, verdict, why, n, mean, low, high, "test_acc", p)
+def _nsam(cells: Cells) -> Found:
+    mean = statistics.paired(cells.of("test_acc", "nsam"), cells.of("test_acc", "sgd"))
+    if mean.n < 2:
+        return _untested("it takes n-SAM and SGD on two seeds or more.", mean)
+    test = rule.none(mean, POINTS)
+    said = {
+        SUPPORTED: " The interval lies within ± 1 point.",
+        REFUTED: " The interval excludes 0.",
+        OPEN: " Too few seeds to tell none from some.",
+    }
+    return Found(test, "In test accuracy." + said[test.side], mean, "test_acc", "(n-SAM − SGD)")
 
 
 def _best(cells: Cells, quantity: str, sign: int) -> tuple[str, dict[int, float], int] | None:
@@ -119,100 +110,103 @@ def _best(cells: Cells, quantity: str, sign: int) -> tuple[str, dict[int, float]
     found = {k: v for k, v in cells.reweighted(quantity).items() if v}
     if not found:
         return None
-    name = max(found, key=lambda k: sign * float(np.mean(list(found[k].values()))))
+    name = max(found, key=lambda k: sign * statistics.mean(found[k].values()).mean)
     return name, found[name], len(found)
 
 
-def _reweighted(cells: Cells, claim: Claim, quantity: str, sign: int) -> Verdict:
+def _reweighted(cells: Cells, quantity: str, sign: int) -> Found:
     best = _best(cells, quantity, sign)
     sam = cells.of(quantity, "sam", m=float(cells.batch))
     if best is None or not sam:
-        return Verdict(claim, OPEN, "Not tested: it takes normalised RW-SAM at λ > 0, and SAM at m = B.")
+        return _untested("it takes normalised RW-SAM at λ > 0, and SAM at m = B.")
     name, values, k = best
-    mean, low, high, n, p = _paired(values, sam, 1 - 0.05 / k)
-    if n < 2:
-        return Verdict(claim, OPEN, "One seed: no interval.", n, mean, quantity=quantity)
-    verdict = _sign(low, high) if sign > 0 else _sign(-high, -low)
-    why = f"RW-SAM ({name}) − SAM in {words.quantity(quantity).name}; the best of {k}."
-    return Verdict(claim, verdict, why, n, mean, low, high, quantity, min(1.0, p * k))
+    mean = statistics.paired(values, sam)
+    if mean.n < 2:
+        return _untested("one common seed: no interval.", mean)
+    why = f"In {words.quantity(quantity).name}, at {name}, the best of {k}."
+    test = rule.positive(mean if sign > 0 else -mean, k)
+    return Found(test, why, mean.widened(k), quantity, "(RW-SAM − SAM)")
 
 
-def _order(cells: Cells, claim: Claim) -> Verdict:
+def _order(cells: Cells) -> Found:
     best = _best(cells, "tr_V", -1)
     sgd, sam = cells.of("tr_V", "sgd"), cells.of("tr_V", "sam", m=float(cells.batch))
     if best is None or not sgd or not sam:
-        return Verdict(claim, OPEN, "Not tested: it takes SGD, SAM at m = B and normalised RW-SAM at λ > 0.")
+        return _untested("it takes SGD, SAM at m = B and normalised RW-SAM at λ > 0.")
     name, values, k = best
-    first, second = _paired(sgd, sam), _paired(sam, values, 1 - 0.05 / k)
-    if first[3] < 2 or second[3] < 2:
-        return Verdict(claim, OPEN, "One seed: no interval.", min(first[3], second[3]))
-    signs = _sign(*first[1:3]), _sign(*second[1:3])
-    verdict = REFUTED if REFUTED in signs else OPEN if OPEN in signs else SUPPORTED
-    shown = [f"{_number(v[0])} [{_number(v[1])}, {_number(v[2])}]" for v in (first, second)]
-    why = f"SGD − SAM is {shown[0]}; SAM − RW-SAM ({name}) is {shown[1]}, the effect shown."
-    mean, low, high, n, p = second
-    p = max(first[4], min(1.0, p * k)) if verdict != REFUTED else min(1.0, p * k)
-    return Verdict(claim, verdict, why, n, mean, low, high, "tr_V", p)
+    first, second = statistics.paired(sgd, sam), statistics.paired(sam, values)
+    if first.n < 2 or second.n < 2:
+        return _untested("one common seed: no interval.", min(first, second, key=lambda d: d.n))
+    tests = rule.positive(first), rule.positive(second, k)
+    test = rule.every(tests)
+    shown = {"SGD − SAM": first, "SAM − RW-SAM": second.widened(k)}
+    why = f"RW-SAM at {name}; " + "; ".join(f"{of} is {_ends(d)}" for of, d in shown.items()) + "."
+    # the difference that the p is of: against, the surest below 0; for and open, the least sure above it
+    decides = int(tests[1].refutes <= tests[0].refutes if test.side == REFUTED else tests[1].p >= tests[0].p)
+    return Found(test, why, [*shown.values()][decides], "tr_V", f"({[*shown][decides]})")
 
 
-def _equal(cells: Cells, claim: Claim) -> Verdict:
+def _equal(cells: Cells) -> Found:
     best, sizes = _best(cells, "test_acc", 1), cells.sizes(below=True)
     if best is None or not sizes:
-        return Verdict(claim, OPEN, "Not tested: it takes normalised RW-SAM at λ > 0, and m-SAM at some m < B.")
-    name, values, _ = best
-    found = {m: _paired(values, cells.of("test_acc", cells.swept, m=m)) for m in sizes}
-    found = {m: f for m, f in found.items() if f[3] > 1}
+        return _untested("it takes normalised RW-SAM at λ > 0, and m-SAM at some m < B.")
+    name, values, k = best
+    found = {m: statistics.paired(values, cells.of("test_acc", cells.swept, m=m)) for m in sizes}
+    found = {m: d for m, d in found.items() if d.n > 1}
     if not found:
-        return Verdict(claim, OPEN, "One seed: no interval.")
-    nearest = min(found, key=lambda m: abs(found[m][0]))
-    mean, low, high, n, p = found[nearest]
-    reached = any(f[1] > -POINTS and (f[2] < POINTS or f[1] > 0) for f in found.values())
-    verdict = SUPPORTED if reached else REFUTED if all(f[2] < 0 for f in found.values()) else OPEN
-    why = f"RW-SAM ({name}) − m-SAM at m = {nearest:g}, the m < B that it comes nearest to."
-    return Verdict(claim, verdict, why, n, mean, low, high, "test_acc", p if verdict == REFUTED else math.nan)
+        return _untested("one common seed: no interval.")
+    choices = k * len(found)
+    tests = {
+        m: rule.above(d, POINTS, 1)._replace(supports=rule.above(d, POINTS, choices).supports) for m, d in found.items()
+    }
+    test = rule.some(tests.values())
+    if test.side == REFUTED:
+        m = max(tests, key=lambda m: tests[m].refutes)
+        mean, why = found[m], "the m < B where it is the least sure to be less accurate"
+    else:
+        m = min(tests, key=lambda m: tests[m].supports)
+        mean, why = found[m].widened(choices), f"the m < B that it comes nearest to; widened for {choices} choices"
+    return Found(test, f"RW-SAM at {name}, m-SAM at m = {m:g}, {why}.", mean, "test_acc", "(RW-SAM − m-SAM)")
 
 
-def _drift(cells: Cells, claim: Claim) -> Verdict:
+def _drift(cells: Cells) -> Found:
     rows = cells.finals[cells.finals["quantity"].str.startswith("tr_V")]
     wide = rows.pivot_table(index=["seed", "run"], columns="quantity", values="value", aggfunc="last")
     sizes = sorted(int(q.partition("@")[2]) for q in wide.columns if "@" in q)
     if not sizes or "tr_V" not in wide:
-        return Verdict(claim, OPEN, "Not tested: it takes the measurement “noise”.")
+        return _untested("it takes the measurement “noise”.")
     found = {}
     for m in sizes:
         ratio = (m * wide[f"tr_V@{m}"] / wide["tr_V"]).groupby(level="seed").mean()
-        found[m] = _interval(ratio.dropna() - 1)
-    if any(f[3] < 2 for f in found.values()):
-        return Verdict(claim, OPEN, "One seed: no interval.", 1)
-    worst = max(found, key=lambda m: abs(found[m][0]))
-    outside = any(f[1] > RATIO or f[2] < -RATIO for f in found.values())
-    inside = all(f[1] > -RATIO and f[2] < RATIO for f in found.values())
-    mean, low, high, n, _ = found[worst]
-    why = f"Ratio at m = {worst}, the farthest from 1 of m = {sizes[0]} to {sizes[-1]}."
-    verdict = SUPPORTED if inside else REFUTED if outside else OPEN
+        found[m] = statistics.mean(ratio - 1)
+    if any(d.n < 2 for d in found.values()):
+        return _untested("it takes two seeds or more.", min(found.values(), key=lambda d: d.n))
+    tests = {m: rule.within(d, RATIO) for m, d in found.items()}
+    test = rule.every(tests.values(), len(sizes))
+    worst = (
+        min(tests, key=lambda m: tests[m].refutes)
+        if test.side == REFUTED
+        else max(tests, key=lambda m: tests[m].supports)
+    )
+    d = found[worst]
+    why = f"At m = {worst}, the least sure of m = {sizes[0]} to {sizes[-1]}."
+    if test.side == REFUTED:
+        d, why = d.widened(len(sizes)), f"At m = {worst}, the surest to be off of m = {sizes[0]} to {sizes[-1]}."
+    mean = d._replace(mean=1 + d.mean, low=1 + d.low, high=1 + d.high)
     why += " It checks how the noise scales with m, not the drift itself."
-    return Verdict(claim, verdict, why, n, 1 + mean, 1 + low, 1 + high, "ratio")
+    return Found(test, why, mean, "ratio", "times tr(V)/m")
 
 
-_RULES: dict[str, Callable[[Cells, Claim], Verdict]] = {
-    **{q: (lambda cells, claim, q=q: _slope(cells, claim, q, 1)) for q in ("tr_H", "lam_max", "tr_V")},  # type: ignore[misc]
-    "accuracy": lambda cells, claim: _slope(cells, claim, "test_acc", -1),
+_RULES: dict[str, Callable[[Cells], Found]] = {
+    "tr_H": partial(_slope, quantity="tr_H", sign=-1), "lam_max": partial(_slope, quantity="lam_max", sign=-1),
+    "tr_V": partial(_slope, quantity="tr_V", sign=-1), "accuracy": partial(_slope, quantity="test_acc", sign=1),
     "nsam": _nsam, "order": _order,
-    "rw_accuracy": lambda cells, claim: _reweighted(cells, claim, "test_acc", 1),
-    "rw_flat": lambda cells, claim: _reweighted(cells, claim, "tr_H", -1),
+    "rw_accuracy": partial(_reweighted, quantity="test_acc", sign=1),
+    "rw_flat": partial(_reweighted, quantity="tr_H", sign=-1),
     "rw_equal": _equal, "drift": _drift,
 }  # fmt: skip
 
 
-def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p."""
-    out: dict[str, float] = {}
-    reached = 0.0
-    for i, key in enumerate(sorted(p, key=p.__getitem__)):
-        reached = max(reached, min(1.0, (len(p) - i) * p[key]))
-        out[key] = reached
-    return out
-
-
-def _number(value: float) -> str:
-    return words.number(value, keep=True)
+def _ends(mean: Mean) -> str:
+    low, high = (words.number(end, keep=True) for end in (mean.low, mean.high))
+    return f"{words.number(mean.mean, keep=True)} [{low}, {high}]"

@@ -5,7 +5,7 @@ The judgement is made on the frame that is drawn, so that the CSV of the figure 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,19 +13,40 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.claims.claim import OPEN, REFUTED, SUPPORTED
-from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.claims import rule
 from sam_dash.results.numbers.study import Study
 
 DATA = Path(__file__).parent / "data"  # made by `python -m docs.example`
 
 
-class Finding(NamedTuple):
-    """A statement, its verdict (`claims.SUPPORTED`, `REFUTED` or `OPEN`), and the numbers that it rests on."""
+class Statement(NamedTuple):
+    """A statement, what was tested for it, and the numbers that it rests on."""
 
     says: str
-    verdict: str
+    test: rule.Sides
     why: str
+
+
+class Finding(NamedTuple):
+    """A statement with its ruling among those beside it, and the numbers that it rests on."""
+
+    says: str
+    ruling: rule.Ruling
+    why: str
+
+    @property
+    def verdict(self) -> str:
+        """Supported, not supported, inconclusive or not tested."""
+        return self.ruling.verdict
+
+
+def decide(statements: Sequence[Statement]) -> list[Finding]:
+    """Statements that are judged at once, each with its ruling, its p among the numbers."""
+    rulings = rule.decide([s.test for s in statements])
+    return [
+        Finding(s.says, r, f"{s.why} {r.says[:1].upper()}{r.says[1:]}." if r.says else s.why)
+        for s, r in zip(statements, rulings, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -48,13 +69,6 @@ class Experiment:
     caption: Callable[[Study, pd.DataFrame], str]
     judge: Callable[[pd.DataFrame], list[Finding]]
     data: Path  # the study that ships with the project
-
-
-def verdict(difference: Mean) -> str:
-    """Of a claim that `difference` is positive: by its 95 % interval; one that contains 0 is a tie, and open."""
-    if not difference.excludes(0):
-        return OPEN
-    return SUPPORTED if difference.mean > 0 else REFUTED
 
 
 def alt(findings: list[Finding]) -> str:

@@ -6,10 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.claims.claim import OPEN, POINTS, REFUTED, SUPPORTED
+from sam_dash.results.claims import rule
+from sam_dash.results.claims.claim import POINTS
 from sam_dash.results.drawing import captions, cells, style
 from sam_dash.results.experiments import dots, frames
-from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
+from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.statistics import Mean
 from sam_dash.results.numbers.study import Study
@@ -71,37 +72,29 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
     """SAM against SGD; each SL-SAM against SAM, within a margin, and against SGD."""
     lines = frame.drop_duplicates("line").set_index("line")
     of = {str(variant): str(line) for line, variant in lines["variant"].items()}
-    out = []
+    out: list[Statement] = []
 
     def less(a: str, b: str) -> Mean:
-        both = [frames.seeds(frame, PANEL, lines.loc[line, "x"], line) for line in (a, b)]
-        return statistics.mean(frames.difference(*both).values())
+        of_a, of_b = (frames.seeds(frame, PANEL, lines.loc[line, "x"], line) for line in (a, b))
+        return statistics.paired(of_a, of_b)
 
-    def better(a: str, b: str) -> str:
+    def better(a: str, b: str) -> bool:
         d = less(a, b)
         why = f"Accuracy, {a} less {b}: {frames.points(d)}."
-        out.append(Finding(f"{a} is more accurate than {b}", verdict(d), why))
-        return verdict(d)
+        out.append(Statement(f"{a} is more accurate than {b}", rule.positive(d), why))
+        return out[-1].test.side == rule.SUPPORTED
 
-    gain = better(of["sam"], of["sgd"]) if {"sgd", "sam"} <= set(of) else SUPPORTED
-    note = "" if gain == SUPPORTED else " SAM itself is not seen to gain on SGD here, so that there is little to keep."
+    gain = better(of["sam"], of["sgd"]) if {"sgd", "sam"} <= set(of) else True
+    note = "" if gain else " SAM itself is not seen to gain on SGD here, so that there is little to keep."
     for line in lines.index[lines["variant"] == "slsam"]:
         if "sam" in of:
             d, share = less(line, of["sam"]), float(lines.loc[line, "x"]) / FULL["sam"]
             why = f"Accuracy, {line} less SAM: {frames.points(d)}.{note}"
-            out.append(Finding(f"{line} keeps SAM's accuracy with {share:.0%} of its layer gradients", kept(d), why))
+            says = f"{line} keeps SAM's accuracy with {share:.0%} of its layer gradients"
+            out.append(Statement(says, rule.above(d, POINTS), why))
         if "sgd" in of:
             better(line, of["sgd"])
-    return out
-
-
-def kept(d: Mean) -> str:
-    """Of a claim that nothing is lost: the 95 % interval must be above minus one point; below 0 and not so, refuted."""
-    if d.n < 2:
-        return OPEN
-    if d.low > -POINTS:
-        return SUPPORTED
-    return REFUTED if d.high < 0 else OPEN
+    return decide(out)
 
 
 EXPERIMENT = Experiment(
@@ -119,9 +112,9 @@ EXPERIMENT = Experiment(
     preset="fine-tuning",
     rule=(
         "Final test accuracy, differences taken within each seed, with a 95 % t-interval. SL-SAM keeps SAM's accuracy "
-        "if the whole interval of SL-SAM less SAM is above −1 percentage point; not supported if it is not, and lies "
-        "wholly below 0; else inconclusive. “More accurate” is supported if the interval is wholly above 0, not "
-        "supported if wholly below, else a tie: inconclusive. Not corrected for the number of statements."
+        f"if the whole interval of SL-SAM less SAM is above −{100 * POINTS:g} percentage point; not supported if it is "
+        "not, and lies wholly below 0. “More accurate” is supported if the interval is wholly above 0, not supported "
+        f"if wholly below. {rule.DECIDES}"
     ),
     limits=(
         "A perceptron of four layers that goes from five handwritten digits to five others is not a transformer. The "

@@ -31,7 +31,7 @@ def rows(
 
     `look`: colour, dash and marker of its cell, as from `cells.Looks`; without it those of the variant.
     """
-    mean = geometric(values.values()) if ratio else statistics.mean(values.values())
+    mean = statistics.geometric(values.values()) if ratio else statistics.mean(values.values())
     if not mean.n:
         return []
     drawn = style.look(variant)._asdict() if look is None else {k: look[k] for k in LOOK}
@@ -43,13 +43,6 @@ def rows(
 def frame(points: Iterable[list[dict[str, Any]]]) -> pd.DataFrame:
     """All points in one frame."""
     return pd.DataFrame([row for point in points for row in point], columns=COLUMNS)
-
-
-def geometric(ratios: Iterable[float]) -> Mean:
-    """Geometric mean of positive values with the t-interval of their logarithms."""
-    x = np.asarray(list(ratios), float)
-    m = statistics.mean(np.log(x[x > 0]))
-    return Mean(float(np.exp(m.mean)), float(np.exp(m.low)), float(np.exp(m.high)), m.n)
 
 
 def by_seed(finals: pd.DataFrame, quantity: str, where: Mapping[str, Any]) -> dict[int, float]:
@@ -64,11 +57,6 @@ def seeds(frame: pd.DataFrame, panel: str, x: Any, line: str) -> dict[int, float
     """Seed -> value of one point of a frame."""
     at = (frame["panel"] == panel) & (frame["x"] == x) & (frame["line"] == line) & (frame["kind"] == "seed")
     return {int(s): float(y) for s, y in zip(frame.loc[at, "seed"], frame.loc[at, "y"], strict=True)}
-
-
-def difference(a: By, b: By) -> dict[int, float]:
-    """A - b within each seed that both have."""
-    return {s: a[s] - b[s] for s in a if s in b}
 
 
 def points(mean: Mean) -> str:

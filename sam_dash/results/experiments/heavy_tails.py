@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from scipy.special import ndtri
 
 from sam_dash.problems.datasets import describe
 from sam_dash.results import words
-from sam_dash.results.claims.claim import OPEN
+from sam_dash.results.claims import rule
 from sam_dash.results.drawing import captions, cells, style
 from sam_dash.results.experiments import dots, frames
-from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
+from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
 from sam_dash.results.numbers import statistics, tables
-from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.numbers.statistics import LEVEL
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import cost
 
@@ -89,22 +90,23 @@ def _drift(study: Study) -> str:
 
 def judge(frame: pd.DataFrame) -> list[Finding]:
     """For each method: the index falls with the learning rate, and rises with the batch size."""
-    out = []
+    out: list[Statement] = []
     for (panel, line), of in frame.groupby(["panel", "line"], sort=False):
         what, _, at = str(panel).partition(", ")
-        sign, word = (-1, "falls") if what == RATE else (1, "rises")
+        word = "falls" if what == RATE else "rises"
+        seeds = of[of["kind"] == "seed"]
         by_seed: dict[int, dict[float, float]] = {}
-        for row in tables.records(of[of["kind"] == "seed"]):
+        for row in tables.records(seeds):
             by_seed.setdefault(int(row["seed"]), {})[float(row["x"])] = row["y"]
         s = statistics.slope(by_seed).slope
-        low, high = sorted((sign * s.low, sign * s.high))
-        seen = bool((of["high"] < gaussian()).any())
-        found = verdict(Mean(sign * s.mean, low, high, s.n)) if seen else OPEN
+        below = [statistics.mean(values).p_below(gaussian()) for _, values in seeds.groupby("x")["y"]]
+        seen = 2 * min((p for p in below if not math.isnan(p)), default=1.0)
+        test = rule.given(rule.positive(-s if what == RATE else s), seen)
         numbers = f"{words.number(s.mean)} [{words.number(s.low)}, {words.number(s.high)}], n = {s.n}"
         why = f"Change of the index per doubling of the {what.lower()}: {numbers}."
-        why += "" if seen else " Every interval reaches the index of Gaussian fluctuations: no tail is seen."
-        out.append(Finding(f"{line}: the tail index {word} with the {what.lower()}, {at}", found, why))
-    return out
+        why += "" if seen < LEVEL else " Every interval reaches the index of Gaussian fluctuations: no tail is seen."
+        out.append(Statement(f"{line}: the tail index {word} with the {what.lower()}, {at}", test, why))
+    return decide(out)
 
 
 EXPERIMENT = Experiment(
@@ -122,9 +124,8 @@ EXPERIMENT = Experiment(
     rule=(
         "The least-squares slope of the index on log₂ of the learning rate, or of the batch size, within each seed, "
         "then its mean over seeds. Supported if the 95 % t-interval lies wholly on the side that is claimed, not "
-        "supported if wholly on the other, else inconclusive. Inconclusive too where no setting's interval lies below "
-        "the index of Gaussian fluctuations, as what varies is then no tail. Not corrected for the number of "
-        "statements."
+        "supported if wholly on the other; neither where no setting's interval lies below the index of Gaussian "
+        f"fluctuations, as what varies is then no tail (p: the larger of the two). {rule.DECIDES}"
     ),
     limits=(
         "A tail index does not prove a heavy tail: every sample has largest values, and light tails give a finite "

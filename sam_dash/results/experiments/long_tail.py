@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.datasets import describe
 from sam_dash.problems.problem import class_shares
+from sam_dash.results.claims import rule
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.experiments import dots, frames
-from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
+from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.study import Study
 
@@ -45,7 +46,7 @@ def frame(study: Study) -> pd.DataFrame:
     ]  # fmt: skip
     if sam:
         points += [
-            frames.rows(GAIN, g, look["line"], variant, frames.difference(means[g], sam[g]), look=look)
+            frames.rows(GAIN, g, look["line"], variant, statistics.difference(means[g], sam[g]), look=look)
             for variant, look, means in lines if means is not sam for g in groups
         ]  # fmt: skip
     return frames.frame(points)
@@ -77,17 +78,16 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
 
 def judge(frame: pd.DataFrame) -> list[Finding]:
     """Focal-SAM against SAM and SAM against SGD, on the tail."""
-    out = []
+    out: list[Statement] = []
     gain = frame[(frame["panel"] == GAIN) & (frame["x"] == TAIL)]
     for line in dict.fromkeys(gain["line"]):
         variant = gain.loc[gain["line"] == line, "variant"].iloc[0]
         d = statistics.mean(frames.seeds(frame, GAIN, TAIL, line).values())
-        if variant == "sgd":
-            d = statistics.Mean(-d.mean, -d.high, -d.low, d.n)
+        d = -d if variant == "sgd" else d
         better, worse = ("SAM", "SGD") if variant == "sgd" else (line, "SAM")
         why = f"Tail accuracy, {better} less {worse}: {frames.points(d)}."
-        out.append(Finding(f"{better} is more accurate than {worse} on the tail", verdict(d), why))
-    return out
+        out.append(Statement(f"{better} is more accurate than {worse} on the tail", rule.positive(d), why))
+    return decide(out)
 
 
 EXPERIMENT = Experiment(
@@ -104,8 +104,7 @@ EXPERIMENT = Experiment(
     preset="long-tail",
     rule=(
         "Mean test accuracy over the tail classes, differences taken within each seed. Supported if the 95 % "
-        "t-interval over seeds lies wholly above 0, not supported if wholly below 0, else a tie: inconclusive. Not "
-        "corrected for the number of comparisons."
+        f"t-interval over seeds lies wholly above 0, not supported if wholly below 0. {rule.DECIDES}"
     ),
     limits=(
         "Digits are an easy problem: the head is near 100 % for every method, and the rarest class has about two "

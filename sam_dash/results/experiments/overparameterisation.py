@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 from sam_dash.problems.architecture import size
 from sam_dash.problems.datasets import describe
 from sam_dash.results import words
+from sam_dash.results.claims import rule
 from sam_dash.results.drawing import captions, cells, lines
 from sam_dash.results.drawing.panels import level
 from sam_dash.results.experiments import frames
-from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
+from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
 from sam_dash.results.numbers import collapse, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.numbers.trend import trend
@@ -50,7 +51,7 @@ def frame(study: Study) -> pd.DataFrame:
             flat = {r: frames.by_seed(finals, "tr_H", where | {"rho": r}) for r in rhos}
             for at, chosen in ((OWN, own(found)), (FIXED, dict.fromkeys(found.get(one(), {}), one()))):
                 accuracy, tr = ({s: v[r][s] for s, r in chosen.items() if s in v[r]} for v in (found, flat))
-                gain = frames.difference(accuracy, sgd["test_acc"])
+                gain = statistics.difference(accuracy, sgd["test_acc"])
                 ratio = {s: tr[s] / sgd["tr_H"][s] for s in tr if tr[s] > 0 and sgd["tr_H"].get(s, 0) > 0}
                 for what, values in ((ACCURACY, accuracy), (GAIN, gain), (FLAT, ratio)):
                     line, look = words.cell_name("sam", m, batch), cells.at("sam", m, batch)
@@ -131,16 +132,16 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
         (GAIN, FIXED, N, f"gain grows where there are more parameters than samples, all at ρ = {words.number(one())}"),
         (FLAT, OWN, 0.0, "tr(H) over SGD's falls with the number of parameters, each network at its own ρ"),
     ]
-    out = []
+    out: list[Statement] = []
     for what, at, above, says in cases:
         panel = f"{what}, {at}"
         for line in dict.fromkeys(frame.loc[frame["panel"] == panel, "line"]):
             mean, d = ranks(frame, panel, line, above)
             if mean.n:
-                signed = statistics.Mean(-mean.mean, -mean.high, -mean.low, mean.n) if what == FLAT else mean
+                test = rule.positive(-mean if what == FLAT else mean)
                 why = f"Spearman's correlation with d within a seed: {_interval(mean)}."
-                out.append(Finding(f"{line}: {says}", verdict(signed), f"{why} {_course(frame, panel, line, d)}"))
-    return out
+                out.append(Statement(f"{line}: {says}", test, f"{why} {_course(frame, panel, line, d)}"))
+    return decide(out)
 
 
 def _interval(mean: statistics.Mean) -> str:
@@ -155,7 +156,7 @@ def _course(frame: pd.DataFrame, panel: str, line: str, d: list[float]) -> str:
     means = {}
     for x in d:
         values = frames.seeds(frame, panel, x, line).values()
-        means[x] = (frames.geometric(values) if ratio else statistics.mean(values)).mean
+        means[x] = (statistics.geometric(values) if ratio else statistics.mean(values)).mean
     best = min(means, key=means.__getitem__) if ratio else max(means, key=means.__getitem__)
 
     def at(x: float) -> str:
@@ -182,9 +183,9 @@ EXPERIMENT = Experiment(
     rule=(
         "Differences from SGD within each seed; in each seed their Spearman correlation with the number of parameters; "
         "its mean over seeds. That the gain grows is supported if the 95 % t-interval over seeds lies wholly above 0, "
-        "not supported if wholly below 0, else a tie: inconclusive (for tr(H) the other way round). Each network's own "
+        f"not supported if wholly below 0 (for tr(H) the other way round). {rule.DECIDES} Each network's own "
         "ρ is chosen, for each seed, on the other seeds. Collapsed settings are left out: with them, small networks "
-        "that SAM breaks would count for the claim. Not corrected for the number of statements. A rank correlation "
+        "that SAM breaks would count for the claim. A rank correlation "
         "over all widths can be positive although the gain falls again: hence the statements on the larger networks "
         "alone, and the means at the ends and the best."
     ),

@@ -8,10 +8,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
+from sam_dash.results.claims import rule
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.experiments import dots, frames
-from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, verdict
-from sam_dash.results.numbers.statistics import Mean
+from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
+from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.study import Study
 
 WORST, MEAN = "Worst: λ_max", "Average: tr(H)"
@@ -70,33 +71,31 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
 
 def judge(frame: pd.DataFrame) -> list[Finding]:
     """Each method lowers its sharpness, and more than the other's; full-batch ascent aligns the gradient."""
-    out = []
+    out: list[Statement] = []
     for line, own, other in ((FULL, WORST, MEAN), (ONE, MEAN, WORST)):
         a = frames.seeds(frame, own, line, line)
         if not a:
             continue
         name, others = own.partition(": ")[2], other.partition(": ")[2]
-        out.append(_finding(f"{line} lowers {name}", f"{name} over SGD's", a))
+        out.append(_statement(f"{line} lowers {name}", f"{name} over SGD's", a))
         relative = _over(a, frames.seeds(frame, other, line, line))
         says = f"{line} lowers {name} by a larger factor than {others}"
-        out.append(_finding(says, f"ratio of {name} over ratio of {others}", relative))
+        out.append(_statement(says, f"ratio of {name} over ratio of {others}", relative))
     share, sgd = (frames.seeds(frame, SHARE, line, line) for line in (FULL, SGD))
     if aligned := _over(share, sgd):
-        means = [words.number(frames.geometric(x.values()).mean) for x in (share, sgd)]
+        means = [words.number(statistics.geometric(x.values()).mean) for x in (share, sgd)]
         what = f"{SHARE}, {means[0]} for {FULL} and {means[1]} for SGD, as a ratio"
-        out.append(_finding(f"{FULL} turns the gradient towards the sharpest direction", what, aligned, rises=True))
+        out.append(_statement(f"{FULL} turns the gradient towards the sharpest direction", what, aligned, rises=True))
     if each := frames.seeds(frame, EACH, ONE, ONE):
         says = f"{ONE} lowers the curvature along each sample's own gradient"
-        out.append(_finding(says, "mean over samples of gᵢᵀHᵢgᵢ/‖gᵢ‖² over SGD's", each))
-    return out
+        out.append(_statement(says, "mean over samples of gᵢᵀHᵢgᵢ/‖gᵢ‖² over SGD's", each))
+    return decide(out)
 
 
-def _finding(says: str, what: str, ratios: dict[int, float], rises: bool = False) -> Finding:
-    g = frames.geometric(ratios.values())
-    sign = 1 if rises else -1
-    low, high = sorted((sign * (g.low - 1), sign * (g.high - 1)))
-    why = f"{what}: {g.mean:.3f} [{g.low:.3f}, {g.high:.3f}], geometric mean, n = {g.n}."
-    return Finding(says, verdict(Mean(sign * (g.mean - 1), low, high, g.n)), why)
+def _statement(says: str, what: str, ratios: dict[int, float], rises: bool = False) -> Statement:
+    g, logs = statistics.geometric(ratios.values()), statistics.logarithms(ratios.values())
+    ends = f"[{g.low:.3f}, {g.high:.3f}], geometric mean, n = {g.n}" if g.n > 1 else f"n = {g.n}: no interval"
+    return Statement(says, rule.positive(logs if rises else -logs), f"{what}: {g.mean:.3f} {ends}.")
 
 
 EXPERIMENT = Experiment(
@@ -115,9 +114,8 @@ EXPERIMENT = Experiment(
     preset="which-sharpness",
     rule=(
         "Ratios to SGD within each seed; their logarithms averaged over seeds. A statement that something is lowered "
-        "is supported if the 95 % t-interval of the ratio lies wholly below 1, not supported if wholly above 1, else "
-        "a tie: inconclusive; for the alignment the other way round. A seed whose curvature is not positive has no "
-        "ratio. Six statements, not corrected for their number."
+        "is supported if the 95 % t-interval of the ratio lies wholly below 1, not supported if wholly above 1; for "
+        f"the alignment the other way round. {rule.DECIDES} A seed whose curvature is not positive has no ratio."
     ),
     limits=(
         "The theorem is about the limit of small ρ and small learning rate along a manifold of minima with loss 0. "

@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from sam_dash import variants
-from sam_dash.results.numbers import recorded, tables
+from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.runs import cost
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
@@ -161,8 +161,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean(x: pd.Series) -> str:
-    values = x.dropna().to_numpy(dtype=float)
-    if len(values) == 0:
+    found = statistics.mean(x, "se")
+    if found.n == 0:
         return "-"
-    mean = float(values.mean())
-    return f"{mean:.4g}" if len(values) == 1 else f"{mean:.4g} ± {values.std(ddof=1) / len(values) ** 0.5:.2g}"
+    return f"{found.mean:.4g}" + (f" ± {found.se:.2g}" if found.n > 1 else "")

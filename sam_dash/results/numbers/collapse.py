@@ -37,7 +37,7 @@ def chance(spec: SweepSpec) -> Chance | None:
     except (DataError, ValueError, OSError):
         return None
     at = 1 / data.classes
-    high = at + 1.96 * math.sqrt(at * (1 - at) / max(1, data.n_test))
+    high = at + statistics.NORMAL * math.sqrt(at * (1 - at) / max(1, data.n_test))
     return Chance(at, high, min(2 * at, (1 + at) / 2))
 
 

@@ -1,45 +1,94 @@
-"""Means over seeds with an interval, differences paired by seed, slopes per doubling of m.
+"""Means over seeds with an interval and p, differences paired by seed, slopes per doubling of m, Holm's correction.
 
 The unit of replication is the seed. With n seeds, mean x and standard deviation s (1/(n - 1)):
 
-    SE = s / sqrt(n),   95 % t-interval = x +- t_{.975, n-1} SE
+    SE = s / sqrt(n),   95 % t-interval = x +- t_{.975, n-1} SE,   p = 2 P(T_{n-1} >= |x| / SE)
 
-Two methods that share their seeds share initialisation, noisy labels and batch order, so that their difference is
-taken within each seed first; what the seeds have in common cancels.
+so that p < .05 exactly where the interval does not hold 0. Two methods that share their seeds share initialisation,
+noisy labels and batch order, so that their difference is taken within each seed first; what the seeds have in common
+cancels. What is drawn, what a table says and what a verdict rests on are computed here, once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import bdtr, betaincinv, ndtri, stdtrit  # scipy.stats would cost the app 50 MB
+from scipy.special import bdtr, betaincinv, ndtri, stdtr, stdtrit  # scipy.stats would cost the app 50 MB
 
 INTERVALS = {"ci": "95 % t-interval", "se": "± 1 standard error", "sd": "± 1 standard deviation"}
+LEVEL = 0.05  # of every test; the intervals are of 1 - LEVEL
+NORMAL = float(ndtri(1 - LEVEL / 2))  # 1.96 standard errors, where the number of samples is large
 NAN = float("nan")
 
 
+def excludes(low: float, high: float, value: float = 0.0) -> bool:
+    """Whether an interval exists and does not contain `value`."""
+    return low == low and high == high and not low <= value <= high
+
+
 class Mean(NamedTuple):
-    """A mean over n seeds with the two ends of its interval (nan where n < 2)."""
+    """A mean over n seeds with the two ends of its interval and its standard error (nan where n < 2)."""
 
     mean: float
     low: float
     high: float
     n: int
+    se: float = NAN
 
     def excludes(self, value: float = 0.0) -> bool:
         """Whether the interval exists and does not contain `value`."""
-        return self.n > 1 and not self.low <= value <= self.high
+        return excludes(self.low, self.high, value)
+
+    def __neg__(self) -> Mean:
+        """The mean of the values' negatives."""
+        return Mean(-self.mean, -self.high, -self.low, self.n, self.se)
+
+    def widened(self, choices: int) -> Mean:
+        """The same with the t-interval of level 1 - .05/choices: Bonferroni's, for the best of so many."""
+        half = half_width(self.se, self.n, choices)
+        return self._replace(low=self.mean - half, high=self.mean + half)
+
+    def p_above(self, value: float = 0.0) -> float:
+        """The one-sided p against a true mean of at most `value`; nan without an interval."""
+        if self.n < 2 or math.isnan(self.se):
+            return NAN
+        if self.se == 0:
+            return float(self.mean <= value)
+        return float(stdtr(self.n - 1, (value - self.mean) / self.se))
+
+    def p_below(self, value: float = 0.0) -> float:
+        """The one-sided p against a true mean of at least `value`; nan without an interval."""
+        return (-self).p_above(-value)
+
+    def p(self, value: float = 0.0) -> float:
+        """The two-sided p of Student's test against a true mean of `value`; nan without an interval."""
+        one = min(self.p_above(value), self.p_below(value))
+        return one if math.isnan(one) else min(1.0, 2 * one)
+
+    def p_within(self, margin: float) -> float:
+        """The p of two one-sided tests (Schuirmann 1987) against a true mean that is `margin` or more from 0."""
+        return max(self.p_above(-margin), self.p_below(margin))
+
+
+NOTHING = Mean(NAN, NAN, NAN, 0)
 
 
 class Slope(NamedTuple):
-    """Change per doubling of m: mean over seeds with its interval, and in how many seeds it is strictly monotone."""
+    """Change per doubling of m: mean over seeds with its interval, in how many seeds it is strictly monotone, the m,
+    and the mean at each of them over the seeds that have all."""
 
     slope: Mean
     monotone: int
-    levels: int
+    levels: tuple[float, ...]
+    means: tuple[float, ...] = ()
+
+
+def half_width(se: Any, n: Any, choices: int = 1) -> Any:
+    """Half the t-interval of level 1 - .05/choices, from standard errors of means of n; numbers or arrays."""
+    return stdtrit(np.maximum(np.asarray(n, float) - 1, 1), 1 - LEVEL / 2 / choices) * se
 
 
 def mean(values: Iterable[float], interval: str = "ci") -> Mean:
@@ -50,19 +99,46 @@ def mean(values: Iterable[float], interval: str = "ci") -> Mean:
     x = x[np.isfinite(x)]
     n = len(x)
     if n == 0:
-        return Mean(NAN, NAN, NAN, 0)
+        return NOTHING
     centre = float(x.mean())
     if n == 1:
         return Mean(centre, NAN, NAN, 1)
     sd = float(x.std(ddof=1))
     se = sd / math.sqrt(n)
-    half = {"ci": float(stdtrit(n - 1, 0.975)) * se, "se": se, "sd": sd}[interval]
-    return Mean(centre, centre - half, centre + half, n)
+    half = {"ci": float(half_width(se, n)), "se": se, "sd": sd}[interval]
+    return Mean(centre, centre - half, centre + half, n, se)
+
+
+def difference(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
+    """a - b within each seed that both have; `a` and `b` map seed -> value."""
+    return {seed: a[seed] - b[seed] for seed in a if seed in b}
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float], interval: str = "ci") -> Mean:
     """Mean of a - b over the seeds that both have; `a` and `b` map seed -> value."""
-    return mean([a[seed] - b[seed] for seed in a if seed in b], interval)
+    return mean(difference(a, b).values(), interval)
+
+
+def logarithms(ratios: Iterable[float]) -> Mean:
+    """Mean of the logarithms of the positive values: a ratio is 1 where it is 0."""
+    x = np.asarray(list(ratios), float)
+    return mean(np.log(x[x > 0]))
+
+
+def geometric(ratios: Iterable[float]) -> Mean:
+    """Geometric mean of the positive values with the t-interval of their logarithms; its `se` is nan."""
+    m = logarithms(ratios)
+    return Mean(math.exp(m.mean), math.exp(m.low), math.exp(m.high), m.n)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p (Scand. J. Statist. 1979) of each; nan, which tests nothing, does not count."""
+    out = [NAN] * len(p)
+    tested = sorted((i for i, value in enumerate(p) if not math.isnan(value)), key=p.__getitem__)
+    reached = 0.0
+    for k, i in enumerate(tested):
+        reached = out[i] = max(reached, min(1.0, (len(tested) - k) * p[i]))
+    return out
 
 
 def slope(values: Mapping[int, Mapping[float, float]], interval: str = "ci") -> Slope:
@@ -73,7 +149,7 @@ def slope(values: Mapping[int, Mapping[float, float]], interval: str = "ci") -> 
     """
     levels = sorted({m for row in values.values() for m, y in row.items() if math.isfinite(y)})
     if len(levels) < 2:
-        return Slope(mean([], interval), 0, len(levels))
+        return Slope(mean([], interval), 0, tuple(levels))
     x = np.log2(levels)
     x = x - x.mean()
     rows = [
@@ -83,7 +159,8 @@ def slope(values: Mapping[int, Mapping[float, float]], interval: str = "ci") -> 
     ]
     slopes = [float(x @ y / (x @ x)) for y in rows]
     monotone = sum(bool((np.diff(y) > 0).all() or (np.diff(y) < 0).all()) for y in rows)
-    return Slope(mean(slopes, interval), monotone, len(levels))
+    means = tuple(float(y) for y in np.mean(rows, 0)) if rows else ()
+    return Slope(mean(slopes, interval), monotone, tuple(levels), means)
 
 
 def extremes(
@@ -117,7 +194,7 @@ class Correlation(NamedTuple):
 
     def excludes(self, value: float = 0.0) -> bool:
         """Whether the interval exists and does not contain `value`."""
-        return not math.isnan(self.low) and not self.low <= value <= self.high
+        return excludes(self.low, self.high, value)
 
 
 def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object] | None = None) -> Correlation:
@@ -140,16 +217,16 @@ def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object]
     free = n - 2 - k
     if free < 1 or abs(r) == 1:
         return Correlation(r, NAN, NAN, n)
-    half = float(ndtri(0.975)) / math.sqrt(free)
+    half = NORMAL / math.sqrt(free)
     return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), n)
 
 
-def proportion(k: int, n: int) -> Mean:
-    """k of n with its exact 95 % interval (Clopper & Pearson, Biometrika 1934), conservative for every n."""
+def proportion(k: int, n: int, choices: int = 1) -> Mean:
+    """k of n with its exact interval (Clopper & Pearson, Biometrika 1934) of level 1 - .05/choices."""
     if n == 0:
-        return Mean(NAN, NAN, NAN, 0)
-    low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
-    high = float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+        return NOTHING
+    low = float(betaincinv(k, n - k + 1, LEVEL / 2 / choices)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - LEVEL / 2 / choices)) if k < n else 1.0
     return Mean(k / n, low, high, n)
 
 
@@ -162,7 +239,7 @@ def median(values: Iterable[float]) -> Mean:
     x = np.sort(np.asarray(list(values), float))
     n = len(x)
     if n == 0:
-        return Mean(NAN, NAN, NAN, 0)
+        return NOTHING
     middle = float((x[(n - 1) // 2] + x[n // 2]) / 2)
-    out = sum(float(bdtr(r, n, 0.5)) <= 0.025 for r in range(n // 2))  # values that may be left out at either end
+    out = sum(float(bdtr(r, n, 0.5)) <= LEVEL / 2 for r in range(n // 2))  # values that may be left out at either end
     return Mean(middle, float(x[out - 1]) if out else -math.inf, float(x[n - out]) if out else math.inf, n)

@@ -181,7 +181,8 @@ def slopes(finals: pd.DataFrame, quantities: Iterable[str], interval: str = "ci"
     for (quantity, variant), by_seed in over_m(finals, quantities).items():
         s = statistics.slope(by_seed, interval)
         if s.slope.n:
-            rows.append([variant, quantity, *s.slope, s.monotone, s.levels])
+            of = s.slope
+            rows.append([variant, quantity, of.mean, of.low, of.high, of.n, s.monotone, len(s.levels)])
     columns = ["variant", "quantity", "slope", "low", "high", "n", "monotone", "levels"]
     return pd.DataFrame(rows, columns=columns)
 

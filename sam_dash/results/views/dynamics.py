@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, lines
@@ -86,7 +85,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     means = grouped.agg(
         x=("x", "mean"), y=("value", "mean"), sd=("value", "std"), n=("value", "count"), converged=("converged", "all")
     ).reset_index()  # fmt: skip
-    half = stdtrit((means["n"] - 1).clip(lower=1), 0.975) * means["sd"] / np.sqrt(means["n"])
+    half = statistics.half_width(means["sd"] / np.sqrt(means["n"]), means["n"])
     means = means.assign(low=means["y"] - half, high=means["y"] + half).sort_values("step")
     look = cells.of(study, runs)
     parts = []

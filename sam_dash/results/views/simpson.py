@@ -28,7 +28,7 @@ def correlations(table: pd.DataFrame, x: str, y: str = "test_acc") -> pd.DataFra
 
 
 def _sure(row: dict[str, Any]) -> bool:
-    return row["low"] == row["low"] and not row["low"] <= 0 <= row["high"]
+    return statistics.excludes(row["low"], row["high"])
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
