@@ -13,12 +13,12 @@ from sam_dash.maths.contract import LAWS, Variant
 
 
 def draw(v: Variant, w: Tensor, generator: torch.Generator) -> Tensor:
-    """What a step of one run at w (d,) needs, (K, d); see `draws`."""
+    """The noise of a step of one run at w (d,), (K, d); see `draws`."""
     return draws(v, w[None], [generator])[0]
 
 
 def draws(v: Variant, W: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """What a step of the variant at W (S, d) needs, (S, K, d): signs, uniform in [0, 1), or standard normal.
+    """The noise of a step of the variant at W (S, d), (S, K, d): signs, uniform in [0, 1), or standard normal.
 
     Each run's from its own generator, on the CPU, so that it depends on neither the others nor the device.
     """

@@ -75,7 +75,7 @@ class Lanczos:
         torch.div(r, beta[:, None], out=self.last)
 
     def spectrum(self) -> Spectrum:
-        """What is known so far."""
+        """The Ritz values, their weights and residuals after the iterations so far."""
         off = torch.stack(self.betas, 1)[:, :-1].double()
         T = torch.diag_embed(torch.stack(self.alphas, 1).double())
         nodes, s = torch.linalg.eigh(T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1))

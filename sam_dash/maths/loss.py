@@ -66,7 +66,7 @@ class Loss(ABC):
 
     @abstractmethod
     def score(self, out: Tensor, y: Tensor) -> Tensor:
-        """What each sample adds to the score (...): the score is `score_of` their mean."""
+        """The part of each sample in the score (...), which is `score_of` their mean."""
 
     def score_of(self, mean: float) -> float:
         """The score from the mean of `score` over the samples."""

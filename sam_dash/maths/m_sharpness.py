@@ -22,7 +22,7 @@ from sam_dash.maths.oracle import Batch, LossesFn, mean_loss
 
 
 def method(rho: float) -> str:
-    """How it is found; it fits the store's 64 characters."""
+    """The method as it is stored, in at most 64 characters."""
     return f"one ascent step at rho = {rho:g}: a lower bound of the maximum"
 
 

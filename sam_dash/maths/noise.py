@@ -17,7 +17,7 @@ from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
 
 
 def method(m: int) -> str:
-    """How tr(V) at m is found."""
+    """The method of tr(V) at m as it is stored."""
     return f"covariance of {'per-sample gradients' if m == 1 else f'mean gradients of {m} samples'}, unbiased"
 
 
@@ -57,7 +57,7 @@ BY_LAYER = "covariance of per-sample gradients in one layer, unbiased"
 
 
 def by_layer(losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int]) -> dict[str, Estimate]:
-    """What each layer, of so many parameters in the order of w, adds to tr(V): the trace of its block of V.
+    """The part of tr(V) of each layer, of so many parameters in the order of w: the trace of its block of V.
 
     Unbiased as tr(V), of which they are the summands; errors are sampling errors over the samples.
     """
@@ -74,7 +74,7 @@ def by_layer(losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, i
 
 
 class Noise(NamedTuple):
-    """All that is measured of one run's gradient noise.
+    """The gradient noise of one run, in all that is measured of it.
 
     `by_m`: tr(V) of means of m samples, by m (`tr_V`). `by_layer`: what each layer adds to it, in order (`by_layer`).
     `grad_sq`: the squared norm of the mean gradient, without bias (`scale.grad_sq`). `deviations`: ||g_i - gbar|| of
@@ -91,7 +91,7 @@ def noise(
     losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int], *, m: Sequence[int] = (1,),
     generator: torch.Generator | None = None,
 ) -> Noise:  # fmt: skip
-    """All of `Noise` at w (d,); `sizes` are those of the layers, as `Layout.sizes` has them, and 1 is among the m."""
+    """The gradient noise at w (d,); `sizes` are those of the layers (`Layout.sizes`), and 1 is among the m."""
     by_m = tr_V(losses_fn, w, batch, m=m, generator=generator)
     layers = list(by_layer(losses_fn, w, batch, sizes).values())
     grad_sq = scale.grad_sq(losses_fn, w, batch, by_m[1].value)

@@ -15,7 +15,7 @@ def refuse_tf32() -> None:
 
 @contextmanager
 def float32() -> Iterator[None]:
-    """The same for a while."""
+    """A context in which they are; then the setting is as before."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     refuse_tf32()
     try:

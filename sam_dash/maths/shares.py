@@ -15,7 +15,7 @@ TENTHS = 10
 
 
 def tenths(ordered: Tensor) -> Tensor:
-    """What each tenth holds, from weights in falling order.  (..., n) -> (..., 10), of sum 1."""
+    """The share that each tenth holds, from weights in falling order.  (..., n) -> (..., 10), of sum 1."""
     n = ordered.shape[-1]
     rank = torch.arange(n, dtype=ordered.dtype, device=ordered.device).unsqueeze(1)
     border = torch.arange(TENTHS, dtype=ordered.dtype, device=ordered.device) * n / TENTHS
@@ -24,7 +24,7 @@ def tenths(ordered: Tensor) -> Tensor:
 
 
 def series(ordered: Tensor) -> dict[str, Tensor]:
-    """What is recorded of a run's weights, by quantity: the largest, the largest n/10 (rounded), and each tenth.
+    """The series recorded of a run's weights, by quantity: the largest, the largest n/10 (rounded), and each tenth.
 
     (S, T, n), in falling order -> (S, T) each.
     """

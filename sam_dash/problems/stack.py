@@ -29,7 +29,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 
 
 def torch_stream(seed: int, purpose: str) -> torch.Generator:
-    """The same as a torch generator on the CPU."""
+    """The generator of one purpose of one seed, of torch, on the CPU."""
     return torch.Generator().manual_seed(int(stream(seed, purpose).integers(2**62)))
 
 

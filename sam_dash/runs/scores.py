@@ -14,8 +14,10 @@ from sam_dash.runs.recorded import SCORES
 
 
 def evaluate(problem: Stack, W: Tensor, spec: Problem) -> list[Found]:
-    """Of every run of the stack at W (S, d): mean loss and accuracy on its (noisy) training labels, the clean ones, and
-    the test set; of a long-tailed problem also the test accuracy of every class, as `test_acc@class=3`.
+    """The scores of every run of the stack at W (S, d).
+
+    Mean loss and accuracy on its (noisy) training labels, the clean ones, and the test set; of a long-tailed problem
+    also the test accuracy of every class, as `test_acc@class=3`.
     """
     x, y = problem.test
     S = len(W)

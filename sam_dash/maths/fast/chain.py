@@ -113,7 +113,10 @@ def mask_(d: Tensor, a: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ChainOracle(Groups):
-    """What `FactoredOracle` is, for S stacks: batch (S, B, ...), (S, B); weights (S, d); noise (K, S, d)."""
+    """The oracle of all micro-batches of S stacks at once, as `FactoredOracle` is of one.
+
+    Batch (S, B, ...), (S, B); weights (S, d); noise (K, S, d).
+    """
 
     chain: Chain
     loss: Loss
@@ -153,7 +156,7 @@ class ChainOracle(Groups):
         return weight_gradients(self.chain, inputs, deltas)
 
     def _shifted(self, W: Tensor, eps: Gradient) -> Tensor:
-        """The same with every micro-batch at W + eps_j, none of which is formed."""
+        """The mean gradient with every micro-batch at W + eps_j, none of which is formed."""
         layers = next((layers for at, layers in self.places if at is W), None)
         out, inputs, pulls = shifted(layers or self.chain.layers(W), self._x, eps)
         deltas = [self._error(out).div_(self.samples)]

@@ -14,7 +14,7 @@ Two = tuple[int, int]
 
 @dataclass(frozen=True)
 class Convolution:
-    """How the kernels move over an image."""
+    """A convolution without its kernels: how they move over an image."""
 
     stride: Two
     padding: Two
@@ -22,7 +22,7 @@ class Convolution:
 
     @classmethod
     def of(cls, layer: Any) -> Convolution:
-        """As those of an `nn.Conv2d` do."""
+        """The convolution of an `nn.Conv2d`."""
         return cls(layer.stride, layer.padding, layer.dilation)
 
     def __call__(self, h: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:

@@ -14,7 +14,7 @@ from sam_dash.maths.oracle import Oracle
 
 @dataclass(frozen=True)
 class EagerOracle(Oracle):
-    """What `Oracle` is, except that it has no per-sample gradients: `factored` has them for less."""
+    """The oracle by plain autograd, without per-sample gradients: `factored` has them for less."""
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
@@ -37,11 +37,11 @@ class EagerOracle(Oracle):
         return losses.detach(), lambda p: torch.autograd.grad(losses, v, p, retain_graph=True)[0]
 
     def grads(self, w: Tensor) -> Tensor:
-        """Refused."""
+        """Raise NotFactoredError."""
         raise NotFactoredError("per-sample gradients by plain autograd")
 
     def hvp(self, w: Tensor, v: Tensor) -> Tensor:
-        """As there; forward derivatives of group norms do not take images channels last."""
+        """The Hessian times v (d,); forward derivatives of group norms do not take images channels last."""
         x, y = self.batch
         return Oracle(self.losses_fn, (x.clone(memory_format=torch.contiguous_format), y)).hvp(w, v)
 

@@ -75,7 +75,7 @@ class PerSample(Each):
 
 @dataclass(frozen=True)
 class FactoredOracle(Groups):
-    """What `Oracle` is to one micro-batch, to G = n/m of them at once. `noise` and `full` as there."""
+    """The oracle of all G = n/m micro-batches at once; `noise` and `full` as in `Oracle`."""
 
     taps: Taps
     loss: Loss
@@ -140,7 +140,7 @@ class FactoredOracle(Groups):
 
 
 def factored_step(step: Callable[..., Step], m: int, taps: Taps, loss: Loss) -> Callable[..., Step]:
-    """What `per_micro_batch(step, m)` is, with `.eps` factored; NotFactoredError if the step asks for more."""
+    """The m-version of `step`, as `per_micro_batch`, with `.eps` factored; NotFactoredError if it asks for more."""
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 
-def plain(layer: nn.Module, h: Tensor) -> Tensor:
+def own_forward(layer: nn.Module, h: Tensor) -> Tensor:
     """The layer's own outputs, whatever its instance's `forward` has been replaced by."""
     return type(layer).forward(layer, h)
 
 
-def whole(a: Tensor, m: int) -> Tensor:
+def in_groups(a: Tensor, m: int) -> Tensor:
     """a (G, ...) in groups of m, (G // m, m, ...); what is left over is left out."""
     return a[: len(a) // m * m].unflatten(0, (-1, m))
 
@@ -84,7 +84,7 @@ class LowRank:
         return out.mul_(self.D).sum((1, 2))
 
     def grouped(self, m: int) -> LowRank | Dense:
-        X, D = (whole(a, m).flatten(1, 2) for a in (self.X, self.D))
+        X, D = (in_groups(a, m).flatten(1, 2) for a in (self.X, self.D))
         return cheaper(LowRank(X, D, self.bias))
 
     def weighted(self, p: Tensor) -> LowRank | Dense:
@@ -92,7 +92,7 @@ class LowRank:
         return cheaper(LowRank(self.X.flatten(0, 1)[None], D.flatten(0, 1)[None], self.bias))
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out = plain(layer, h)
+        out = own_forward(layer, h)
         extra = (h.reshape(self.X.shape) @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
         return out + extra.reshape(out.shape)
 
@@ -122,14 +122,16 @@ class Dense:
         return out if self.bias is None else out + self.bias @ v[weight.shape[1] :]
 
     def grouped(self, m: int) -> Self:
-        return type(self)(whole(self.weight, m).sum(1), None if self.bias is None else whole(self.bias, m).sum(1))
+        return type(self)(
+            in_groups(self.weight, m).sum(1), None if self.bias is None else in_groups(self.bias, m).sum(1)
+        )
 
     def weighted(self, p: Tensor) -> Self:
         weight = torch.tensordot(p, self.weight, 1)[None]
         return type(self)(weight, None if self.bias is None else (p @ self.bias)[None])
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out = plain(layer, h)
+        out = own_forward(layer, h)
         extra = h.reshape(len(self.weight), -1, h.shape[-1]) @ (scale[:, None, None] * self.weight).mT
         if self.bias is not None:
             extra = extra + (scale[:, None] * self.bias)[:, None]
@@ -137,7 +139,7 @@ class Dense:
 
 
 def dense(low: LowRank) -> Dense:
-    """The same gradients, formed."""
+    """The gradients D^T X, formed."""
     return Dense(low.D.mT @ low.X, low.D.sum(1) if low.bias else None)
 
 
@@ -148,7 +150,7 @@ def cheaper(low: LowRank) -> LowRank | Dense:
 
 
 def linear(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
-    """See the module."""
+    """The factor of a linear layer; see the module."""
     G = len(X) // m
     X, D = X.reshape(G, -1, X.shape[-1]), D.reshape(G, -1, D.shape[-1])
     return cheaper(LowRank(X, D, layer.bias is not None))

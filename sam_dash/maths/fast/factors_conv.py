@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.fast.convolution import Convolution
-from sam_dash.maths.fast.factors import Factor, whole
+from sam_dash.maths.fast.factors import Factor, in_groups
 from sam_dash.maths.fast.factors_kernels import Kernels, each_kernel
 from sam_dash.maths.fast.overlaps import Overlaps, pixels
 
@@ -73,7 +73,7 @@ class Overlapping:
         return out.mul_(self.D).sum((1, 2, 3)).view(-1, self.m).sum(1)
 
     def grouped(self, m: int) -> Factor:
-        X, D = (whole(a, m * self.m).flatten(0, 1) for a in (self.X, self.D))
+        X, D = (in_groups(a, m * self.m).flatten(0, 1) for a in (self.X, self.D))
         return conv(self.layer, X, D, m * self.m)
 
     def weighted(self, p: Tensor) -> Factor:
@@ -101,7 +101,7 @@ class Along(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:
-        """Of h, W and the bias."""
+        """The gradients for h, W and the bias."""
         (h, W), g = ctx.saved_tensors, ctx.g
         d = d.contiguous(memory_format=torch.channels_last)
         d_in, d_W = Convolution.of(g.layer).back(d, h, W, (ctx.needs_input_grad[0], True))

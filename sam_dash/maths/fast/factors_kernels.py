@@ -44,7 +44,7 @@ class By(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:
-        """Of h, W and the bias."""
+        """The gradients for h, W and the bias."""
         h, W, weight = ctx.saved_tensors
         d_in = each_back(ctx.how, d, h, weight) if ctx.needs_input_grad[0] else None
         d_bias = d.unflatten(0, (len(weight), -1)).sum((1, 3, 4)) if ctx.needs_input_grad[2] else None
@@ -58,7 +58,7 @@ def each(how: Convolution, h: Tensor, weight: Tensor, b: Tensor | None) -> Tenso
 
 
 def each_back(how: Convolution, d: Tensor, h: Tensor, weight: Tensor) -> Tensor:
-    """The gradient for h of the same."""
+    """The gradient for h of `each`."""
     G, m = len(weight), len(h) // len(weight)
     like = h.new_empty(m, G * h.shape[1], *h.shape[2:])  # of h only the shape matters
     return from_groups(how.back(to_groups(d, m), like, weight.flatten(0, 1), (True, False), G)[0], G)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_dash.maths.fast.factors import Factor, whole
+from sam_dash.maths.fast.factors import Factor, in_groups
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Affine:
         return self.dense() @ v
 
     def grouped(self, m: int) -> Affine:
-        return replace(self, weight=whole(self.weight, m).sum(1), bias=whole(self.bias, m).sum(1))
+        return replace(self, weight=in_groups(self.weight, m).sum(1), bias=in_groups(self.bias, m).sum(1))
 
     def weighted(self, p: Tensor) -> Affine:
         weight, bias = (torch.tensordot(p, a, 1)[None] for a in (self.weight, self.bias))
@@ -77,7 +77,7 @@ class GroupAffine:
         return self.dense() @ v
 
     def grouped(self, m: int) -> GroupAffine:
-        return GroupAffine(whole(self.both, m).sum(1))
+        return GroupAffine(in_groups(self.both, m).sum(1))
 
     def weighted(self, p: Tensor) -> GroupAffine:
         return GroupAffine(torch.tensordot(p, self.both, 1)[None])
@@ -101,7 +101,7 @@ def group_norm(_layer: Any, _X: Tensor, D: Tensor, m: int) -> Factor:
 
 
 def layer_norm(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
-    """See the module."""
+    """The factor of a layer norm; see the module."""
     positions = tuple(range(1, X.ndim - len(layer.normalized_shape)))
 
     def normalise(h: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Plain:
         return self.outputs <= MAX_OUTPUTS and flat.piecewise_linear(self.module)
 
     def floats(self, W: Tensor, x: Tensor) -> int:
-        """What the layers put out for one sample of x, in numbers, of all S runs; 0 where that is not known."""
+        """The number of floats that the layers put out for one sample of x, of all S runs; 0 where not known."""
         return 0
 
     def hvp(self, W: Tensor, batch: Batch) -> lanczos.Stacked:

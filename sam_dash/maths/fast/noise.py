@@ -22,7 +22,7 @@ from sam_dash.maths.oracle import Batch
 def noise(
     net: Net, W: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generators: Sequence[torch.Generator] = ()
 ) -> list[Noise]:
-    """All of `Noise` at W (S, d) on samples (S, n, ...), (S, n), for each run; in pieces it takes two passes.
+    """The `Noise` at W (S, d) on samples (S, n, ...), (S, n), for each run; in pieces it takes two passes.
 
     1 is among the sizes m. Each run's generator, if there are any, shuffles its samples before they are grouped.
     """

@@ -19,7 +19,7 @@ Move = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Of images of one size (H, W) with (p, q) outputs: by axis, the outputs that each tap serves and what it sees."""
+    """Overlaps of patches in images (H, W) with (p, q) outputs: by axis, each tap's outputs and what it sees."""
 
     size: tuple[int, int]
     outputs: tuple[int, int]
@@ -27,7 +27,7 @@ class Overlaps:
 
     @classmethod
     def of(cls, layer: Any, size: Iterable[int], outputs: Iterable[int]) -> Overlaps:
-        """Those of an `nn.Conv2d`."""
+        """The overlaps in an `nn.Conv2d`."""
         (H, W), (p, q) = size, outputs
         rows, columns = zip(layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
         return cls((H, W), (p, q), (moves(H, p, *rows), moves(W, q, *columns)))

@@ -57,7 +57,7 @@ class Net(Protocol):
         """The outputs (S, n, C) at W (S, d) for x (S, n, ...), and their pullback to per-sample gradients."""
 
     def floats(self, W: Tensor, x: Tensor) -> int:
-        """What the layers put out for one sample of x, in numbers, of all S runs."""
+        """The number of floats that the layers put out for one sample of x, of all S runs."""
 
     def sizes(self) -> list[int]:
         """The number of parameters of each layer."""
@@ -118,7 +118,7 @@ def _losses(loss: Loss, outputs: Callable[[Tensor], Tensor], y: Tensor) -> Calla
 
 @dataclass(frozen=True)
 class Perceptron:
-    """See `chain`."""
+    """A perceptron, all S runs at once; see `chain`."""
 
     chain: Chain
     loss: Loss
@@ -170,7 +170,7 @@ class _ChainPass:
 
 @dataclass(frozen=True)
 class Tapped:
-    """See `taps`; one run."""
+    """A network whose layers have factors, one run; see `taps`."""
 
     taps: Taps
     loss: Loss

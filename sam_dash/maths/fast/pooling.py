@@ -22,7 +22,7 @@ class Larger(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:
-        """Of x."""
+        """The gradient for x."""
         (later,) = ctx.saved_tensors
         out = d.new_empty(*d.shape[: ctx.dim + 1], 2, *d.shape[ctx.dim + 1 :])
         first, second = out.unbind(ctx.dim + 1)

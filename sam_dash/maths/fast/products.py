@@ -45,7 +45,7 @@ class Hessian:
         return cls(chain, loss, W, inputs, backward(layers, inputs, error), loss.mean(out))
 
     def take(self, runs: Sequence[int]) -> Hessian:
-        """The same of those runs only."""
+        """The products of those runs only."""
         i = list(runs)
         inputs, deltas = ([a[i] for a in layers] for layers in (self.inputs, self.deltas))
         return Hessian(self.chain, self.loss, self.W[i], inputs, deltas, self.mean[i])

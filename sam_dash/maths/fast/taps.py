@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sam_dash.maths.fast import pooling
-from sam_dash.maths.fast.factors import Factor, linear, plain
+from sam_dash.maths.fast.factors import Factor, linear, own_forward
 from sam_dash.maths.fast.factors_conv import conv
 from sam_dash.maths.fast.factors_norm import group_norm, group_norm_each, layer_norm
 from sam_dash.maths.fast.unformed import NotFactoredError
@@ -23,7 +23,7 @@ Maker = Callable[..., Factor]
 
 
 def maker(layer: nn.Module) -> Maker | None:
-    """How to make the factors of a layer, or None where that is not known."""
+    """The function that makes the factors of a layer, or None where there is none."""
     if type(layer) is nn.Linear:
         return linear
     if type(layer) is nn.Conv2d:
@@ -61,7 +61,7 @@ class Taps:
             layer.forward = functools.partial(self._forward, index)
 
     def _forward(self, index: int, h: Tensor) -> Tensor:
-        return self.tap(index, h) if self.tap else plain(self.layers[index], h)
+        return self.tap(index, h) if self.tap else own_forward(self.layers[index], h)
 
     def run(self, w: Tensor, x: Tensor, tap: Tap | None) -> Tensor:
         """The logits at w with every parametrised layer replaced by `tap`."""
@@ -84,7 +84,7 @@ class Taps:
                 affine = torch.stack([layer.weight, layer.bias]).expand(len(h), -1, -1).detach().requires_grad_()
                 inputs[index], heads[index] = h.new_empty(len(h), 0), affine
                 return group_norm_each(layer, h, affine)
-            out = plain(layer, h)
+            out = own_forward(layer, h)
             out = out if out.requires_grad else out.requires_grad_()
             inputs[index], heads[index] = h.detach(), out
             return out
@@ -112,7 +112,7 @@ class Taps:
             found: list[tuple[int, tuple[int, ...]]] = []
 
             def tap(index: int, h: Tensor) -> Tensor:
-                out = plain(self.layers[index], h)
+                out = own_forward(self.layers[index], h)
                 found.append((index, out.shape))
                 return out
 

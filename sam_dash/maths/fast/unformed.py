@@ -20,7 +20,7 @@ class NotFactoredError(Exception):
 
 
 def refuse(*_: Any) -> Any:
-    """What any arithmetic beyond a scalar times an unformed gradient comes to."""
+    """Raise NotFactoredError: arithmetic beyond a scalar times an unformed gradient."""
     raise NotFactoredError("arithmetic of a gradient that is not formed")
 
 
@@ -51,7 +51,7 @@ class Multiple(Unformed, ABC):
 
     @abstractmethod
     def scaled(self, c: Any) -> Self:
-        """The same times c, one number or one for each micro-batch; NotFactoredError for anything else."""
+        """The gradients times c, one number or one for each micro-batch; NotFactoredError for anything else."""
 
     def __mul__(self, c: Any) -> Self:
         return self.scaled(c)
@@ -85,7 +85,7 @@ class Each(Unformed, ABC):
 
 
 class Groups:
-    """What the oracles of all micro-batches at once share; `descents` are the mean gradients at w + eps_j so far."""
+    """The common part of oracles of all micro-batches; `descents` are the mean gradients at w + eps_j so far."""
 
     m: int
     descents: list[Tensor]
@@ -99,12 +99,12 @@ class Groups:
         raise NotFactoredError(f"{name} of micro-batches that are not taken apart")
 
     def one_group(self) -> None:
-        """What is asked about single samples is known of one micro-batch only."""
+        """Raise NotFactoredError for more than one micro-batch: single samples are known of one only."""
         if self.m != self.samples:
             raise NotFactoredError("weights of samples within more than one micro-batch")
 
     def before_the_descent(self) -> None:
-        """The descent gradients are averaged: what is asked at places that depend on them is not known."""
+        """Raise NotFactoredError after a descent: places that depend on its mean gradient are not known."""
         if self.descents:
             raise NotFactoredError("a gradient after the descent gradients have been averaged")
 
