@@ -105,7 +105,9 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"{self.variant.title} brings its own descent: its base is torch.optim.SGD, no momentum")
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups, self.state = self.base.param_groups, self.base.state
-        self.first_lr, self.t = lr, 0
+        self.t = 0
+        for group in self.param_groups:
+            group.setdefault("max_lr", group["lr"])
         self.generator = torch.Generator().manual_seed(seed)
         self.way = ""  # how steps are taken: see `sam_dash.maths.fast.ways`
         self._last: tuple[Tensor, Step] | None = None
@@ -170,14 +172,27 @@ class SharpnessAware(torch.optim.Optimizer):
         if self._last is None:
             return None
         loss, out = self._last
-        g, h = float(out.g.norm()), float(out.h.norm())
-        return Last(float(loss), float(out.eps.mean()), g, h, float(out.g @ out.h) / max(g * h, 1e-30))
+        g, h = float(out.g.norm()), float(out.descent.norm())
+        return Last(float(loss), float(out.eps.mean()), g, h, float(out.g @ out.descent) / max(g * h, 1e-30))
 
     def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
         """What the variant may use at this step besides its batch."""
         full = self.full and LiveOracle.on(self.live, self.full, chunk=4096, layout=self.live.layout)
-        rate = self.param_groups[0]["lr"] / self.first_lr if self.first_lr else 1.0
-        return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, rate)
+        return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, self._rate())
+
+    def _rate(self) -> float:
+        """Where the learning rate stands between the smallest and the largest of its schedule: `Oracle.rate`.
+
+        Each group's own, averaged by its weights. The ends are the group's "min_lr", else 0, and "max_lr", which
+        OneCycleLR sets; else the largest seen, or the one that a scheduler starts from.
+        """
+        shares, sizes = [], []
+        for group in self.param_groups:
+            lr, low = float(group["lr"]), float(group.get("min_lr", 0.0))
+            high = group["max_lr"] = max(lr, float(group.get("max_lr", 0.0)), float(group.get("initial_lr", 0.0)))
+            shares.append(max(0.0, (lr - low) / (high - low)) if high > low else 1.0)
+            sizes.append(sum(p.numel() for p in group["params"] if p.requires_grad))
+        return sum(a * n for a, n in zip(shares, sizes, strict=True)) / sum(sizes)
 
     def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
         """The way for batches of this size in the module's present mode; found at the first of them."""
@@ -203,8 +218,9 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _averaged(self, out: Step) -> Step:
         """The mean over all ranks: one all-reduce of h, and a small one of the rest; g stays the rank's own."""
-        state, info, eps = self.ranks.means((out.state, dict(out.info), out.eps.mean()[None]))
-        return Step(self.ranks.mean(out.h), eps, out.g, state, info)
+        rest = out.state, dict(out.info), out.aside, out.moves
+        eps, (state, info, aside, moves) = self.ranks.means((out.eps.mean()[None], rest))
+        return Step(self.ranks.mean(out.h), eps, out.g, state, info, aside, moves)
 
     def _has_statistics(self) -> bool:
         """Whether a forward moves buffers: then one clean pass does so, and no other."""
@@ -215,9 +231,9 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _descend(self, out: Step, generator: torch.Generator) -> None:
         """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""
-        parts = self.live.layout.unflatten(out.h).values()
-        for i, (p, h) in enumerate(zip(self.live.parameters, parts, strict=True)):
-            seen = not self.live.used or i in self.live.used
+        moves = None if isinstance(out.moves, tuple) else self._parts(out.moves)
+        for i, (p, h) in enumerate(zip(self.live.parameters, self._parts(out.h), strict=True)):
+            seen = (not self.live.used or i in self.live.used) and (moves is None or bool(moves[i].any()))
             p.grad = (h if self.live.scale == 1 else h * self.live.scale).to(p, copy=True) if seen else None
         if self.scaler:
             self.scaler.unscale_(self.base)
@@ -228,8 +244,24 @@ class SharpnessAware(torch.optim.Optimizer):
             self.scaler.update()
         else:
             self.base.step()
-        if not self.scaler or bool(out.h.isfinite().all()):
+        if not self.scaler or bool(out.descent.isfinite().all()):
+            self._step_aside(out)
             self.memory, self.t, self.generator = out.state, self.t + 1, generator
+
+    def _step_aside(self, out: Step) -> None:
+        """What passes the base optimiser by, at each group's rate, and clipped as the gradient is."""
+        if isinstance(out.aside, tuple):
+            return
+        clip = 1.0 if self.clip is None else min(1.0, self.clip / (float(out.h.norm()) + 1e-6))
+        aside = dict(zip(map(id, self.live.parameters), self._parts(out.aside), strict=True))
+        for group in self.param_groups:
+            for p in group["params"]:
+                if id(p) in aside:
+                    p.sub_((float(group["lr"]) * clip * aside[id(p)]).to(p))
+
+    def _parts(self, v: Tensor) -> list[Tensor]:
+        """v (d,) as one tensor for each parameter that is trained."""
+        return list(self.live.layout.unflatten(v).values())
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients, as any optimiser does; there is no need to."""
@@ -248,7 +280,7 @@ class SharpnessAware(torch.optim.Optimizer):
         return {
             "base": self.base.state_dict(), "variant": self.variant.key,
             "memory": [part.clone() for part in self.memory],
-            "t": self.t, "first_lr": self.first_lr, "generator": self.generator.get_state(),
+            "t": self.t, "generator": self.generator.get_state(),
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -260,7 +292,7 @@ class SharpnessAware(torch.optim.Optimizer):
         fresh = self.variant.init(self.live.read())
         parts = [a.to(b) for a, b in zip(state_dict["memory"], fresh, strict=True)]
         self.memory = type(fresh)(*parts) if parts else fresh
-        self.t, self.first_lr = state_dict["t"], state_dict["first_lr"]
+        self.t = state_dict["t"]
         self.generator.set_state(state_dict["generator"])
 
     def __getstate__(self) -> dict[str, Any]:

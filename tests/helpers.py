@@ -103,7 +103,7 @@ def walk(v: Variant, L: Oracle, w: Tensor, steps: int, lr: float = 0.1, **chosen
         index = (torch.arange(L.n // 2) * (t + 1)) % L.n
         part = replace(with_batch(L, index), t=t, noise=None if L.noise is None else L.noise.roll(t, 1))
         out.append(v.step(part, w, s, **chosen))
-        w, s = w - lr * out[-1].h, out[-1].state
+        w, s = w - lr * out[-1].descent, out[-1].state
     return out
 
 

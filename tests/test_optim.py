@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import warnings
@@ -108,15 +109,109 @@ def test_sgd_in_it_is_torchs_sgd_with_momentum_and_schedule() -> None:
     assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"] < 1e-9
 
 
-def test_the_rate_that_gsam_sees_falls_with_the_scheduler() -> None:
+def lengths(optimiser, model, steps, after=lambda: None):
+    """||eps|| of each step: what the variant is given and makes of it, seen through its own step."""
+    seen, step = [], optimiser.variant.step
+
+    def watched(*args, **kwargs):
+        out = step(*args, **kwargs)
+        seen.append(float(out.eps.norm()))
+        return out
+
+    optimiser.variant = dataclasses.replace(optimiser.variant, step=watched)
+    optimiser.chosen.clear()
+    for _ in range(steps):
+        optimiser.step(lambda: data()[0])
+        after()
+    return seen
+
+
+def test_gsams_radius_goes_with_a_one_cycle_schedule_between_its_ends() -> None:
     model = network()
-    optimiser = make(model, "gsam", floor=0.0, rho=0.5, gap=0.0)
-    (x, y), plain = data()[0], network()
-    optimiser.param_groups[0]["lr"] = 1e-12  # at a radius of (almost) nothing it is SGD
-    g = api.gradient("sgd", plain, x, y).h
-    before = flatten(model)
-    optimiser.step(lambda: (x, y))
-    torch.testing.assert_close((before - flatten(model)) / 1e-12, g, rtol=1e-2, atol=1e-3)
+    optimiser = make(model, "gsam", floor=0.2, rho=0.5)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.1, total_steps=9, final_div_factor=10)
+    rates = []
+
+    def after():
+        rates.append(optimiser.param_groups[0]["lr"])
+        schedule.step()
+
+    lr_min = 0.1 / 25 / 10
+    seen = lengths(optimiser, model, 9, after)
+    expected = [0.1 + 0.4 * (lr - lr_min) / (0.1 - lr_min) for lr in rates]
+    assert seen == pytest.approx(expected, rel=1e-9)
+    assert max(seen) == pytest.approx(0.5, rel=0.01)
+    assert min(seen) == pytest.approx(0.1)
+
+
+def test_gsams_radius_falls_to_its_floor_at_rate_0_and_knows_a_warm_up_by_the_rate_it_starts_from() -> None:
+    model = network()
+    optimiser = make(model, "gsam", floor=0.2, rho=0.5)
+    seen = []
+    for lr in (0.05, 0.025, 0.0):
+        optimiser.param_groups[0]["lr"] = lr
+        seen += lengths(optimiser, model, 1)
+    assert seen == pytest.approx([0.5, 0.3, 0.1])
+    model = network()
+    optimiser = make(model, "gsam", floor=0.2, rho=0.5)
+    torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.5, total_iters=4)
+    assert lengths(optimiser, model, 1) == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize("key", ["gsam", "ssamd"])
+def test_a_schedule_that_rises_above_its_first_rate_and_a_rate_of_0_at_the_start_work(key) -> None:
+    model = network()
+    optimiser = make(model, key)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=18)
+    lengths(optimiser, model, 18, schedule.step)
+    assert bool(flatten(model).isfinite().all())
+    before = flatten(still := network())
+    lengths(make(still, key, lr=0.0), still, 1)
+    assert torch.equal(flatten(still), before)
+
+
+def grouped(model, lr):
+    """Two groups, the second at a tenth of the rate."""
+    first, second = list(model.parameters())[:2], list(model.parameters())[2:]
+    return torch.optim.SGD([{"params": first}, {"params": second, "lr": lr / 10}], lr=lr, momentum=0.9)
+
+
+def test_every_group_has_the_share_of_its_own_first_rate() -> None:
+    model = network()
+    optimiser = make(model, "gsam", base=lambda p, lr: grouped(model, lr), floor=0.0, rho=0.5)
+    assert lengths(optimiser, model, 1) == pytest.approx([0.5])
+    optimiser.param_groups[1]["lr"] *= 0.5  # of 24 of the 66 weights
+    assert lengths(optimiser, model, 1) == pytest.approx([0.5 * (42 + 12) / 66])
+
+
+def test_wsams_sharpness_passes_the_base_by_at_the_rate_of_each_group() -> None:
+    model, (x, y) = network(), data()[0]
+    optimiser = make(model, "wsam", base=lambda p, lr: grouped(model, lr), rho=0.3)
+    w, buffer = flatten(model), 0.0
+    lr = torch.cat([torch.full((42,), 0.05), torch.full((24,), 0.005)]).double()
+    for _ in range(3):
+        nn.utils.vector_to_parameters(w, (twin := network()).parameters())
+        out = api.gradient("wsam", twin, x, y, rho=0.3)
+        buffer = 0.9 * buffer + out.h
+        w = w - lr * (buffer + out.aside)
+        optimiser.step(lambda: (x, y))
+        torch.testing.assert_close(flatten(model), w)
+
+
+def test_sl_sam_leaves_tensors_that_are_not_drawn_to_the_bit_and_their_momentum_too() -> None:
+    model = network()
+    optimiser = make(model, "slsam", base=functools.partial(torch.optim.AdamW, weight_decay=0.1), lr=0.01)
+    stayed = moved = 0
+    for batch in data():
+        before = [p.detach().clone() for p in model.parameters()]
+        counts = [int(optimiser.base.state[p]["step"]) if p in optimiser.base.state else 0 for p in model.parameters()]
+        optimiser.step(lambda batch=batch: batch)
+        for p, old, count in zip(model.parameters(), before, counts, strict=True):
+            now = int(optimiser.base.state[p]["step"]) if p in optimiser.base.state else 0
+            assert torch.equal(p, old) == (now == count)
+            stayed, moved = stayed + (now == count), moved + (now > count)
+    assert stayed
+    assert moved
 
 
 def batchnorm():

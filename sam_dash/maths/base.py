@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from sam_dash.maths.contract import Step
 
 
 class Base(NamedTuple):
@@ -18,6 +21,32 @@ class Base(NamedTuple):
 
     init: Callable[[Tensor], Any]
     update: Callable[[Tensor, Tensor, Any, float], tuple[Tensor, Any]]
+
+    def descend(self, w: Tensor, way: Descent, state: Any, lr: float) -> tuple[Tensor, Any]:
+        """The next w (d,) and state: `update` where the step moves w, and what passes it by."""
+        new, kept = self.update(w, way.h, state, lr)
+        if isinstance(way.moves, Tensor):
+            on = way.moves > 0
+
+            def where(after: Any, before: Any) -> Tensor:  # a step count is a number while all coordinates share it
+                a, b = (x if isinstance(x, Tensor) else w.new_tensor(x) for x in (after, before))
+                return torch.where(on, a, b)
+
+            new, kept = where(new, w), pytree.tree_map(where, kept, state)
+        return (torch.add(new, way.aside, alpha=-lr) if isinstance(way.aside, Tensor) else new), kept
+
+
+class Descent(NamedTuple):
+    """What a step of a variant gives to the base optimiser: `h`, `aside` and `moves` of `Step`."""
+
+    h: Tensor
+    aside: Tensor | tuple[()] = ()
+    moves: Tensor | tuple[()] = ()
+
+    @classmethod
+    def of(cls, step: Step) -> Descent:
+        """Of a step, without the rest of it."""
+        return cls(step.h, step.aside, step.moves)
 
 
 def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Base:
@@ -39,7 +68,7 @@ class Moments(NamedTuple):
 
     mean: Tensor
     square: Tensor
-    t: int
+    t: int | Tensor  # of each coordinate, where some were left out of a step
 
 
 def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01) -> Base:

@@ -27,7 +27,8 @@ class Step(NamedTuple):
     `h` (d,): the gradient for the base optimiser. `eps` (d,): the perturbation; (B/m, d) from `per_micro_batch`.
     `g` (d,): the gradient at w that the perturbation was made from. `state`: the next state, a NamedTuple of
     float tensors. `info`: scalars to record, by quantity name; `sample_weights` in it (n,) are in falling
-    order.
+    order. `aside` (d,), if any, passes the base optimiser by: w - lr aside after its update. `moves` (d,), if any, is 1
+    where the base optimiser updates w and its own state, and 0 where both stay as they are (whole tensors).
     """
 
     h: Tensor
@@ -35,11 +36,23 @@ class Step(NamedTuple):
     g: Tensor
     state: Any = ()
     info: Mapping[str, Tensor] = {}
+    aside: Tensor | tuple[()] = ()
+    moves: Tensor | tuple[()] = ()
+
+    @property
+    def descent(self) -> Tensor:
+        """What plain gradient descent without momentum and weight decay follows: h + aside (d,)."""
+        return self.h if isinstance(self.aside, tuple) else self.h + self.aside
 
 
 def unit(v: Tensor) -> Tensor:
     """v / ||v||, the norm global over all d coordinates; 0 where v = 0.  (d,) -> (d,)."""
     return v / (v.norm() + TINY)
+
+
+def spacing(v: Tensor) -> float:
+    """The distance from 1 to the next number of v's dtype: 1.2e-7 in float32, 2.2e-16 in float64."""
+    return 2.0 ** {2: -7, 4: -23, 8: -52}[v.dtype.itemsize]
 
 
 @dataclass(frozen=True)

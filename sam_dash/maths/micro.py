@@ -36,9 +36,10 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
         for part in zip(*(a.split(chunk or len(a)) for a in (x, y)), strict=True):
             out = vmap(one)(*part)
             eps.append(out.eps)
-            more = pytree.tree_map(lambda a: a.sum(0), (out.h, out.g, out.state, dict(out.info)))
+            rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
+            more = pytree.tree_map(lambda a: a.sum(0), rest)
             sums = more if sums is None else pytree.tree_map(torch.add, sums, more)
-        h, g, state, info = pytree.tree_map(lambda a: a / len(x), sums)
-        return Step(h, torch.cat(eps), g, state, info)
+        h, *others = pytree.tree_map(lambda a: a / len(x), sums)
+        return Step(h, torch.cat(eps), *others)
 
     return m_step

@@ -20,8 +20,9 @@ class Oracle:
 
     `losses_fn(w, batch) -> (n,)` are per-sample losses without weight decay. `noise` (K, d) is drawn before the
     step; `full` is the oracle of the whole training set, for n-SAM; `chunk` bounds how many samples a gradient takes at
-    once. `t` is the step, from 0; `rate` the learning rate as a share of the first one; `counts` (C,) how many training
-    samples each class has; `layout` which coordinates belong to which tensor and layer.
+    once. `t` is the step, from 0; `rate`, in [0, 1], where the learning rate stands between the smallest and the
+    largest of its schedule, (lr - lr_min)/(lr_max - lr_min); `counts` (C,) how many training samples each class has;
+    `layout` which coordinates belong to which tensor and layer.
     """
 
     losses_fn: LossesFn

@@ -33,17 +33,17 @@ def walk(
     whole = Oracle(losses, full)
     counts = torch.ones(1)
 
-    def one(w: Tensor, s: Any, batch: Batch, noise: Tensor, varied: dict[str, Tensor], t: int) -> tuple[Tensor, Any]:
+    def one(w: Tensor, s: Any, batch: Batch, noise: Tensor, varied: dict[str, Tensor], t: int) -> tuple[Any, Any]:
         out = v.step(Oracle(losses, batch, noise, whole, t=t, counts=counts), w, s, **{**fixed, **varied})
-        return out.h, out.state
+        return base.Descent.of(out), out.state
 
     step = vmap(one, in_dims=(0, 0, 0, 0, 0, None))
     optimiser = base.sgd(0.0 if v.descends else momentum)
     generators = [torch_stream(seed, "noise") for seed in seeds]
     state, memory = vmap(v.init)(W), optimiser.init(W)
     for t, batch in enumerate(batches):
-        h, state = step(W, state, batch, draws(v, W, generators), varied, t)
-        W, memory = optimiser.update(W, h, memory, lr)
+        way, state = step(W, state, batch, draws(v, W, generators), varied, t)
+        W, memory = optimiser.descend(W, way, memory, lr)
         yield W
 
 
@@ -102,7 +102,7 @@ def factors(land: Landscape, variant: str, *, lr: float, **knobs: Any) -> list[f
     chosen, L = v.check(knobs), Oracle(tilted(land), still(), counts=torch.ones(1))
     whole = Oracle(L.losses_fn, L.batch, full=L, counts=L.counts)
     w = torch.tensor(land.saddle, dtype=torch.float64)
-    J = jacrev(lambda w: w - lr * v.step(whole, w, (), **chosen).h)(w)
+    J = jacrev(lambda w: w - lr * v.step(whole, w, (), **chosen).descent)(w)
     if not bool((J.abs() < JUMP).all()):
         return None
     vectors = spectrum(land)[1]

@@ -57,9 +57,9 @@ def recorded(way: Stepper, problem: Stack, spec: RunSpec, capture: Capture) -> S
 def _another(problem: Stack, first: Arguments, take: Take) -> Arguments:
     """A step from elsewhere, with another batch, noise and state."""
     W, _, at = first
-    h, state, _ = take(*first)
+    way, state, _ = take(*first)
     batch = problem.batch(problem.n - 1 - torch.arange(at.batch[1].shape[1], device=W.device).expand(len(W), -1))
-    return W - 0.1 * h, state, at._replace(batch=batch, noise=-at.noise)
+    return W - 0.1 * way.h, state, at._replace(batch=batch, noise=-at.noise)
 
 
 def _agree(found: Any, expected: Any) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from sam_dash.maths.base import Descent
 from sam_dash.runs.steppers import Moment, Scalars, Take
 
 Capture = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
@@ -79,7 +80,7 @@ class Recorded:
         if not all(isinstance(a, Tensor) for a in self.outputs):
             raise NotRecordedError("the step returns more than tensors")
 
-    def __call__(self, W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
+    def __call__(self, W: Tensor, state: Any, at: Moment) -> tuple[Descent, Any, Scalars]:
         """One step; what it returns is the caller's."""
         given, tree = pytree.tree_flatten(_tensors(W, state, at))
         if tree != self.tree or _kinds(given) != self.kinds:

@@ -36,8 +36,8 @@ def steps(problem: Stack, specs: Sequence[RunSpec], take: Take | None = None) ->
         for i, batch in enumerate(problem.batches(order)):
             t = epoch * per_epoch + i
             at = Moment(batch, draws(v, W, probes), full, counts, t, rate(t) / training.lr)
-            h, state, scalars = take(W, state, at)
-            W, memory = optimiser.update(W, h, memory, rate(t))
+            way, state, scalars = take(W, state, at)
+            W, memory = optimiser.descend(W, way, memory, rate(t))
             yield W, scalars
 
 

@@ -131,7 +131,8 @@ PRESETS: dict[str, Preset] = {
     "fine-tuning": Preset(
         "Fine-tuning on five new digits, with layers sampled",
         "A perceptron of four layers learns the digits 0 to 4 of MNIST, then about 200 images of 5 to 9, by SGD, SAM "
-        "and SL-SAM with one or two of the four layers drawn at each step. Is SAM's accuracy kept?",
+        "and SL-SAM with two or four of the eight tensors (weights, biases) drawn at each step, on average. Is SAM's "
+        "accuracy kept?",
         SweepSpec(
             preset="fine-tuning",
             variants=("sgd", "sam", "slsam"),

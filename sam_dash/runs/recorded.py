@@ -38,7 +38,9 @@ SERIES = {
     "p_top": Quantity(
         "Weight of the top tenth", "Weight of the top tenth", "what the largest tenth of RW-SAM's weights sum to"
     ),
-    "active": Quantity("Active weights", "Active weights", "share of the weights in the layers drawn, mean over steps"),
+    "active": Quantity(
+        "Active weights", "Active weights", "share of the weights in the tensors drawn, mean over steps"
+    ),
 }
 """Of every step; a figure over cells shows their mean over training."""
 

@@ -5,8 +5,9 @@
     factored   layers with factored gradients: one run after another, m-SAM for any m at the price of SAM
     vmapped    anything: the definition, vectorised over runs and micro-batches
 
-Each is a function of the stack's weights W (S, d), its state and its `Moment`; it returns h (S, d), the next state, and
-what to record: scalars (S,), and where there are any the samples' weights (S, n).
+Each is a function of the stack's weights W (S, d), its state and its `Moment`; it returns the `Descent`, h (S, d) and
+what goes with it, the next state, and what to record: scalars (S,), and where there are any the weights of the samples
+(S, n).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from sam_dash import variants
+from sam_dash.maths.base import Descent
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.eager import EagerOracle
@@ -38,7 +40,7 @@ Knobs = Mapping[str, Any]
 
 class Moment(NamedTuple):
     """What a step of a stack of S runs may use: its batch (S, B, ...), (S, B), its noise (S, K, d), the full data where
-    the variant asks for it, class counts (S, C), the step t, and the learning rate as a share of the first one.
+    the variant asks for it, class counts (S, C), the step t, and the learning rate as a share of the largest one.
     """
 
     batch: Batch
@@ -49,7 +51,7 @@ class Moment(NamedTuple):
     rate: float
 
 
-Take = Callable[[Tensor, Any, Moment], tuple[Tensor, Any, Scalars]]
+Take = Callable[[Tensor, Any, Moment], tuple[Descent, Any, Scalars]]
 
 STEP_FLOATS = 2**26  # parameters that the perturbed copies of one vmapped step may take: 256 MB in float32
 
@@ -78,14 +80,18 @@ def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     v, knobs = variants.get(specs[0].variant), stacked_knobs(problem, specs)
     step = chain_step(v.step, specs[0].m, Chain.of(problem.module), problem.loss)
 
-    def take(W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
+    def take(W: Tensor, state: Any, at: Moment) -> tuple[Descent, Any, Scalars]:
         whole = Oracle(problem.losses, at.full) if at.full is not None else None
         L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate)
         out = step(L, W, state, **knobs)
         eps = out.eps.norm(dim=-1).reshape(len(W), -1)
         g, h = (torch.linalg.vector_norm(a, dim=1) for a in (out.g, out.h))
         cosine = torch.linalg.vecdot(out.g, out.h) / (g * h).clamp_min(1e-30)
-        return out.h, out.state, {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
+        return (
+            Descent(out.h),
+            out.state,
+            {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info},
+        )
 
     return take
 
@@ -125,7 +131,7 @@ def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], 
 
     layout = Layout.of(problem.module)
 
-    def take(W: Tensor, state: Any, at: Moment) -> tuple[Tensor, Any, Scalars]:
+    def take(W: Tensor, state: Any, at: Moment) -> tuple[Descent, Any, Scalars]:
         outs = []
         for s, spec in enumerate(specs):
             whole = None if at.full is None else oracle(problem.losses, (at.full[0][s], at.full[1][s]), chunk=4096)
@@ -135,8 +141,9 @@ def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], 
             )  # fmt: skip
             outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))
         rows = [diagnostics(out) for out in outs]
-        stacked = pytree.tree_map(lambda *a: torch.stack(a), outs[0].state, *(out.state for out in outs[1:]))
-        return torch.stack([out.h for out in outs]), stacked, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
+        pairs = [(Descent.of(out), out.state) for out in outs]
+        way, stacked = pytree.tree_map(lambda *a: torch.stack(a), *pairs)
+        return way, stacked, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
 
     return take
 
@@ -151,11 +158,11 @@ def vmapped(problem: Stack, specs: Sequence[RunSpec]) -> Take:
 
     layout = Layout.of(problem.module)
 
-    def one(w: Tensor, state: Any, at: Moment, varied: dict[str, Tensor]) -> tuple[Tensor, Any, Scalars]:
+    def one(w: Tensor, state: Any, at: Moment, varied: dict[str, Tensor]) -> tuple[Descent, Any, Scalars]:
         whole = Oracle(problem.losses, at.full, chunk=4096) if at.full is not None else None
         L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate, counts=at.counts, layout=layout)
         out = step(L, w, state, **fixed, **varied)
-        return out.h, out.state, diagnostics(out)
+        return Descent.of(out), out.state, diagnostics(out)
 
     dims: Any = Moment(0, 0, of_full, 0, None, None)  # type: ignore[arg-type]
     over = vmap(one, in_dims=(0, 0, dims, 0))
@@ -192,8 +199,9 @@ def with_length(step: Callable[..., Step]) -> Callable[..., Step]:
 
 def diagnostics(out: Step) -> Scalars:
     """The scalars that every step reports: mean ||eps||, ||g||, ||h||, cos(g, h), and the variant's own."""
-    g, h = out.g.norm(), out.h.norm()
-    cosine = out.g @ out.h / (g * h).clamp_min(1e-30)
+    down = out.descent
+    g, h = out.g.norm(), down.norm()
+    cosine = out.g @ down / (g * h).clamp_min(1e-30)
     return {"eps_norm": out.eps.norm(dim=-1).mean(), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
 
 

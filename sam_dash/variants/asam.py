@@ -6,6 +6,7 @@
     h(w)   = grad L(w + eps)
 
 Kwon et al., ICML 2021, arXiv:2102.11600.
+Code: SamsungLabs/ASAM, whose class has eta = 0.01 and whose example sets it to 0.
 Deviation: the two forms in use need different radii; the default is the authors' own, 0.5 (2.0 is usual for "all").
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Form = Annotated[Literal["weights", "all"], Knob("form", "what is scaled: the weights, or biases too")]
 Floor = Annotated[float, Knob("η", "added to |w|, in the form weights", 0.0, 1.0)]
-DEFAULTS = dict.fromkeys(("rho", "form", "eta"), "official code (SamsungLabs/ASAM)")
+DEFAULTS = dict.fromkeys(("rho", "form", "eta"), "official code (SamsungLabs/ASAM, the class)")
 
 
 @variant("ASAM", ref="arXiv:2102.11600", cost=Cost(gradients=2), layered=True, defaults=DEFAULTS)

@@ -4,8 +4,10 @@
     v      : top eigenvector, by power iteration on the mini-batch's Hessian, every `turns` steps
     h(w)   = grad L(w + eps)
 
-Luo et al., NeurIPS 2024, arXiv:2501.12666. alpha = 0 is SAM.
-Deviation: power iteration starts from random signs at each refresh.
+Luo et al., NeurIPS 2024, arXiv:2501.12666; code: RitianLuo/EigenSAM. alpha = 0 is SAM.
+Deviation: power iteration starts from random signs at each refresh, the code's from the last v (no clear gain of that
+was seen). Before its first v the code takes eps = rho g, not normalised, and it never refreshes in the first step of an
+epoch; here v is found in the first step of all.
 """
 
 from __future__ import annotations

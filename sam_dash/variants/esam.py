@@ -6,7 +6,8 @@
 
 Du et al., ICLR 2022, arXiv:2110.03141. beta = gamma = 1 is SAM.
 Deviation: "coordinates" is the paper's SWP, "tensors" the code's, whose first step keeps all; the paper prints
-1 - beta for beta (its author says that the code is right). The code's ">" may keep no sample; we take the top k.
+1 - beta for beta (its author says that the code is right). The code's ">" may keep no sample; we take the top k. Where
+nothing is perturbed (no tensor kept, a gradient of 0) no loss rises, and h is the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -59,4 +60,5 @@ def esam(
     eps = rho / beta * u
     rise = L.losses(w + eps) - losses
     worst = rise.topk(max(1, round(gamma_s * L.n))).indices
-    return Step(L.take(worst).grad(w + eps), eps, g)
+    h = L.take(worst).grad(w + eps)
+    return Step(h.where((eps != 0).any(), g), eps, g)

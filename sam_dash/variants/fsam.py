@@ -5,14 +5,15 @@
     eps(w) = rho d / ||d||,   h(w) = grad L(w + eps);   m_0 = g_0 and d = g_0 in the first step
 
 Li et al., CVPR 2024, arXiv:2403.12350. For sigma = 1 the two orders have the same direction.
-Deviation: the default is the order of the authors' code. Where d is round-off only (||d|| < 1e-8 ||g||), d = g.
+Deviation: the default is the order of the authors' code. Where d has lost half of its digits, so that it may be
+round-off only, d = g: ||d|| < sqrt(u) ||g||, u the spacing of numbers at 1 (1.5e-8 in float64, 3.5e-4 in float32).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from sam_dash.maths.contract import Cost, Knob, Radius, Step, unit, variant
+from sam_dash.maths.contract import Cost, Knob, Radius, Step, spacing, unit, variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,6 @@ def fsam(
     before = s.mean if L.t else g
     mean = memory * before + (1 - memory) * g
     d = g - sigma * (before if order == "code" else mean) if L.t else g
-    d = d.where(d.norm() >= 1e-8 * g.norm(), g)
+    d = d.where(d.norm() >= spacing(g) ** 0.5 * g.norm(), g)
     eps = rho * unit(d)
     return Step(L.grad(w + eps), eps, g, State(mean))

@@ -4,6 +4,7 @@
     w     <- w + alpha (phi_k - w),   phi_0 = phi'_0 = w,   u(v) = v / ||v||
 
 Mordido et al., ICML 2024, arXiv:2307.16704. So h(w) = alpha sum_i grad L(phi'_i) under SGD; k = alpha = 1 is SAM.
+The README tries alpha = 0.2, 0.5 and 0.8.
 Deviation: the base optimiser sees one h (theirs may take k inner steps); the adaptive alpha is left out. The gradient
 at phi'_i serves the descent and the next ascent: k + 1 gradients, not 2k.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Behind = Annotated[int, Knob("k_b", "ascent steps; 1 is SAM", 1, 100)]
 Mix = Annotated[float, Knob("α_b", "step from the slow weights to the fast ones", 0.0, 1.0)]
-DEFAULTS = dict.fromkeys(("rho", "behind", "mix"), "ours")
+DEFAULTS = dict.fromkeys(("rho", "behind", "mix"), "official code (README)")
 
 
 def cost(*, behind: int = 2, **_: Any) -> Cost:

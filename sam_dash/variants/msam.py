@@ -4,9 +4,10 @@
     h(w)   = grad L(w + eps)
 
 The sign: the base optimiser goes along -v, so eps looks ahead of it. Becker et al., "Momentum-SAM: Sharpness Aware
-Minimization without Computational Overhead" (code: marlonbecker/msam).
-Deviation: the buffer is kept here, since a step does not see the base optimiser's; give both the same mu. The gradient
-at w is not computed, and h is reported in its place.
+Minimization without Computational Overhead", arXiv:2401.12033 (code: marlonbecker/msam).
+Deviation: the buffer is kept here, since a step does not see the base optimiser's; give both the same mu. The code's
+buffer is the optimiser's own and holds the weight decay too, ours does not. The gradient at w is not computed, and h is
+reported in its place.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 Momentum = Annotated[float, Knob("μ", "momentum of the buffer; that of the base optimiser", 0.0, 0.9999)]
-DEFAULTS = {"rho": "ours (SAM's)", "mu": "ours (that of our presets' base optimiser)"}
+DEFAULTS = dict.fromkeys(("rho", "mu"), "official code (marlonbecker/msam)")
 
 
 class State(NamedTuple):
@@ -32,13 +33,13 @@ class State(NamedTuple):
 
 @variant(
     "Momentum-SAM",
-    ref="marlonbecker/msam",
+    ref="arXiv:2401.12033",
     cost=Cost(gradients=1),
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
     family="nsam",
 )
-def msam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, mu: Momentum = 0.9) -> Step:
+def msam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 3.0, mu: Momentum = 0.9) -> Step:
     """One step."""
     eps = -rho * unit(s.buffer)
     h = L.grad(w + eps)

@@ -1,34 +1,37 @@
-"""SL-SAM: SAM on a few layers, drawn by a bandit that prefers those with large gradients.
+"""SL-SAM: SAM on a few parameter tensors, drawn by a bandit that prefers those with large gradients.
 
-    p_l    = (1 - 0.1) softmax(q)_l + 0.1/P,   K = keep P of the P layers drawn without replacement
+    drawn    each of the P tensors independently with its probability p_l (s at first), anew until at least one is
     eps(w) = rho u(mask * grad L(w)),   h(w) = mask * grad L(w + eps),   u(v) = v / ||v||
-    q_l   += eta_b ||g_l|| / max_l ||g_l|| / min(1, K p_l)   for the layers drawn
+    w_l    = p_l exp(-a (max_k (||g_k||/p_k)^2 - (||g_l||/p_l)^2) / p_l) for those drawn, k over them,   a = 0.001
+    p      = min(1, c w), w_l = p_l for the others, c so that sum p = s P; not below 1e-8
 
-Our reading of arXiv:2602.09395, whose estimator, step size and number of layers we do not know. keep = 1 is SAM.
-Deviation: a layer that is not drawn gets h = 0, but the base optimiser's momentum and weight decay still move it, and
-its gradient is computed all the same: nothing is saved here.
+The base optimiser leaves tensors that are not drawn as they are: no momentum, no weight decay. s = 1 is SAM.
+Cheng et al., arXiv:2602.09395; code: chengyif/SL-SAM.
+Deviation: the code draws until one is; here one draw has the distribution that this leads to. Gradients that are not
+needed are computed all the same: nothing is saved here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from sam_dash.maths.contract import TINY, Cost, Knob, Radius, Step, unit, variant
+from sam_dash.maths.contract import Cost, Knob, Radius, Step, unit, variant
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sam_dash.maths.oracle import Oracle
 
-Keep = Annotated[float, Knob("K/P", "share of the layers that is drawn; 1 is SAM", 0.01, 1.0)]
-Learn = Annotated[float, Knob("η_b", "step size of the bandit", 0.0, 100.0)]
-DEFAULTS = dict.fromkeys(("rho", "keep", "learn"), "ours")
+RATE = 0.001  # a
+LEAST, SUM = 1e-8, 1e-5  # of a probability, and of what the sum of weights is taken to be
+Keep = Annotated[float, Knob("s_P", "share of the tensors that is drawn on average; 1 is SAM", 0.01, 1.0)]
+DEFAULTS = dict.fromkeys(("rho", "keep"), "official code (ViT, arguments)")
 
 
 class State(NamedTuple):
-    """`q` (d,): the bandit's score of each layer, on all its coordinates."""
+    """`p` (d,): the probability of each tensor, on all its coordinates."""
 
-    q: Tensor
+    p: Tensor
 
 
 @variant(
@@ -43,18 +46,39 @@ class State(NamedTuple):
     defaults=DEFAULTS,
     family="nusam",
 )
-def slsam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, keep: Keep = 0.5, learn: Learn = 0.1) -> Step:
+def slsam(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.01, keep: Keep = 0.5) -> Step:
     """One step."""
-    assert L.layout is not None, "SL-SAM needs to know the layers"
+    assert L.layout is not None, "SL-SAM needs to know the tensors"
     assert L.noise is not None, "SL-SAM needs noise"
-    q, z = L.layout.first(s.q, "layer"), L.layout.first(L.noise[0], "layer")
-    p = 0.9 * q.softmax(0) + 0.1 / len(q)
-    K = max(1, round(keep * len(q)))
-    drawn = (p.log() - (-(z + TINY).log()).log()).topk(K).indices  # the Gumbel top-k trick
-    active = (0 * q).index_fill(0, drawn, 1.0)
-    mask = L.layout.spread(active, "layer")
+    p = L.layout.first(s.p if L.t else 0 * s.p + keep, "tensor")
+    on = drawn(p, L.layout.first(L.noise[0], "tensor"))
+    mask = L.layout.spread(on.to(w), "tensor")
     g = mask * L.grad(w)
     eps = rho * unit(g)
-    size = L.layout.norms(g, "layer")
-    q = q + learn * active * size / (size.max() + TINY) / (K * p).clamp(max=1)
-    return Step(mask * L.grad(w + eps), eps, g, State(L.layout.spread(q, "layer")), {"active": mask.mean()})
+    p = preferred(p, on, L.layout.norms(g, "tensor"), keep * len(p))
+    h = mask * L.grad(w + eps)
+    return Step(h, eps, g, State(L.layout.spread(p, "tensor")), {"active": mask.mean()}, moves=mask)
+
+
+def drawn(p: Tensor, z: Tensor) -> Tensor:
+    """Which are drawn with probabilities p (P,), given that some are, by uniform numbers z (P,).  -> bool (P,)
+
+    While none is, the j-th is with p_j / P(one of j, j + 1, ... is); after the first, with p_j.
+    """
+    some = -(-p).log1p().flip(0).cumsum(0).flip(0).expm1()
+    hit = (z * some < p) | (p.new_ones(len(p)).cumsum(0) == len(p))  # the last is, where none before it was
+    after = hit.to(p).cumsum(0) - hit.to(p) > 0
+    return (z < p).where(after, hit)
+
+
+def preferred(p: Tensor, on: Tensor, norms: Tensor, total: float) -> Tensor:
+    """The next probabilities (P,), of sum `total`, after those `on` were drawn and had gradients of these norms."""
+    gain = (norms / p).square() * on
+    weight = (p * (-RATE * (gain.max() - gain) / p).exp()).where(on, p)
+    weight, order = weight.sort(descending=True)
+    rest = weight.flip(0).cumsum(0).flip(0).clamp(min=SUM)  # of those not yet at 1, the largest first
+    left = total - p.new_ones(len(p)).cumsum(0) + 1
+    fits = weight * left <= rest
+    seen = fits.to(p).cumsum(0)
+    c = (left / rest * (fits & (seen == 1))).sum()
+    return p.new_zeros(len(p)).scatter(0, order, (c * weight).where(seen > 0, 1.0)).clamp(LEAST, 1.0)

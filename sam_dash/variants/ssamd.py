@@ -2,10 +2,12 @@
 
     eps(w) = rho mask * g / ||g||,   g = grad L(w),   mask of density 1 - s, random at first
     h(w)   = grad L(w + eps)
-    every `refresh` steps: of the live entries drop the share drop_t with the smallest |g|, grow as many random ones
+    at t = 0 and every `refresh` steps, after the perturbation, for the steps to come: of the live entries drop the
+    share drop_t with the smallest |g|, grow as many of the others at random
 
-Mi et al., NeurIPS 2022, arXiv:2210.05177. s = 0 is SAM, s = 1 is SGD.
-Deviation: drop_t = drop lr_t / lr_0, which is the paper's drop/2 (1 + cos(pi t/T)) under a cosine schedule.
+Mi et al., NeurIPS 2022, arXiv:2210.05177; code: Mi-Peng/Sparse-Sharpness-Aware-Minimization. s = 0 is SAM, s = 1 SGD.
+Deviation: drop_t = drop (lr_t - lr_min) / (lr_max - lr_min), which is the code's drop/2 (1 + cos(pi t/T)) under a
+cosine schedule, and never more than drop. As many are dropped as there are others to grow (the code may drop more).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 Sparsity = Annotated[float, Knob("s", "share of the weights that is not perturbed; 0 is SAM", 0.0, 1.0)]
 Refresh = Annotated[int, Knob("steps per mask", "steps from one mask to the next", 1, 10_000)]
-Drop = Annotated[float, Knob("drop", "share of the mask that moves at first", 0.0, 1.0)]
+Drop = Annotated[float, Knob("drop", "share of the mask that moves, at the largest learning rate", 0.0, 1.0)]
 DEFAULTS = {
     "rho": "official code (README, CIFAR-10)", "sparsity": "official code (README)", "refresh": "ours (an epoch)",
     "drop": "official code (config)",
@@ -56,10 +58,10 @@ def ssamd(
     live = round((1 - sparsity) * w.numel())
     if L.t == 0:
         mask = (0 * w).index_fill(0, z.topk(live).indices, 1.0)
-    elif L.t % refresh == 0:
-        moved = min(round(drop * L.rate * live), w.numel() - live)
-        kept = (mask * (1 + g.abs())).topk(live - moved).indices
-        grown = ((1 - mask) * (1 + z)).topk(moved).indices
-        mask = (0 * w).index_fill(0, kept, 1.0).index_fill(0, grown, 1.0)
     eps = rho * mask * unit(g)
+    if L.t % refresh == 0:
+        moved = min(round(drop * min(L.rate, 1.0) * live), w.numel() - live)
+        kept = g.abs().where(mask > 0, -1.0).topk(live - moved).indices
+        grown = z.where(mask == 0, -1.0).topk(moved).indices
+        mask = (0 * w).index_fill(0, kept, 1.0).index_fill(0, grown, 1.0)
     return Step(L.grad(w + eps), eps, g, State(mask))

@@ -1,12 +1,14 @@
 """SSAM-F: SAM on the weights whose Fisher information is largest.
 
-    score  = mean_i (grad l_i(w))^2, the diagonal of the empirical Fisher, every `refresh` steps
     eps(w) = rho mask * g / ||g||,   mask the (1 - s) d largest scores,   g = grad L(w)
     h(w)   = grad L(w + eps)
+    score  = mean_i (grad l_i(w))^2, the diagonal of the empirical Fisher, at t = 0 and every `refresh` steps, for the
+             steps to come: no score is known in the first one, which is SGD, as in the code
 
-Mi et al., NeurIPS 2022, arXiv:2210.05177. s = 0 is SAM, s = 1 is SGD; the norm is of the unmasked gradient.
-Deviation: the score is of the samples at hand, not of N_F more. The code starts with an empty mask, so that its first
-step is SGD; ours refreshes in the first step.
+Mi et al., NeurIPS 2022, arXiv:2210.05177; code: Mi-Peng/Sparse-Sharpness-Aware-Minimization. s = 0 is SAM (in the first
+step too), s = 1 is SGD; the norm is of the unmasked gradient. At m < B all micro-batches share the mask of their mean
+score.
+Deviation: the score is of the samples at hand, at w before the step, not of N_F more after it.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ def ssamf(
     L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.1, sparsity: Sparsity = 0.5, refresh: Refresh = 16
 ) -> Step:
     """One step."""
-    score = s.score if L.t % refresh else L.grads(w).square().mean(0)
-    top = score.topk(round((1 - sparsity) * w.numel())).indices
-    mask = (0 * w).index_fill(0, top, 1.0)
+    live = round((1 - sparsity) * w.numel()) if L.t or not sparsity else 0
+    mask = (0 * w).index_fill(0, s.score.topk(live).indices, 1.0)
     g = L.grad(w)
     eps = rho * mask * unit(g)
+    score = s.score if L.t % refresh else L.grads(w).square().mean(0)
     return Step(L.grad(w + eps), eps, g, State(score))

@@ -3,7 +3,7 @@
     eps(w) = rho (1 - l + l / ||grad L(w)||) grad L(w),   l = 1 SAM, l = 0 USAM
     h(w)   = grad L(w + eps)
 
-Oikonomou & Loizou, ICML 2025, arXiv:2503.02225. l is constant, 1/t or 1 - 1/t in the step t = 1, 2, ...
+Oikonomou & Loizou, ICLR 2025, arXiv:2503.02225. l is constant, 1/t or 1 - 1/t in the step t = 1, 2, ...
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Path = Annotated[Literal["constant", "1/t", "1-1/t"], Knob("path", "how l moves over the steps t = 1, 2, ...")]
 Share = Annotated[float, Knob("l", "SAM's share where the path is constant", 0.0, 1.0)]
 DEFAULTS = {
-    "rho": "official code (the best of their grid)", "path": "official code (a strong default)",
+    "rho": "official code (the README's example)", "path": "official code (a strong default)",
     "l": "official code (one of their grid)",
 }  # fmt: skip
 

@@ -4,7 +4,8 @@
     eps(w) = rho d_t / ||d_t||
     h(w)   = grad L(w + eps)
 
-Li & Giannakis, NeurIPS 2023, and Li et al., arXiv:2509.02433. theta = 1 is SAM.
+Li & Giannakis, NeurIPS 2023, arXiv:2309.15639; also Li et al., arXiv:2509.02433. theta = 1 is SAM.
+Code: BingcongLi/VaSSO, whose configuration has theta = 0.9 and rho = 0.05.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 Fresh = Annotated[float, Knob("θ", "share of the present gradient in the mean; 1 is SAM", 0.0, 1.0)]
-DEFAULTS = {"rho": "ours (SAM's)", "theta": "ours"}
+DEFAULTS = dict.fromkeys(("rho", "theta"), "official code (BingcongLi/VaSSO)")
 
 
 class State(NamedTuple):
@@ -30,14 +31,14 @@ class State(NamedTuple):
 
 @variant(
     "VaSSO",
-    ref="arXiv:2509.02433",
+    ref="arXiv:2309.15639",
     cost=Cost(gradients=2),
     is_sam_at={"theta": 1.0},
     init=lambda w: State(0 * w),
     defaults=DEFAULTS,
     family="nsam",
 )
-def vasso(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, theta: Fresh = 0.4) -> Step:
+def vasso(L: Oracle, w: Tensor, s: State, *, rho: Radius = 0.05, theta: Fresh = 0.9) -> Step:
     """One step."""
     g = L.grad(w)
     mean = (1 - theta) * s.mean + theta * g if L.t else g

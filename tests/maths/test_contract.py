@@ -31,7 +31,7 @@ MODES += [
         ("esam", {"swp": "coordinates"}), ("esam", {"gamma_s": 1.0}), ("lightsam", {"light": "II"}),
         ("lightsam", {"light": "III"}), ("looksam", {"period": 3}), ("multisam", {"ascents": 3}),
         ("lookbehind", {"behind": 3}), ("ssamf", {"refresh": 3}), ("ssamd", {"refresh": 1}),
-        ("eigensam", {"turns": 3, "powers": 2}),
+        ("eigensam", {"turns": 3, "powers": 2}), ("wsam", {"coupling": "coupled"}),
     ]
 ]  # fmt: skip
 ALL = [pytest.param(p.values[0], {}, id=p.id) for p in VARIANTS] + ([] if ONLY else MODES)
@@ -69,6 +69,7 @@ def test_three_steps_of_seeds_in_one_vmap_equal_seeds_in_a_loop(v, changed) -> N
             alone[i] = out.state
             torch.testing.assert_close(together.h[i], out.h)
             torch.testing.assert_close(together.eps[i], out.eps)
+            torch.testing.assert_close(together.descent[i], out.descent)
         W = W - 0.1 * together.h
 
 
@@ -107,12 +108,8 @@ def unperturbed(v, L, w):
     """What the first step descends at rho = 0; all but these descend the gradient of the batch."""
     g = L.grad(w)
     k = v.defaults()
-    if v.key == "esam":  # no loss has risen: any half of the samples, and topk takes the first of equals or not
-        index = (0 * L.losses(w)).topk(round(k["gamma_s"] * L.n)).indices
-        return with_batch(L, index).grad(w)
     if v.key == "slsam":
-        mask = v.step(L, w, v.init(w), **k).g != 0
-        return mask * g
+        return v.step(L, w, v.init(w), **k).moves * g
     if v.key == "lookbehind":
         return k["mix"] * k["behind"] * g
     if v.key == "adasam":  # AMSGrad without bias correction
@@ -141,6 +138,7 @@ def test_the_m_version_equals_a_loop_over_micro_batches(v, changed, m) -> None:
         out = per_micro_batch(v.step, m)(at, w, s, **knobs(v, **changed))
         parts = [v.step(with_batch(at, torch.arange(i, i + m)), w, s, **knobs(v, **changed)) for i in range(0, 24, m)]
         torch.testing.assert_close(out.h, torch.stack([p.h for p in parts]).mean(0))
+        torch.testing.assert_close(out.descent, torch.stack([p.descent for p in parts]).mean(0))
         torch.testing.assert_close(out.eps, torch.stack([p.eps for p in parts]))
         for mean, each in zip(out.state, zip(*(p.state for p in parts), strict=True), strict=True):
             torch.testing.assert_close(mean, torch.stack(each).mean(0))

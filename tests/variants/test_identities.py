@@ -17,7 +17,7 @@ from tests.helpers import knobs, oracle, walk
 
 SCALE_FREE = (
     "sam", "multisam", "lookbehind", "gsam", "wsam", "fsam", "vasso", "looksam", "asam", "esam", "ssamf", "ssamd",
-    "focalsam", "slsam", "eigensam", "msam", "rwp",
+    "focalsam", "eigensam", "msam", "rwp",
 )  # fmt: skip
 ROTATED = ("unified", "mongesam", "gsam", "wsam", "looksam", "fsam", "vasso", "multisam", "lookbehind", "msam")
 
@@ -121,12 +121,6 @@ def test_gsam_subtracts_only_what_is_across_the_perturbed_gradient() -> None:
     close(across + (out.g @ sam.h) / (sam.h @ sam.h) * sam.h, out.g)
 
 
-def test_gsams_radius_falls_with_the_learning_rate_from_rho_to_its_floor() -> None:
-    L, w = oracle()
-    lengths = [first("gsam", replace(L, rate=r), w, floor=0.25)[0].eps.norm() for r in (1.0, 0.5, 0.0)]
-    close(torch.stack(lengths), number([0.3, 0.1875, 0.075]), 1e-10)
-
-
 @pytest.mark.parametrize(
     ("key", "changed"),
     [
@@ -139,12 +133,6 @@ def test_gsams_radius_falls_with_the_learning_rate_from_rho_to_its_floor() -> No
 def test_these_are_sgd_at_one_end(key, changed) -> None:
     out, L, w = first(key, **changed)
     close(out.h, L.grad(w))
-
-
-def test_wsam_weighs_sharpness_by_gamma_over_one_minus_gamma() -> None:
-    out, L, w = first("wsam", gamma=0.9)
-    g, sam = L.grad(w), get("sam").step(L, w, (), rho=0.3).h
-    close(out.h, g + 9 * (sam - g))
 
 
 def test_focal_sam_on_balanced_classes_mixes_sgd_and_sam() -> None:
@@ -223,8 +211,11 @@ def test_esam_descends_the_samples_whose_loss_rises_most_and_never_none() -> Non
     assert float(tied.h.norm()) > 0
 
 
-def test_ssam_f_perturbs_where_the_fisher_information_is_largest() -> None:
-    out, L, w = first("ssamf", sparsity=0.75)
+def test_ssam_f_perturbs_where_the_fisher_information_was_largest() -> None:
+    v = get("ssamf")
+    L, w = oracle(v=v)
+    s = v.step(L, w, v.init(w), **knobs(v, sparsity=0.75)).state
+    out = v.step(replace(L, t=1), w, s, **knobs(v, sparsity=0.75))
     fisher = L.grads(w).square().mean(0)
     on = out.eps != 0
     assert int(on.sum()) == round(0.25 * len(w))
@@ -244,34 +235,14 @@ def test_ssam_d_keeps_the_density_of_its_mask_while_it_moves() -> None:
     assert {float(x) for m in masks for x in m} == {0.0, 1.0}
 
 
-def test_ssam_d_drops_the_smallest_gradients_and_as_many_fewer_as_the_rate_has_fallen() -> None:
-    v = get("ssamd")
-    L, w = oracle(v=v)
-    s = v.step(L, w, v.init(w), **knobs(v)).state
-    late = replace(L, t=16, rate=0.2)
-    new = v.step(late, w, s, **knobs(v)).state.mask
-    gone = (s.mask - new).clamp(min=0).bool()
-    g = L.grad(w).abs()
-    assert int(gone.sum()) == round(0.5 * 0.2 * round(0.5 * len(w)))
-    assert float(g[gone].max()) <= float(g[s.mask.bool() & ~gone].min())
-
-
-def test_sl_sam_leaves_the_layers_that_are_not_drawn_alone() -> None:
-    out = first("slsam", keep=0.5)[0]
-    layers = [out.h[:42], out.h[42:]]  # (5 + 1) * 7 and (7 + 1) * 3
-    assert sorted(bool(h.any()) for h in layers) == [False, True]
-    assert float(out.info["active"]) == pytest.approx(max(42 * bool(layers[0].any()), 24 * bool(layers[1].any())) / 66)
-
-
-def test_sl_sam_draws_the_layer_with_the_larger_score_more_often() -> None:
+def test_sl_sam_leaves_the_tensors_that_are_not_drawn_alone() -> None:
     v = get("slsam")
     L, w = oracle(v=v)
-    q = torch.cat([torch.zeros(42), torch.full((24,), 2.0)]).double()
-    p = 0.9 * math.exp(2) / (1 + math.exp(2)) + 0.05
-    generator = torch.Generator().manual_seed(0)
-    draws = [replace(L, noise=torch.rand(1, 66, generator=generator).double()) for _ in range(1000)]
-    hits = sum(bool(v.step(M, w, v.init(w)._replace(q=q), **knobs(v)).h[42:].any()) for M in draws)
-    assert abs(hits / 1000 - p) < 4 * math.sqrt(p * (1 - p) / 1000)
+    out = v.step(replace(L, noise=torch.full((1, len(w)), 0.8).double()), w, v.init(w), **knobs(v, keep=0.5))
+    drawn = [bool(h.any()) for h in L.layout.segments(out.h)]
+    assert drawn == [False, False, False, True]  # none by its own probability, so that the last one is
+    assert float(out.info["active"]) == pytest.approx(3 / 66)
+    close(out.moves, torch.cat([torch.zeros(63), torch.ones(3)]).double())
 
 
 def test_asam_with_unit_weights_is_sam() -> None:

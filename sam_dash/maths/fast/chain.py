@@ -213,7 +213,8 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain, loss: Los
         noise = None if L.noise is None else L.noise.transpose(0, 1)
         oracle = ChainOracle(chain, loss, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
         out = step(oracle, W, s, **knobs)
-        if out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # a descent at w itself: SGD
+        plain = isinstance(out.aside, tuple) and isinstance(out.moves, tuple)
+        if plain and out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # at w itself: SGD
             g = out.g.mean()
             return Step(g, out.eps, g, (), dict(out.info))
         return oracle.ended(out)

@@ -112,6 +112,7 @@ class Groups:
         """The step of all micro-batches, with the mean of g: one ascent along a gradient at w, one descent."""
         if not isinstance(out.g, Multiple) or not isinstance(out.eps, Multiple):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
-        if not self.descents or out.h is not self.descents[0]:
+        plain = isinstance(out.aside, tuple) and isinstance(out.moves, tuple)
+        if not self.descents or out.h is not self.descents[0] or not plain:
             raise NotFactoredError("a descent that is not the gradient at w + eps")
         return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))

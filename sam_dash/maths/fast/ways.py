@@ -39,7 +39,7 @@ ROUGH = 1e-2  # of float32 and less: a wrong way is off by tens of per cent, a k
 
 class Moment(NamedTuple):
     """What a step may use besides its batch: noise (K, d), an oracle of the full data, class counts (C,), the step t,
-    and the learning rate as a share of the first one.
+    and where the learning rate stands in its schedule.
     """
 
     noise: Tensor
@@ -89,8 +89,8 @@ def choose(found: Iterator[Way], batch: Any, w: Tensor, state: Any, at: Moment, 
             except NOT_THIS_WAY:
                 continue
             reference = reference or tried[-1].take(batch, w, state, at, knobs)
-            apart = (out.h - reference.h).norm()
-            if bool(apart <= TOLERANCE.get(w.dtype, ROUGH) * reference.h.norm()):
+            apart = (out.descent - reference.descent).norm()
+            if bool(apart <= TOLERANCE.get(w.dtype, ROUGH) * reference.descent.norm()):
                 return way
     return tried[-1]
 
@@ -115,10 +115,10 @@ def looped(v: Variant, live: Live, m: int) -> Take:
         for part in parts:
             out = one(part, w, state, at, knobs)
             eps.append(out.eps)
-            more = (out.h, out.g, out.state, dict(out.info))
+            more = (out.h, out.g, out.state, dict(out.info), out.aside, out.moves)
             total = more if total is None else pytree.tree_map(torch.add, total, more)
-        h, g, after, info = pytree.tree_map(lambda a: a / len(parts), total)
-        return Step(h, torch.cat(eps), g, after, info)
+        h, *rest = pytree.tree_map(lambda a: a / len(parts), total)
+        return Step(h, torch.cat(eps), *rest)
 
     return take
 

@@ -63,7 +63,7 @@ def caption(study: Study, frame: pd.DataFrame) -> str:
     rho = captions.listed(words.number(r) for r in study.values("rho"))
     return (
         f"{frames.means_over(frame)} All methods take equally many steps from the same pre-trained weights of each "
-        "seed. SL-SAM's price is twice the share of the weights in the layers that it drew, counted at every step. ρ "
+        "seed. SL-SAM's price is twice the share of the weights in the tensors that it drew, counted at every step. ρ "
         f"= {rho}. {captions.setting(study.spec)}. {captions.excluded(study)}"
     )
 
@@ -107,7 +107,8 @@ EXPERIMENT = Experiment(
     ),
     source=(
         "Cheng et al., *Sparse Layer Sharpness-Aware Minimization for Efficient Fine-Tuning*, 2026, "
-        "[arXiv:2602.09395](https://arxiv.org/abs/2602.09395). SL-SAM here is our reading of its abstract."
+        "[arXiv:2602.09395](https://arxiv.org/abs/2602.09395). SL-SAM here is the rule of the authors' code "
+        "(chengyif/SL-SAM): what is drawn are parameter tensors, a layer's weights and its biases apart."
     ),
     preset="fine-tuning",
     rule=(
@@ -117,12 +118,12 @@ EXPERIMENT = Experiment(
         f"if wholly below. {rule.DECIDES}"
     ),
     limits=(
-        "A perceptron of four layers that goes from five handwritten digits to five others is not a transformer. The "
-        "price counts gradients of weights only: forward passes and the back-propagation through layers that were not "
+        "A perceptron of eight tensors that goes from five handwritten digits to five others is not a transformer. The "
+        "price counts gradients of weights only: forward passes and the back-propagation through tensors that were not "
         "drawn stay, and this implementation computes every gradient and masks it, so that no time is saved here. "
-        "Momentum still moves the layers that were not drawn. At equal steps a layer is updated less often by SL-SAM, "
-        "which is part of what a lower accuracy shows. The number of layers, the bandit’s step size and its estimator "
-        "are ours; ρ and the learning rate are the same for all."
+        "At equal steps a tensor is updated less often by SL-SAM, which is part of what a lower accuracy shows. The "
+        "shares of tensors drawn are ours (the code's own is 0.5, with AdamW at ρ = 0.01); ρ and the learning rate are "
+        "the same for all."
     ),
     data=DATA / "fine-tuning",
     frame=frame,
