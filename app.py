@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from sam_dash.ui import backend, router
+from sam_dash.ui import backend, frame, router
 
 st.set_page_config(page_icon=router.FAVICON, layout="wide")
 st.session_state[router.ROUTED] = True
 page = router.build()
+frame.draw()
 backend.engine_note()
 page.run()

@@ -9,6 +9,7 @@ from sam_dash.results.numbers import collapse, recorded
 from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
 from sam_dash.ui import choices, controls, figure, links, router, show, states, trajectory
+from sam_dash.ui.frame import columns
 
 router.ensure_routed()
 st.title("Dynamics of training", anchor=False)
@@ -43,7 +44,7 @@ if len(frame):
     gone = collapse.runs(finals, runs, study.spec)
     found = dynamics.findings(study, curves, drawn, runs[~runs["run"].isin(gone)])
     figure.show(
-        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, narrow=figure.narrow()),
+        lines.figure(frame, dynamics.axes(frame, x, scale), dynamics.titles(drawn), columns=2, room=columns()),
         frame,
         dynamics.caption(study, frame, x, beta, recorded.widths(study, drawn)),
         f"Curves over training, x: {x.lower()}. " + " ".join(found),

@@ -7,6 +7,7 @@ from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse, further
 from sam_dash.results.views import matched, matched_figure, simpson
 from sam_dash.ui import choices, controls, figure, links, router, sections, show, states, trajectory
+from sam_dash.ui.frame import columns
 
 router.ensure_routed()
 st.title("Matched comparisons", anchor=False)
@@ -38,7 +39,7 @@ front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_va
 best = matched.best_stop(table, curves, y, look)
 on_front = [f"On the Pareto front of {words.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
 figure.show(
-    matched_figure.figure(frame, x, y, figure.narrow()),
+    matched_figure.figure(frame, x, y, columns()),
     frame.drop(columns=matched.LOOK),
     matched.caption(study, frame, x),
     f"{words.quantity(y).name} against {matched.TITLES[x].lower()}. "

@@ -6,6 +6,7 @@ from sam_dash.results.drawing import cells, lines
 from sam_dash.results.numbers import collapse, further
 from sam_dash.results.views import noise_law
 from sam_dash.ui import choices, controls, figure, links, router, rw_sections, sections, show, states
+from sam_dash.ui.frame import columns
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
@@ -33,7 +34,7 @@ if chosen.empty:
 frame = noise_law.frame(chosen, look, batch, interval)
 found = noise_law.findings(frame)
 figure.show(
-    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, narrow=figure.narrow()),
+    lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2, room=columns()),
     frame,
     noise_law.caption(study, frame, interval),
     "tr(V) of means of m samples against tr(V)/m. " + " ".join(found),

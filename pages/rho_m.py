@@ -9,6 +9,7 @@ from sam_dash.results.drawing import captions
 from sam_dash.results.numbers import collapse
 from sam_dash.results.views import rho_map
 from sam_dash.ui import choices, controls, figure, links, router, states
+from sam_dash.ui.frame import columns
 
 router.ensure_routed()
 st.title("ρ × m", anchor=False)
@@ -40,7 +41,7 @@ gone = collapse.runs(finals, runs, study.spec)
 frame = rho_map.frame(finals, runs, quantity, gone, interval)
 found = rho_map.findings(frame, finals)
 figure.show(
-    rho_map.figure(frame, figure.narrow()),
+    rho_map.figure(frame, columns()),
     frame,
     rho_map.caption(study, frame, variant, interval, pooled),
     f"Map of {words.quantity(quantity).name} over ρ and m. {int(frame['collapsed'].sum())} of {len(frame)} settings "

@@ -6,6 +6,7 @@ from sam_dash.results import words
 from sam_dash.results.claims import escape_claims
 from sam_dash.results.views import escapes, walks
 from sam_dash.ui import figure, router, saddle_parts, scorecard
+from sam_dash.ui.frame import columns
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
@@ -45,7 +46,7 @@ else:
         f"so **ρ_c = {words.number(answer['critical'])}**."
     )
     figure.show(
-        escapes.figure(cells, answer, figure.narrow()),
+        escapes.figure(cells, answer, columns()),
         cells,
         escapes.caption(cells, answer),
         escapes.alt(cells),

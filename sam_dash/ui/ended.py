@@ -10,6 +10,7 @@ from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, pick, states
+from sam_dash.ui.frame import columns
 
 LINES = 12  # of a log
 SHOWN = 3  # failures in full; the rest by number
@@ -92,7 +93,7 @@ def view(store: Store, study: Study) -> None:
     frame = collapse.marked(tables.summary(finals, runs, words.SHARPNESS), gone)
     kept = collapse.without_cells(frame, gone)
     figure.show(
-        figures.multiples(frame, axis, look, columns=figure.columns(5)), frame,
+        figures.multiples(frame, axis, look, columns=columns()), frame,
         captions.caption(study, frame, axis), captions.alt(kept, axis, look), f"study-{study.id[:6]}",
         "study",
     )  # fmt: skip

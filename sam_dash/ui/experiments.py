@@ -14,6 +14,7 @@ from sam_dash.results.numbers import parts
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
 from sam_dash.ui import backend, figure, live, scorecard, states
+from sam_dash.ui.frame import columns
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
 
@@ -79,7 +80,7 @@ def result(experiment: Experiment) -> None:
         return
     judged = experiment.judge(frame)
     name = f"experiment-{experiment.name}"
-    fig = dots.stacked(experiment.figure(frame)) if figure.narrow() else experiment.figure(frame)
+    fig = dots.stacked(experiment.figure(frame)) if columns() < 6 else experiment.figure(frame)
     figure.show(fig, frame, experiment.caption(found, frame), alt(judged), name, "result")
     findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")

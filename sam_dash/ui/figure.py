@@ -12,19 +12,9 @@ import streamlit as st
 from sam_dash.results import words
 from sam_dash.results.drawing import paper
 from sam_dash.results.files import export
+from sam_dash.ui import frame as frame_
 
 UNUSED = ["select2d", "lasso2d", "autoScale2d"]
-DESKTOP = ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]
-
-
-def narrow() -> bool:
-    """Whether the page is on a telephone."""
-    return "Mobi" in (st.context.headers.get("User-Agent") or "")
-
-
-def columns(wide: int) -> int:
-    """Panels in a row: `wide`, two on a telephone."""
-    return 2 if narrow() else wide
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -41,12 +31,14 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str,
         "toImageButtonOptions": image,
         "modeBarButtonsToRemove": UNUSED,
     }
-    if narrow():  # where the buttons are always there, over the legend, and a drag is to scroll the page
-        config["modeBarButtonsToRemove"] = UNUSED + DESKTOP
+    if frame_.touched():
         fig.update_layout(dragmode=False)
     chart, data, files = st.tabs(["Chart", "Data", "Export"], key=f"{key}_tab", bind="query-params")
     with chart:
-        st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
+        if frame_.waiting():
+            st.skeleton(height=int(fig.layout.height or 400))
+        else:
+            st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
         st.caption(caption)
         _csv_button(frame, name, "csv")
     if data.open:

@@ -14,6 +14,7 @@ from sam_dash.results.numbers import collapse, further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import equal_length, rw_weights, tenths
 from sam_dash.ui import choices, figure, links, pool, trajectory
+from sam_dash.ui.frame import columns
 
 PARTS = ("At equal length", "Its weights", "Its modes")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
@@ -130,7 +131,7 @@ def weights(study: Study, runs: pd.DataFrame) -> None:
     found = rw_weights.findings(study, curves, rw)
     titles = rw_weights.titles(study.spec.training.batch)
     figure.show(
-        lines.figure(frame, rw_weights.AXES, titles, narrow=figure.narrow()), frame, rw_weights.caption(study, frame),
+        lines.figure(frame, rw_weights.AXES, titles, room=columns()), frame, rw_weights.caption(study, frame),
         "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}", "weights",
     )  # fmt: skip
     st.markdown("\n".join(f"- {line}" for line in found))
@@ -151,7 +152,7 @@ def histogram(study: Study, runs: pd.DataFrame) -> None:
     look = cells.of(study)
     frame, found = tenths.frame(table, look), tenths.findings(table, look)
     figure.show(
-        tenths.figure(frame, tenths.titles(curves), figure.narrow()), frame, tenths.caption(study, table, frame),
+        tenths.figure(frame, tenths.titles(curves), columns()), frame, tenths.caption(study, table, frame),
         "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),
         f"tenths-{study.id[:6]}", "tenths",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, layers, matched, matched_figure, noise_law, simpson
 from sam_dash.ui import figure, links, pool
+from sam_dash.ui.frame import columns
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -75,7 +76,7 @@ def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure.show(
-            matched_figure.figure(frame, x, "test_acc", figure.narrow()), frame.drop(columns=matched.LOOK),
+            matched_figure.figure(frame, x, "test_acc", columns()), frame.drop(columns=matched.LOOK),
             matched.scatter_caption(study, frame),
             f"Test accuracy against {words.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
             "correlation",
@@ -139,6 +140,6 @@ def spectrum(study: Study) -> None:
     seed = st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
     frame = density_figure.one_seed(study, seed)
     figure.show(
-        density_figure.figure(frame, figure.narrow()), frame, density_figure.caption(frame), density_figure.alt(frame),
+        density_figure.figure(frame, columns()), frame, density_figure.caption(frame), density_figure.alt(frame),
         f"density-{study.id[:6]}", "density",
     )  # fmt: skip

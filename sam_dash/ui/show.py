@@ -12,14 +12,10 @@ from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.views.view import Selection, View
 from sam_dash.ui import figure, links
+from sam_dash.ui.frame import columns
 
 At = TypeVar("At")
 SAYS = "What these runs say"
-
-
-def room() -> int:
-    """Panels that there is room for side by side: 1 on a telephone."""
-    return 1 if figure.narrow() else 6
 
 
 def view(view: View[At], at: At, heading: str = "") -> bool:
@@ -50,7 +46,7 @@ def drawn(view: View[At], at: At, key: str = "") -> list[str] | None:
         return None
     found = view.findings(frame, at)
     shown = frame.drop(columns=list(view.drawn_with))
-    fig, caption, alt = view.figure(frame, at, room()), view.caption(frame, at), view.alt(frame, at, found)
+    fig, caption, alt = view.figure(frame, at, columns()), view.caption(frame, at), view.alt(frame, at, found)
     figure.show(fig, shown, caption, alt, view.name(at), key or view.key)
     return found
 

@@ -151,7 +151,7 @@ def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) ->
     assert frame["collapsed"].sum() == 1
     assert len(charts(at)[0]["data"]) == 2
     sharp = visit("sharpness", study=study, at_rho="0.4")
-    assert "Collapsed, and left out of the statements below: SAM, m = 1." in sharp.warning[1].value
+    assert "Collapsed, and left out of the statements below: SAM, m = 1, ρ = 0.4." in sharp.warning[1].value
     assert "at m = 2" in text_of(sharp)
 
 

@@ -14,6 +14,7 @@ from sam_dash.results import words
 from sam_dash.results.drawing import lines, style
 from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.drawing.panels import Panels, layout, log_steps
+from sam_dash.results.drawing.panels import columns as grid
 from sam_dash.results.numbers import tables
 
 SYMBOLS = {"m": "m", "lam": "λ"}
@@ -39,14 +40,14 @@ def series(frame: pd.DataFrame, x: str, look: Looks) -> list[tuple[str, dict[str
     return out
 
 
-def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 5, difference: str = "") -> go.Figure:
+def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 6, difference: str = "") -> go.Figure:
     """One panel a quantity, side by side: means with intervals, seed dots, reference lines with their bands.
 
     Where `frame` has a column `collapsed`, such cells are crosses at the lower edge: the others set the axes.
     """
     quantities = list(dict.fromkeys(frame["quantity"]))
     frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
-    narrow, columns = columns < 3, max(1, min(columns, len(quantities)))
+    room, columns = columns, grid(len(quantities), columns)
     rows = max(1, math.ceil(len(quantities) / columns))
     titles = [("Δ " if difference else "") + words.quantity(q).html for q in quantities]
     gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
@@ -84,7 +85,7 @@ def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 5, dif
     below = min(len(quantities) - 1, (rows - 1) * columns + (columns - 1) // 2)
     panels.xaxes[below]["title"] = {"text": AXES[x], "standoff": 6}
     names = [of["line"] for _, of, _ in drawn] + ["collapsed"] * bool(crosses)
-    return panels.figure(layout(rows, PANEL, names, narrow, 44, 8, 58))
+    return panels.figure(layout(rows, PANEL, names, room, 44, 8, 58))
 
 
 def _span(ticks: list[float], x: str) -> tuple[float, float]:

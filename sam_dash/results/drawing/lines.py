@@ -36,12 +36,10 @@ class Axes:
     one: str = ""  # panel with a line at y = 1
 
 
-def figure(
-    frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, narrow: bool = False
-) -> go.Figure:
-    """One panel each value of `panel`; one legend. `narrow`: for a telephone, one below the other."""
+def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, room: int = 6) -> go.Figure:
+    """One panel each value of `panel`; one legend. At most `columns` panels side by side, and `room` (1, 3 or 6)."""
     names = list(dict.fromkeys(frame["panel"]))
-    columns = 1 if narrow else max(1, min(columns, len(names)))
+    columns = panels.columns(len(names), min(columns, room))
     rows = max(1, math.ceil(len(names) / columns))
     gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
     grid = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows)
@@ -55,9 +53,9 @@ def figure(
                 shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
                 grid.add(i, trace | {"showlegend": shown})
-        grid.xaxes[i] |= _xaxis(of, axes)
+        grid.xaxes[i] |= _xaxis(of, axes) if axes.log2 else _xaxis(frame, axes) | ({"matches": "x"} if i else {})
         grid.yaxes[i] |= _yaxis(of, axes, panel)
-    fig = grid.figure(layout(rows, lines, narrow))
+    fig = grid.figure(layout(rows, lines, room))
     if axes.one in names:
         level(fig, names.index(axes.one), 1)
     return fig
@@ -130,8 +128,10 @@ _TICKS = {"zeroline": False, "ticks": "outside", "ticklen": 4}
 
 def _xaxis(of: pd.DataFrame, axes: Axes) -> dict[str, Any]:
     axis: dict[str, Any] = _TICKS | {"showgrid": False, "title": {"text": axes.x, "standoff": 6}}
-    if not axes.log2:
-        return axis
+    if not axes.log2:  # the same in every panel, with room for marks at its ends
+        low, high = of["x"].min(), of["x"].max()
+        pad = 0.02 * (high - low)
+        return axis | ({"range": [low - pad, high + pad]} if pad > 0 else {})
     ticks = sorted({float(t) for t in of["x"]})
     span = [math.log10(ticks[0] / 2**0.5), math.log10(ticks[-1] * 2**0.5)]
     text = [f"{t:g}" for t in ticks]
@@ -149,9 +149,9 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
 
 
-def layout(rows: int, names: Iterable[str], narrow: bool) -> dict[str, Any]:
+def layout(rows: int, names: Iterable[str], room: int) -> dict[str, Any]:
     """The height for so many rows of panels, with the legend of `names` above them."""
-    return panels.layout(rows, 270, names, narrow, 50, 10, 60)
+    return panels.layout(rows, 270, names, room, 50, 10, 60)
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:

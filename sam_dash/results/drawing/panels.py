@@ -15,6 +15,9 @@ import plotly.graph_objects as go
 from sam_dash.results.drawing import style
 
 ROW = 29  # of a legend, px
+TITLE = 24  # of a legend, px
+LETTERS = {1: 50, 3: 80, 6: 140}
+"""Of a legend side by side at least, by the number of panels that there is room for."""
 LOG = '<span style="font-size:10px">, log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
 
@@ -73,26 +76,31 @@ def log_steps(low: float, high: float) -> list[float]:
 
 
 def layout(
-    rows: int, height: int, names: Iterable[str], narrow: bool, left: int, right: int, below: int
+    rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int
 ) -> dict[str, Any]:
     """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
-    `narrow`: on a telephone.
+    `room`: a key of `LETTERS`. The first row of the legend is its title, beside which the tool bar stands.
     """
-    top = 45 + ROW * _legend_rows(names, 51 if narrow else 170)
+    top = 45 + TITLE + ROW * _legend_rows(names, LETTERS[room])
     return {
         "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},
         "legend": {
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-            "title": {"text": ""}, "itemsizing": "constant", "itemwidth": 44,
+            "title": {"text": "Method", "side": "top left"}, "itemsizing": "trace", "itemwidth": 30,
         },
     }  # fmt: skip
 
 
+def columns(n: int, most: int) -> int:
+    """In how many columns n panels stand, at most so many, with as few gaps in the last row as can be."""
+    return max(1, math.ceil(n / max(1, math.ceil(n / most))))
+
+
 def _legend_rows(names: Iterable[str], room: int) -> int:
-    """The rows of a legend as Plotly fills them, `room` letters wide; a symbol takes the place of ten."""
+    """The rows of a legend as Plotly fills them, `room` letters wide; a symbol takes the place of eight."""
     rows, x = 1, 0
-    for width in (len(name) + 10 for name in names):
+    for width in (len(name) + 8 for name in names):
         if x and x + width > room:
             rows, x = rows + 1, 0
         x += width

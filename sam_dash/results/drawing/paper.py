@@ -78,6 +78,7 @@ def to_paper(figure: go.Figure, width: Width) -> go.Figure:
         legend={
             "orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "font": font,
             "bgcolor": "rgba(255,255,255,0)", "itemwidth": ITEM, "itemsizing": "trace", "tracegroupgap": 0,
+            "title": {"text": ""},
         },
     )  # fmt: skip
     fig.update_annotations(font={"family": style.FONT, "size": pt(7.5), "color": INK}, yshift=2)

@@ -41,7 +41,7 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
     fig.update_yaxes(tickformat=".0%" if percent else None, zeroline=False, **kind)
     fig.update_annotations(font={"size": 14})
     fig.update_layout(
-        height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40}, font={"family": style.FONT},
+        height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40},
         legend={"orientation": "h", "y": -0.04 if alone else -0.16, "x": 0},
     )  # fmt: skip
     return fig
@@ -53,7 +53,7 @@ def stacked(fig: go.Figure) -> go.Figure:
     for title in fig.layout.annotations:
         title.update(text="<br>".join(textwrap.wrap(title.text, 40)), font={"size": 13})
     names = [t.name for t in fig.data if t.showlegend is not False and t.name]
-    above = lines.layout(rows, names, narrow=True)["margin"]["t"]
+    above = lines.layout(rows, names, room=1)["margin"]["t"]
     legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}
     return fig.update_xaxes(tickangle=0).update_layout(height=260 * rows + above, margin={"t": above}, legend=legend)
 

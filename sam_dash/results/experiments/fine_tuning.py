@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from sam_dash.results import words
 from sam_dash.results.claims import rule
 from sam_dash.results.claims.claim import POINTS
-from sam_dash.results.drawing import captions, cells, style
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.experiments import dots, frames
 from sam_dash.results.experiments.experiment import DATA, Experiment, Finding, Statement, decide
 from sam_dash.results.numbers import statistics, tables
@@ -53,7 +53,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     fig.update_xaxes(title_text="Layer gradients of a step, in whole gradients", range=[0, 2.2], zeroline=False)
     fig.update_yaxes(title_text=PANEL, tickformat=".0%", zeroline=False)
     return fig.update_layout(
-        height=400, margin={"l": 55, "r": 10, "t": 20, "b": 50}, font={"family": style.FONT},
+        height=400, margin={"l": 55, "r": 10, "t": 20, "b": 50},
         legend={"orientation": "h", "y": -0.2, "x": 0},
     )  # fmt: skip
 

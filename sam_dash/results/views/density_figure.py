@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.drawing import cells, lines, style
+from sam_dash.results.drawing import cells, lines
 from sam_dash.results.numbers.study import Study
 
 
@@ -34,10 +34,10 @@ def alt(frame: pd.DataFrame) -> str:
     return f"Spectral densities; the largest eigenvalue with density above 0.001 is {far.min():.3g} to {far.max():.3g}."
 
 
-def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
+def figure(frame: pd.DataFrame, columns: int = 6) -> go.Figure:
     """One line a run, of its last measured step, with the band of its interval; `frame` as from `one_seed`.
 
-    `narrow`: for a telephone.
+    `columns`: panels that there would be room for.
     """
     fig = go.Figure()
     scale = float(frame["scale"].median()) if len(frame) else 1.0
@@ -62,8 +62,8 @@ def figure(frame: pd.DataFrame, narrow: bool = False) -> go.Figure:
     )  # fmt: skip
     fig.update_yaxes(title={"text": "density", "standoff": 6}, type="log", exponentformat="power", dtick=1)
     fig.update_yaxes(range=[-5, 1])
-    fig.update_layout(font_family=style.FONT, template="none", legend_traceorder="normal")
-    fig.update_layout(lines.layout(1, [t.name for t in fig.data if t.name], narrow))
+    fig.update_layout(legend_traceorder="normal")
+    fig.update_layout(lines.layout(1, [t.name for t in fig.data if t.name], columns))
     fig.update_layout(margin_l=70)  # there is a title beside the labels
     return fig
 

@@ -50,11 +50,12 @@ def frame(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure(cells: pd.DataFrame, answer: Mapping[str, Any], narrow: bool = False) -> go.Figure:
+def figure(cells: pd.DataFrame, answer: Mapping[str, Any], columns: int = 6) -> go.Figure:
     """A column a batch size and momentum; above the share that escapes, below the median steps of it.
 
-    `narrow`: for a telephone, a row each instead.
+    Where there is no room for six panels (`columns`) a row each instead.
     """
+    narrow = columns < 6
     at = list(dict.fromkeys(zip(cells["batch"], cells["momentum"], strict=True)))
     titles = [f"<i>B</i> = {b}, momentum {mu:g}" for b, mu in at]
     if narrow:
@@ -88,7 +89,7 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any], narrow: bool = False)
         fig.update_annotations(x=0, xanchor="left", font={"size": 12}, yshift=4)
     return fig.update_layout(
         height=130 + 190 * len(at) if narrow else 520, margin={"t": 70, "b": 50, "l": 60, "r": 20},
-        font_family=style.FONT, template="none",
+        
         legend={"orientation": "h", "y": 1.04 if narrow else 1.08, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
 

@@ -95,7 +95,7 @@ class MSharpness(StudyView):
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """The values, and their ratios to SGD's."""
-        return lines.figure(frame, AXES, TITLES, columns=columns, narrow=columns == 1)
+        return lines.figure(frame, AXES, TITLES, room=columns)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `caption`."""

@@ -13,7 +13,7 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.views import matched
 
 
-def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figure:
+def figure(table: pd.DataFrame, x: str, y: str, columns: int = 6) -> go.Figure:
     """Means with both intervals, seeds, a line through the values of m, SGD's trajectory, the Pareto front."""
     traces: list[dict[str, Any]] = []
     title = matched.TITLES.get(x, words.quantity(x).html)
@@ -63,7 +63,7 @@ def figure(table: pd.DataFrame, x: str, y: str, narrow: bool = False) -> go.Figu
             f"%{{customdata[1]:.4~g}}]<br>{words.quantity(y).html} = %{{y:{unit}}} [%{{customdata[2]:{unit}}}, "
             f"%{{customdata[3]:{unit}}}]<br>n = {r['n']:g}<extra></extra>",
         })  # fmt: skip
-    return go.Figure({"data": traces, "layout": _layout(table, x, y, narrow)})
+    return go.Figure({"data": traces, "layout": _layout(table, x, y, columns < 6)})
 
 
 def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def frame(
     return table.assign(best=table.index.isin(best))
 
 
-def figure(table: pd.DataFrame, narrow: bool = False) -> go.Figure:
-    """The heat map: m left to right, rho upwards, both as equal steps. `narrow`: for a telephone."""
+def figure(table: pd.DataFrame, columns: int = 6) -> go.Figure:
+    """The heat map: m left to right, rho upwards, both as equal steps."""
+    narrow = columns == 1
     xs, ys = ([f"{v:g}" for v in sorted(set(table[c]))] for c in ("m", "rho"))
     fig = go.Figure()
     dead = [r["collapsed"] for r in tables.records(table)]

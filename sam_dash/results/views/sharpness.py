@@ -38,9 +38,9 @@ class Multiples(StudyView):
             yield "", at
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
-        """Two panels side by side on a telephone too."""
+        """A panel a quantity."""
         name = at.options.get("name", "")
-        return figures.multiples(frame, self.x, at.look, columns=max(2, columns), difference=name)
+        return figures.multiples(frame, self.x, at.look, columns=columns, difference=name)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """What is drawn, of which runs, and what is not."""

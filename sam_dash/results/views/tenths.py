@@ -75,9 +75,9 @@ def titles(curves: pd.DataFrame) -> dict[str, str]:
     return {k: f"{k.title()}: epochs {p.first:.3g} to {p.last:.3g}" for k, p in parts(curves).items()}
 
 
-def figure(frame: pd.DataFrame, titles: dict[str, str], narrow: bool = False) -> go.Figure:
+def figure(frame: pd.DataFrame, titles: dict[str, str], columns: int = 6) -> go.Figure:
     """Panels with one scale, logarithmic from `LEAST` to 1, so that they can be compared."""
-    fig = lines.figure(frame, AXES, titles, narrow=narrow)
+    fig = lines.figure(frame, AXES, titles, room=columns)
     fig.update_xaxes(dtick=1, range=[0.5, len(words.TENTHS) + 0.5])
     ticks = [1.0, 0.1, 0.01, 0.001, LEAST]
     ends = [math.log10(LEAST), 0.1]

@@ -63,8 +63,8 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
     layout = {
         "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
         "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
-        "height": 600, "margin": {"t": 52, "b": 175, "l": 70, "r": 20}, "font": {"family": style.FONT},
-        "template": "none", "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
+        "height": 600, "margin": {"t": 52, "b": 175, "l": 70, "r": 20}, 
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
     }  # fmt: skip
     return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
 

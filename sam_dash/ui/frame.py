@@ -1,0 +1,58 @@
+"""What is round every page: the style of its figures, and how wide it is, which the browser measures.
+
+The width is told in steps, so that a page starts over where a step is passed and not at every pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+STEPS = (480, 840)  # px of the column that figures stand in
+COLUMNS = (1, 3, 6)  # panels that there is room for side by side: below the first step, between, above
+KEY = "frame"
+_SCRIPT = """export default function ({ setStateValue, data }) {
+  window.__frame?.disconnect();
+  let last = data.told, timer;
+  const main = document.querySelector('[data-testid=stMainBlockContainer]'), style = getComputedStyle(main);
+  const tell = () => {
+    const width = main.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const now = data.steps.filter(s => width >= s).length + (matchMedia('(pointer: coarse)').matches ? 't' : 'm');
+    if (now !== last) setStateValue('told', last = now) };
+  const eye = window.__frame = new ResizeObserver(() => { clearTimeout(timer); timer = setTimeout(tell, 150) });
+  eye.observe(main); tell(); return () => eye.disconnect() }"""
+_ROOM = st.components.v2.component("frame", js=_SCRIPT)
+_STYLE = """<style>
+.stPlotlyChart .main-svg :is(g[class$="tick"], g[class^="g-"], .annotation, .legend, .colorbar) text {
+  fill: currentColor !important; fill-opacity: .8 !important }
+@media (hover: none) { .stPlotlyChart .modebar-container { display: none !important } }
+</style>"""
+
+
+def draw() -> None:
+    """The style, and the measurement: before the page, and on every page, so that it is known on the next."""
+    st.html(_STYLE)
+    _ROOM(key=KEY, data={"steps": list(STEPS), "told": _told()}, on_told_change=lambda: None)
+
+
+def columns() -> int:
+    """Panels that there is room for side by side: 6 where nothing is measured."""
+    told = _told()
+    return COLUMNS[int(told[0])] if told else COLUMNS[-1]
+
+
+def waiting() -> bool:
+    """Whether a browser has yet to say how wide it is: a figure would be drawn twice."""
+    return not _told() and bool(st.context.headers.get("User-Agent"))
+
+
+def touched() -> bool:
+    """Whether the page is touched with a finger: a drag over a figure is then to scroll the page."""
+    return (_told() or "").endswith("t")
+
+
+def _told() -> str | None:
+    state: Any = st.session_state.get(KEY) or {}
+    found: str | None = state.get("told")
+    return found
