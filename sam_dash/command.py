@@ -9,7 +9,7 @@ from typing import Any
 
 from sam_dash import options, variants
 from sam_dash.problems.datasets import NPZ
-from sam_dash.problems.problem import facts
+from sam_dash.problems.problem import facts, reset
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.spec import SpecError, SweepSpec
 
@@ -40,6 +40,7 @@ def words(base: SweepSpec, sweep: SweepSpec) -> list[str]:
         chosen = sweep.knobs.get(name, ())
         say(name, base.knobs.get(name, ()), chosen, grammar.texts(chosen, ","))
     data = sweep.problem.dataset
+    anew = reset(base.problem.dataset, data)
     say("npz" if data.startswith(NPZ) else "dataset", base.problem.dataset, data, data.removeprefix(NPZ))
     before, after = ([p.network for p in each.problems] for each in (base, sweep))
     say("networks" if sweep.networks else "network", before, after, ",".join(after))
@@ -47,7 +48,7 @@ def words(base: SweepSpec, sweep: SweepSpec) -> list[str]:
     for part, cls in options.PARTS.items():
         for name in facts(cls):
             old, new = (getattr(getattr(each, part), name) for each in (base, sweep))
-            say(name, old, new, grammar.text(new))
+            say(name, anew.get(name, old), new, grammar.text(new))
     return out
 
 

@@ -29,6 +29,8 @@ def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None
     before = store.statuses(keys)
     expected = cost.preview(sweeps, before, workers, store.speed())
     submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
+    for note in dict.fromkeys(text for sweep in sweeps for text in sweep.problem.notes()):
+        _say(note)
     seeds = grammar.seeds_text(sorted({seed for sweep in sweeps for seed in sweep.seeds}))
     left = expected.total - expected.cached
     _say(f"{expected.total} runs: {expected.cached} from the store, {left} to do; seeds {seeds}")

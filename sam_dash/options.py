@@ -12,7 +12,7 @@ from typing import Any
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.datasets import NPZ, describe
-from sam_dash.problems.problem import Problem, facts
+from sam_dash.problems.problem import Problem, facts, reset
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.spec import Measures, SpecError, SweepSpec, Training, from_dict
@@ -79,7 +79,7 @@ def _changed(base: SweepSpec, args: argparse.Namespace) -> SweepSpec:
         changes: dict[str, Any] = {}
         for part, cls in PARTS.items():
             changes[part] = _given(args, {name: _one(name, fact) for name, fact in facts(cls).items()})
-        changes["problem"] |= _data(args) | _given(args, {"network": _only})
+        changes["problem"] = _data(base.problem, args) | changes["problem"] | _given(args, {"network": _only})
         changes["measures"] |= _given(args, {"what": _several("none", ())})
         axes: dict[str, Any] = {part: replace(getattr(base, part), **found) for part, found in changes.items()}
         axes |= _given(args, {"variants": _several("all", variants.REGISTRY), "networks": _several()})
@@ -113,13 +113,15 @@ def _source(args: argparse.Namespace) -> tuple[SweepSpec, ...]:
     return (from_dict(SweepSpec, data),)
 
 
-def _data(args: argparse.Namespace) -> dict[str, Any]:
+def _data(base: Problem, args: argparse.Namespace) -> dict[str, Any]:
+    """The data set that is asked for, and what starts anew with it."""
     if args.npz is None and args.dataset is None:
         return {}
     name = args.dataset if args.npz is None else NPZ + str(Path(args.npz).expanduser().absolute())
     if args.npz is not None:
         describe(name)
-    return {"dataset": name, "data_hash": ""}  # the hash is of the data set that is replaced
+    hashed = {"data_hash": ""}  # it is of the data set that is replaced
+    return {"dataset": name, **hashed, **reset(base.dataset, name)}
 
 
 def _given(args: argparse.Namespace, parsers: dict[str, Callable[[str], Any]]) -> dict[str, Any]:

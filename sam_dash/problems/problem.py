@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import parse, size
-from sam_dash.problems.datasets import DATASETS, NPZ, sha256
+from sam_dash.problems.arrays import NPZ, SCALINGS, Contents, contents, sha256
+from sam_dash.problems.datasets import DATASETS
 
 STARTS = ("init", "memorised", "pretrained")
+PLAIN = {"n_train": 0, "label_noise": 0.0, "start": "init", "imbalance": 1.0}  # nothing is done to the data
 
 
 class SpecError(ValueError):
@@ -70,6 +75,15 @@ def class_shares(imbalance: float, classes: int) -> list[float]:
     return [imbalance ** (-c / max(1, classes - 1)) for c in range(classes)]
 
 
+def long_tail(y: np.ndarray, imbalance: float, classes: int) -> np.ndarray:
+    """Which samples (in order) a long-tailed version keeps: of each class the first ones, exponentially fewer."""
+    kept = [
+        np.flatnonzero(y == c)[: max(1, round(share * (y == c).sum()))]
+        for c, share in enumerate(class_shares(imbalance, classes))
+    ]
+    return np.sort(np.concatenate(kept))
+
+
 def source_classes(classes: int) -> int:
     """How many classes, the first ones, a network is pre-trained on before it is fine-tuned on the others."""
     return classes // 2
@@ -109,34 +123,86 @@ class Problem:
         1, 10_000,
     )  # fmt: skip
 
+    scaling: str = fact("none", "Scaling", "; ".join(f"{k}: {v}" for k, v in SCALINGS.items()), choices=tuple(SCALINGS))
+
     def __post_init__(self) -> None:
-        if self.dataset.startswith(NPZ):
-            path = Path(self.dataset.removeprefix(NPZ))
-            check(bool(self.data_hash) or path.is_file(), f"no file {str(path)!r}: expected an .npz of arrays")
-            object.__setattr__(self, "data_hash", self.data_hash or sha256(path))
-        else:
-            check_choice("dataset", self.dataset, DATASETS)
-        known = DATASETS.get(self.dataset)
+        check_facts(self)
         try:
+            if self.dataset.startswith(NPZ):
+                object.__setattr__(self, "data_hash", self.data_hash or sha256(self._path))
+            else:
+                check_choice("dataset", self.dataset, DATASETS)
             parse(self.network)
-            if known:
+            own, known = self.own, DATASETS.get(self.dataset)
+            if own:
+                size(self.network, own.shape, own.classes)
+            elif known:
                 size(self.network, known.shape, known.classes)
+        except OSError as error:
+            raise SpecError(f"no file {str(self._path)!r} that can be read ({error.strerror})") from None
         except ValueError as error:
             raise SpecError(str(error)) from None
-        check_facts(self)
-        check(
-            known is None or self.n_train <= known.n_train,
-            f"n_train = {self.n_train}: {self.dataset} has only {known and known.n_train} training samples",
-        )
+        there = len(own.y_train) if own else known.n_train if known else self.n_train
+        check(self.n_train <= there, f"n_train = {self.n_train}: {self.title} has only {there} training samples")
+        if own and self.start == "pretrained":
+            half = source_classes(own.classes)
+            check(bool((own.y_test >= half).any()), f"start = pretrained: no test sample of the classes from {half} on")
 
     @property
-    def samples(self) -> int | None:
-        """Training samples N of a run proper; None for the user's own file, unless n_train says.
+    def title(self) -> str:
+        """The name of the data set, of a file without its folder."""
+        return self._path.name if self.dataset.startswith(NPZ) else self.dataset
 
-        Of a long-tailed or fine-tuned problem nearly so: it depends on the sizes of the classes.
+    @property
+    def _path(self) -> Path:
+        return Path(self.dataset.removeprefix(NPZ))
+
+    @cached_property
+    def own(self) -> Contents | None:
+        """What is in the user's own file; None for a built-in set, and where the file is not the one of `data_hash`."""
+        if not self.dataset.startswith(NPZ):
+            return None
+        here = self._path.is_file() and (not self.data_hash or sha256(self._path) == self.data_hash)
+        return contents(self._path) if here else None
+
+    @cached_property
+    def samples(self) -> int | None:
+        """Training samples N of a run proper; None for the user's own file, if it is not there.
+
+        Of a built-in set that is made long-tailed or fine-tuned on nearly so: it depends on the sizes of the classes.
         """
-        known = DATASETS.get(self.dataset)
+        own, known = self.own, DATASETS.get(self.dataset)
+        if own:
+            y = own.y_train[: self.n_train or None]
+            y = y[long_tail(y, self.imbalance, own.classes)] if self.imbalance != 1 else y
+            y = y[y >= source_classes(own.classes)] if self.start == "pretrained" else y
+            return len(y) // 2 if self.start == "memorised" else len(y)
         n = self.n_train or (known.n_train if known else None)
         if n and known and self.imbalance != 1:
             n = round(n * sum(class_shares(self.imbalance, known.classes)) / known.classes)
         return n and trained_on(n, self.start, known.classes if known else 2)
+
+    @property
+    def source_samples(self) -> int | None:
+        """Samples that a network is pre-trained on first; None if it is not, or where they are not known."""
+        if self.start != "pretrained" or not self.own:
+            return None
+        return int((self.own.y_train < source_classes(self.own.classes)).sum())
+
+    def notes(self) -> list[str]:
+        """What is to be said of the user's own data, in words: their spread and scaling, and what is wrong with it."""
+        if not self.own:
+            return []
+        said = f"{self.title}: {self.own.spread()}; scaling {self.scaling}: {SCALINGS[self.scaling]}"
+        return [said, *filter(None, [self.own.far(self.scaling)])]
+
+
+def reset(was: str, to: str) -> dict[str, Any]:
+    """The fields of a problem that start anew when its data set `was` becomes `to`.
+
+    The user's own data start plain and standardised, whatever a preset did to its data; the built-in sets are
+    standardised already.
+    """
+    if to.startswith(NPZ):
+        return {} if was.startswith(NPZ) else PLAIN | {"scaling": "standardise"}
+    return {"scaling": "none"} if was.startswith(NPZ) else {}

@@ -18,7 +18,7 @@ from sam_dash.maths.loss import CROSS_ENTROPY, Loss
 from sam_dash.maths.oracle import Batch, LossesFn
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import build, initialise
-from sam_dash.problems.problem import Problem, class_shares
+from sam_dash.problems.problem import Problem, long_tail
 
 STREAMS = ("init", "labels", "order", "noise", "probes", "memorise", "density", "head")
 
@@ -94,18 +94,9 @@ def corrupt(y: np.ndarray, rate: float, classes: int, generator: np.random.Gener
     return y
 
 
-def long_tail(y: np.ndarray, imbalance: float, classes: int) -> np.ndarray:
-    """Which samples (in order) a long-tailed version keeps: of each class the first ones, exponentially fewer."""
-    kept = [
-        np.flatnonzero(y == c)[: max(1, round(share * (y == c).sum()))]
-        for c, share in enumerate(class_shares(imbalance, classes))
-    ]
-    return np.sort(np.concatenate(kept))
-
-
 def stack(problem: Problem, seeds: Sequence[int], device: torch.device) -> Stack:
     """Load, corrupt and initialise; DataError where the network does not fit the data."""
-    data = load(problem.dataset, problem.data_hash)
+    data = load(problem.dataset, problem.data_hash, problem.scaling)
     n = problem.n_train or len(data.y_train)
     if n > len(data.y_train):
         raise DataError(f"n_train = {n}: {problem.dataset} has only {len(data.y_train)} training samples")

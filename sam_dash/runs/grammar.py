@@ -36,7 +36,7 @@ def value(name: str, knob: Knob, text: str) -> Any:
         return knob.check(name, _read(knob, word))
     except ValueError:
         pass
-    raise SpecError(f"{name} = {_short(word)}: expected {expected(knob)}") from None
+    raise SpecError(f"{name} = {short(word)}: expected {expected(knob)}") from None
 
 
 def values(name: str, knob: Knob, text: str) -> tuple[Any, ...]:
@@ -84,12 +84,12 @@ def seeds(text: str) -> tuple[int, ...]:
     for word in found:
         ends = word.split("-")
         if not 1 <= len(ends) <= 2 or not all(DIGITS.fullmatch(end) for end in ends):
-            raise SpecError(f"seeds = {_short(text)}: {_short(word)} is no seed and no range; {SEEDS}")
+            raise SpecError(f"seeds = {short(text)}: {short(word)} is no seed and no range; {SEEDS}")
         first, last = int(ends[0]), int(ends[-1])
         if found == (word,) and len(ends) == 1:
             first, last = 0, first - 1
         if not 0 <= last - first < MAX_SEEDS or last > SEED.high or len(out) + last - first >= MAX_SEEDS:
-            raise SpecError(f"seeds = {_short(text)}: {SEEDS}; 1 to {MAX_SEEDS} of them, each at most {SEED.high}")
+            raise SpecError(f"seeds = {short(text)}: {SEEDS}; 1 to {MAX_SEEDS} of them, each at most {SEED.high}")
         out |= dict.fromkeys(range(first, last + 1))
     if not out:
         raise SpecError(f"seeds is empty: {SEEDS}")
@@ -124,5 +124,6 @@ def _read(knob: Knob, word: str) -> Any:
     return knob.kind(word) if pattern.fullmatch(word) else word
 
 
-def _short(word: str) -> str:
+def short(word: str) -> str:
+    """A word in quotes, for a refusal; the beginning of a long one."""
     return repr(word if len(word) <= 40 else f"{word[:40]}…")

@@ -32,7 +32,7 @@ def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
     DataError where the source task has less than one batch.
     """
     S, half = len(problem.seeds), source_classes(problem.classes)
-    data = load(spec.dataset, spec.data_hash)
+    data = load(spec.dataset, spec.data_hash, spec.scaling)
     known = data.y_train < half
     if known.sum() < batch:
         raise DataError(

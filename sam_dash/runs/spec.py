@@ -73,8 +73,9 @@ class Measures:
 def _plain(spec: RunSpec | SweepSpec) -> dict[str, Any]:
     """A spec as plain JSON values, without what a later version added and is at its default: keys then stay."""
     out: dict[str, Any] = plain(spec)
-    if out["problem"]["imbalance"] == 1:
-        del out["problem"]["imbalance"]
+    for name, usual in (("imbalance", 1), ("scaling", "none")):
+        if out["problem"][name] == usual:
+            del out["problem"][name]
     if out.get("networks") == []:
         del out["networks"]
     return out
@@ -118,6 +119,8 @@ class RunSpec:
         check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
         n = self.problem.samples
         check(n is None or n >= B, f"{n} training samples are fewer than one batch of B = {B}")
+        first = self.problem.source_samples
+        check(first is None or first >= B, f"{first} samples to pre-train on are fewer than one batch of B = {B}")
         check_number(self, "seed", 0, 2**31 - 1, whole=True)
 
     def to_dict(self) -> dict[str, Any]:

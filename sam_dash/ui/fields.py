@@ -5,7 +5,7 @@ A value is what a widget holds: a number, a truth value, a choice, a text, or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sam_dash import variants
@@ -91,8 +91,8 @@ def query(sweep: SweepSpec) -> dict[str, str | list[str]]:
     return {k: list(map(grammar.text, v)) or "" if isinstance(v, list) else grammar.text(v) for k, v in shown.items()}
 
 
-def tidied(query: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """What of a query a widget may see, and what was wrong with the rest, in words.
+def tidied(query: Mapping[str, str], datasets: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """What of a query a widget may see, and what was wrong with the rest, in words; `datasets` are those there are.
 
     A number of seeds is spelled out: old links say "3" for 0-2.
     """
@@ -104,6 +104,8 @@ def tidied(query: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             except SpecError as error:
                 wrong.append(str(error))
                 del kept[name]
+    if query.get("dataset", "") not in ("", *datasets):
+        wrong.append(f"dataset = {grammar.short(kept.pop('dataset'))}: expected a built-in one, or an upload of yours")
     if grammar.count(kept.get("seeds", "")):
         try:
             kept["seeds"] = grammar.seeds_text(grammar.seeds(kept["seeds"]))

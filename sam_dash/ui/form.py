@@ -11,6 +11,7 @@ from sam_dash import variants
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import FAMILIES
 from sam_dash.problems.datasets import DATASETS, describe
+from sam_dash.problems.problem import reset
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.spec import SpecError, SweepSpec, divisors
@@ -22,6 +23,7 @@ STEPS = {"n_train": 500, "label_noise": 0.1, "lr": 0.01, "momentum": 0.1, "weigh
 
 def _refill() -> None:
     st.session_state.update(fields.values_of(presets.get(st.session_state["preset"]).sweep))
+    st.session_state["_own_note"] = ""
 
 
 def _spell_out() -> None:
@@ -31,10 +33,16 @@ def _spell_out() -> None:
             st.session_state["seeds"] = grammar.seeds_text(grammar.seeds(st.session_state["seeds"]))
 
 
+def _dataset(default: str) -> str:
+    """The data set that is chosen, also before its widget is there: by the link."""
+    asked = str(st.session_state.get("dataset") or st.query_params.get("dataset") or default)
+    return asked if asked in (*DATASETS, *upload.known()) else default
+
+
 def _tidy() -> None:
     """Take out of the URL what no widget can hold, before one sees it; and say so once."""
     asked = {k: v for k, v in st.query_params.to_dict().items() if k not in st.session_state}
-    kept, wrong = fields.tidied(asked)
+    kept, wrong = fields.tidied(asked, (*DATASETS, *upload.known()))
     if kept != asked:
         st.session_state["_link_note"] = wrong
         for name in asked:
@@ -58,6 +66,7 @@ def sweep() -> SweepSpec:
         )  # fmt: skip
         preset = presets.get(name or presets.FIRST)
         default = fields.values_of(preset.sweep)
+        default |= reset(default["dataset"], _dataset(default["dataset"]))
         seeds = st.text_input(
             "Seeds", default["seeds"], key="seeds", width=130, on_change=_spell_out, **BOUND,
             help="Values and ranges: 0-4, or 3, 7, 100-104; the seed 5 alone is 5-5. A number alone says how many: 5 "
@@ -76,7 +85,13 @@ def sweep() -> SweepSpec:
         got |= _problem(default)
     with measures:
         got |= _measures(default)
-    return fields.sweep(got, preset.sweep)
+    found = fields.sweep(got, preset.sweep)
+    said, *wrong = found.problem.notes() or [""]
+    if said:
+        st.caption(markdown.literal(said))
+    for text in wrong:
+        st.warning(markdown.literal(text), icon=":material/straighten:")
+    return found
 
 
 def _methods(default: dict[str, Any], batch: int) -> dict[str, Any]:
@@ -155,7 +170,9 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
     options = [*DATASETS, *upload.known()]
     a, b = st.columns(2)
     got = {
-        "dataset": a.selectbox("Data set", options, options.index(default["dataset"]), key="dataset", **BOUND),
+        "dataset": a.selectbox(
+            "Data set", options, options.index(default["dataset"]), key="dataset", on_change=upload.chosen, **BOUND,
+        ),
         "network": b.text_input(
             "Network: one or more", default["network"], key="network", **BOUND,
             help=f"{_lines(FAMILIES)}\n\nSeveral, separated by commas: every run with each.",
@@ -163,7 +180,8 @@ def _problem(default: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     a.caption(_about(got["dataset"]))
     b.caption("`mlp:64`, `mlp:300-100`, `cnn:12`, `resnet18:16`. No BatchNorm: its statistics depend on m.")
-    got |= _scalars(default, ("label_noise",), ("n_train",), ("start",), ("imbalance",))
+    upload.note(got["dataset"])
+    got |= _scalars(default, ("label_noise",), ("n_train",), ("start",), ("imbalance",), ("scaling",))
     upload.show()
     return got
 

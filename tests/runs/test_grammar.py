@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sam_dash import cli, command, variants
 from sam_dash.maths.contract import Knob
 from sam_dash.options import sweeps_of
+from sam_dash.problems.datasets import DATASETS
 from sam_dash.problems.problem import facts
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.spec import MEASURES, Measures, Problem, SpecError, SweepSpec, Training, divisors
@@ -89,7 +90,10 @@ def widgets(sweep: SweepSpec) -> dict[str, Any]:
 
 def from_the_link(sweep: SweepSpec) -> SweepSpec:
     read = widgets(sweep)
-    assert fields.tidied({k: v if isinstance(v, str) else v[-1] for k, v in fields.query(sweep).items()})[1] == []
+    assert (
+        fields.tidied({k: v if isinstance(v, str) else v[-1] for k, v in fields.query(sweep).items()}, DATASETS)[1]
+        == []
+    )
     return fields.sweep(read, presets.get(read["preset"]).sweep)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from sqlalchemy.exc import OperationalError
@@ -26,6 +27,7 @@ from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
 from sam_dash.runs.worker import run_group
+from sam_dash.ui import upload
 from tests.synthetic import SWEEP, every, fill
 
 PAGES = (
@@ -284,6 +286,52 @@ def test_text_of_a_link_is_shown_and_not_run(visit: Visit, store: Store, field: 
     assert shown or field == "dataset"
     for text in shown:
         assert not re.search(r"(?<!\\)[\[\]<>`$]|(?<!\\)!(?=\\?\[)|(?<!\\):(?=red|//)", text), text
+
+
+@pytest.fixture
+def pixels(store: Store, tmp_path: Path) -> str:
+    """An uploaded file of images without channels, whole numbers from 0 to 255; its name as a data set."""
+    x, y = np.arange(80 * 36).reshape(80, 6, 6).astype(np.uint8), np.arange(80) % 3
+    np.savez(tmp_path / "pixels.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    return upload.keep("pixels.npz", (tmp_path / "pixels.npz").read_bytes())
+
+
+def test_own_data_start_plain_on_the_form_and_it_says_what_it_has_changed(
+    store: Store, visit: Visit, pixels: str
+) -> None:
+    at = visit("run")
+    assert at.number_input(key="label_noise").value == 0.4
+    at.selectbox(key="dataset").set_value(pixels).run()
+    assert not at.exception
+    assert at.number_input(key="label_noise").value == 0
+    assert at.selectbox(key="scaling").value == "standardise"
+    assert "Your own data start plain: label noise 0 (was 0.4), scaling standardise (was none)" in text_of(at)
+    assert "uint8 from 0 to 255, mean 1" in text_of(at).replace("\\", "")
+    assert not at.warning
+    at.selectbox(key="scaling").set_value("none").run()
+    assert "Inputs are not scaled: uint8 from 0 to 255" in at.warning[0].value.replace("\\", "")
+    at.number_input(key="label_noise").set_value(0.2).run()
+    at.button(key="go").click().run()
+    made = store.sweeps()[0]["spec"]["problem"]
+    assert (made["label_noise"], "scaling" in made, made["dataset"]) == (0.2, False, pixels)
+    at.selectbox(key="dataset").set_value("digits").run()
+    assert at.selectbox(key="scaling").value == "none"
+
+
+def test_a_bare_link_to_own_data_starts_plain_too(visit: Visit, pixels: str) -> None:
+    at = visit("run", dataset=pixels, preset="escape")
+    assert at.selectbox(key="start").value == "init"
+    assert at.selectbox(key="scaling").value == "standardise"
+    gone = visit("run", dataset="npz:/nowhere.npz")
+    assert "expected a built-in one, or an upload of yours" in gone.warning[0].value
+
+
+@pytest.mark.parametrize("network", ["cnn:4", "resnet18:8", "mlp:8, cnn:4"])
+def test_data_and_a_network_that_do_not_fit_disable_start_and_say_why(visit: Visit, pixels: str, network: str) -> None:
+    at = visit("run", dataset=pixels, network=network)
+    said = at.error[0].value.replace("\\", "")
+    assert "needs images (C, H, W); these inputs have shape (6, 6); use an mlp" in said
+    assert at.button(key="go_off").disabled
 
 
 @pytest.mark.parametrize("page", ["run", "experiments"])

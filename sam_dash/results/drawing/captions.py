@@ -43,6 +43,8 @@ def setting(spec: SweepSpec) -> str:
         parts.append("started from a memorised minimum")
     if p.start == "pretrained":
         parts.append("pre-trained on the first half of the classes, fine-tuned and tested on the others")
+    if p.scaling != "none":
+        parts.append({"standardise": "standardised inputs", "features": "each input feature standardised"}[p.scaling])
     parts.append(f"B = {t.batch}")
     return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
 
