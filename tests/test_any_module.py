@@ -422,3 +422,14 @@ def test_mixed_dtypes_train() -> None:
         loss = optimiser.step(lambda: (x, y))
     assert model.a.weight.dtype == torch.bfloat16
     assert float(loss) < 0.9 * before
+
+
+@pytest.mark.parametrize("variant", ["sam", "usam", "asam", "vasso", "rwp", "lookbehind"])
+@pytest.mark.parametrize("name", ["perceptron", "layer norm", "tanh", "GRU"])
+@pytest.mark.parametrize("m", [4, 16])
+def test_the_loss_that_a_step_returns_is_the_mean_at_the_weights_before_it(variant, name, m) -> None:
+    model, (x, y) = network(name), data()
+    optimiser = SharpnessAware(model, variant, m=m, lr=0.1)
+    for _ in range(2):
+        expected = F.cross_entropy(model(x), y).item()
+        assert float(optimiser.step(lambda: (x, y))) == pytest.approx(expected, rel=1e-12)

@@ -66,6 +66,7 @@ class Live:
     used: set[int] = field(default_factory=set)  # the parameters that had a gradient
     mean: list[Tensor] = field(default_factory=list)  # losses (n,) found at the clean w
     buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # and what they are before every forward
+    kept: list[Tensor] = field(default_factory=list)  # the parameters before they were first written
     whole: tuple[Tensor, Tensor] | None = None  # a w and the full data's gradient there
     scale: float = 1.0  # what losses are multiplied by before each backward, and gradients divided by after it
 
@@ -88,6 +89,8 @@ class Live:
         """Give the parameters the values of w (d,)."""
         if w is self.at:
             return
+        if not self.kept:
+            self.kept = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
             torch._foreach_copy_(cast(list[Tensor], self.parameters), tuple(self.layout.unflatten(w.detach()).values()))
         self.at = w
@@ -95,16 +98,17 @@ class Live:
     @contextmanager
     def held(self) -> Iterator[Tensor]:
         """The parameters as w (d,). In the end they and the buffers are what they were, bit for bit."""
-        kept = [p.detach().clone() for p in self.parameters]
         self.buffers = [(b, b.clone()) for b in self.module.buffers()]
         self.clean = self.at = self.read()
         self.used, self.mean = set(), []
         try:
             yield self.clean
         finally:
-            with torch.no_grad():
-                torch._foreach_copy_(cast(list[Tensor], self.parameters), kept)
+            if self.kept:
+                with torch.no_grad():
+                    torch._foreach_copy_(cast(list[Tensor], self.parameters), self.kept)
             self.rewind()
+            self.kept = []
             self.clean = self.at = self.whole = None
 
     def rewind(self) -> None:

@@ -129,6 +129,7 @@ class ChainOracle(Groups):
     descents: list[Tensor] = field(default_factory=list)
     places: list[tuple[Tensor, list[Layer]]] = field(default_factory=list)  # where gradients were asked for
     labels: list[Tensor] = field(default_factory=list)  # as numbers, once they are
+    seen: Callable[[Tensor], None] | None = None
 
     @property
     def samples(self) -> int:
@@ -189,6 +190,8 @@ class ChainOracle(Groups):
     def _first(self, W: Tensor) -> tuple[Tensor, Callable[[Any, int], Gradient]]:
         layers, inputs, out = self.chain.forward(W, self._x)
         self.places.append((W, layers))
+        if self.seen is not None:
+            self.seen(out)
 
         def pull(p: Any, m: int) -> Gradient:
             deltas = backward(layers, inputs, self._error(out).mul_(p))
@@ -200,10 +203,13 @@ class ChainOracle(Groups):
         return out, pull
 
 
-def chain_step(step: Callable[..., Step], m: int | None, chain: Chain, loss: Loss) -> Callable[..., Step]:
+def chain_step(
+    step: Callable[..., Step], m: int | None, chain: Chain, loss: Loss, seen: Callable[[Tensor], None] | None = None
+) -> Callable[..., Step]:  # fmt: skip
     """The m-version of `step` for S stacks at once: an oracle whose batch, noise and weights have a leading S.
 
     Knobs are numbers, or (S, 1) where they differ. `.eps` is factored, all else (S, d). m = None: the whole batch.
+    `seen` is called with the outputs (S, n, C) of every pass at weights that are not perturbed.
     """
 
     def stacked(L: Oracle, W: Tensor, s: Any, **knobs: Any) -> Step:
@@ -211,7 +217,7 @@ def chain_step(step: Callable[..., Step], m: int | None, chain: Chain, loss: Los
             raise NotFactoredError("a step with a state")
         full = None if L.full is None else ChainOracle(chain, loss, L.full.batch, L.full.batch[1].shape[1])
         noise = None if L.noise is None else L.noise.transpose(0, 1)
-        oracle = ChainOracle(chain, loss, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate)
+        oracle = ChainOracle(chain, loss, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate, seen=seen)
         out = step(oracle, W, s, **knobs)
         plain = isinstance(out.aside, tuple) and isinstance(out.moves, tuple)
         if plain and out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # at w itself: SGD

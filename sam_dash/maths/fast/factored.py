@@ -86,6 +86,7 @@ class FactoredOracle(Groups):
     t: int = 0
     rate: float = 1.0
     descents: list[Tensor] = field(default_factory=list)
+    seen: Callable[[Tensor], None] | None = None
 
     @property
     def samples(self) -> int:
@@ -135,17 +136,24 @@ class FactoredOracle(Groups):
     def _first(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor, int], list[Factor]]]:
         """Losses (n,) at w; and p (n,), m -> the factors of sum_i p_i l_i over each micro-batch of m."""
         out, pull = self.taps.linearise(w, self.batch[0])
+        if self.seen is not None:
+            self.seen(out)
         error = self._error(out)
         return self.loss.values(out, self.batch[1]), lambda p, m: self.taps.factors(pull(p[:, None] * error), m)
 
 
-def factored_step(step: Callable[..., Step], m: int, taps: Taps, loss: Loss) -> Callable[..., Step]:
-    """The m-version of `step`, as `per_micro_batch`, with `.eps` factored; NotFactoredError if it asks for more."""
+def factored_step(
+    step: Callable[..., Step], m: int, taps: Taps, loss: Loss, seen: Callable[[Tensor], None] | None = None
+) -> Callable[..., Step]:  # fmt: skip
+    """The m-version of `step`, as `per_micro_batch`, with `.eps` factored; NotFactoredError if it asks for more.
+
+    `seen` is called with the outputs (n, C) of every pass at weights that are not perturbed.
+    """
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        oracle = FactoredOracle(taps, loss, L.batch, m, L.noise, L.full, L.t, L.rate)
+        oracle = FactoredOracle(taps, loss, L.batch, m, L.noise, L.full, L.t, L.rate, seen=seen)
         return oracle.ended(step(oracle, w, s, **knobs))
 
     return m_step

@@ -125,12 +125,15 @@ def looped(v: Variant, live: Live, m: int) -> Take:
 
 def chain(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a perceptron in one pass; NotFactoredError for other networks."""
-    step = chain_step(v.step, m, Chain.of(once(live.module)), of_ours(live))
+    outs: list[Tensor] = []
+    step = chain_step(v.step, m, Chain.of(once(live.module)), of_ours(live), outs.append)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         full = None if at.full is None else Oracle(nothing, stacked(at.full.batch))
         L = Oracle(nothing, stacked(batch), at.noise[None], full, t=at.t, rate=at.rate)
         out = step(L, w[None], state, **knobs)
+        told(live, [a[0] for a in outs], batch)
+        outs.clear()
         info = {key: a[0] for key, a in out.info.items()}
         return Step(out.h[0], out.eps.norm(dim=-1).reshape(-1), out.g[0], out.state, info)
 
@@ -139,10 +142,13 @@ def chain(v: Variant, live: Live, m: int) -> Take:
 
 def factored(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a network of layers with factors in one pass; NotFactoredError for other networks."""
-    step = factored_step(v.step, m, Taps(once(live.module)), of_ours(live))
+    outs: list[Tensor] = []
+    step = factored_step(v.step, m, Taps(once(live.module)), of_ours(live), outs.append)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
+        told(live, outs, batch)
+        outs.clear()
         return out._replace(eps=out.eps.norm(dim=-1))
 
     return take
@@ -168,6 +174,12 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
         return step(Oracle(losses, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
 
     return take
+
+
+def told(live: Live, outs: list[Tensor], batch: Any) -> None:
+    """Let the module know its losses at w, from the outputs of the first pass, which is there."""
+    if outs:
+        live.mean.append(of_ours(live).values(outs[0], batch[1]))
 
 
 def of_ours(live: Live) -> Loss:
