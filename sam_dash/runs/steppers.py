@@ -1,6 +1,6 @@
 """The ways to take one step of a stack of runs. The first that the network and the variant allow is taken:
 
-    chain      a perceptron: all runs in one pass that is written out (`maths.chain`)
+    chain      a perceptron: all runs in one pass that is written out (`maths.fast.chain`)
     eager      other networks at m = B: one run after another, by plain autograd
     factored   layers with factored gradients: one run after another, m-SAM for any m at the price of SAM
     vmapped    anything: the definition, vectorised over runs and micro-batches

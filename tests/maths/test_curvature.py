@@ -200,3 +200,24 @@ def test_pyhessian_does_not_touch_the_model_or_the_global_generator(problem) -> 
 def test_pyhessian_density_is_refused_with_the_reason() -> None:
     with pytest.raises(NotImplementedError, match=r"torch\.eig"):
         second_opinion.density()
+
+
+@pytest.mark.parametrize(("dtype", "passes", "fails"), [(torch.float64, 1e-8, 1e-5), (torch.float32, 1e-5, 1e-2)])
+def test_products_that_are_not_symmetric_are_refused_and_rounding_is_not(dtype, passes, fails) -> None:
+    """A symmetric matrix, plus so much of an antisymmetric one of the same norm; twenty draws of u and v each."""
+    torch.manual_seed(0)
+    A = torch.randn(40, 40).double()
+    S, K = A + A.T, A - A.T
+    like = torch.zeros(40, dtype=dtype)
+    refused = []
+    for share in (0.0, passes, fails):
+        H = (S + share * K).to(dtype)
+        count = 0
+        for seed in range(20):
+            try:
+                curvature.check_symmetric(lambda V, H=H: V @ H.T, like, generator(seed))
+            except ValueError:
+                count += 1
+        refused.append(count)
+    assert refused[:2] == [0, 0]
+    assert refused[2] >= 17  # 2 share |u . Kv| / ||Kv|| is below the tolerance once in twenty
