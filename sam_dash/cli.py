@@ -20,7 +20,7 @@ from sam_dash.runs import cost, presets
 from sam_dash.runs.environment import default_workers
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
-from sam_dash.runs.tables import StoreError
+from sam_dash.runs.tables import StoreError, locate
 
 WORKERS = "worker processes (default: one a core, at most 8; on GPUs SAM_DASH_GPU_SLOTS for each, or at most 4)"
 
@@ -97,11 +97,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def known_speed() -> cost.Speed:
+    """This machine's speed by the default store, where that is there already."""
+    where = locate(None)
+    if where.get_backend_name() == "sqlite" and not (where.database and Path(where.database).is_file()):
+        return cost.UNKNOWN
+    with closing(Store()) as store:
+        return store.speed()
+
+
 def _presets(_args: argparse.Namespace) -> int:
-    workers = default_workers()
+    workers, speed = default_workers(), known_speed()
     for name, preset in presets.PRESETS.items():
-        expected = cost.preview(preset.sweeps, {}, workers)
-        print(f"{name}: {preset.title} ({expected.total} runs, about {cost.duration(expected.seconds)})")
+        expected = cost.preview(preset.sweeps, {}, workers, speed)
+        print(f"{name}: {preset.title} ({expected.total} runs, {expected.time})")
         print(f"    {preset.about}")
     return 0
 

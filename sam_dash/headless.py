@@ -35,8 +35,7 @@ def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None
     left = expected.total - expected.cached
     _say(f"{expected.total} runs: {expected.cached} from the store, {left} to do; seeds {seeds}")
     if expected.total > expected.cached:
-        needed = cost.duration(cost.START + expected.seconds)
-        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {needed} with the start of an engine")
+        _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {expected.time} with the start of an engine")
         ours = [key for key in keys if before.get(key) not in ACTIVE]
         _work(store, submitted, ours, workers)
     for i, sweep_id in enumerate(submitted, 1):

@@ -2,7 +2,7 @@
 
     seconds of a stack = sum_k COEFFICIENTS[k] * features(spec, S)[k]
 
-times the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of the presets, by
+times the range of the machine's own factor (`Store.speed`). The coefficients are fitted to stacks of the presets, by
 
     python -m benchmarks.calibrate
 """
@@ -12,10 +12,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,33 +34,91 @@ COEFFICIENTS = (1.7e-4, 4.1e-6, 3.0e-4, 3.5e-11, 4.1e-10, 5.5e-4, 0.047)
 which also finds what each measurement takes (`sam_dash.runs.measures`).
 """
 
-START = 8.0
-"""Seconds until a new engine trains. A cold start to the finished digits preset took 14.7 (docs/benchmarks.md)."""
-
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
 EPOCHS_BEFORE = {"memorised": 150, "pretrained": 20}  # of SGD, before the run proper
 
 
+class Speed(NamedTuple):
+    """How this machine compares with the one that `COEFFICIENTS` are of, as seconds taken / predicted: from `low` to
+    `high` in eight of ten cases; and the least and the most seconds until a new engine trains.
+    """
+
+    low: float
+    high: float
+    start: tuple[float, float]
+
+
+UNKNOWN = Speed(0.8, 5.0, (4.0, 25.0))
+"""Of a machine on which no run has finished. Workers that share cores are in it: two of one core each took 1.5 to 2.3
+times what was predicted (docs/LOG.md).
+"""
+
+
+def speed(ratios: Sequence[tuple[float, float, str]], start: float | None) -> Speed:
+    """A machine's speed from its finished runs: seconds taken / predicted, seconds predicted, and group of each.
+
+    The middle 80 % of the ratios, each counted by its predicted seconds, as short runs say little of long ones; wider
+    by 1/sqrt(n), n the groups, as runs of a stack share their time. `start`: seconds that the last engine took.
+    """
+    begins = UNKNOWN.start if start is None else (0.7 * start, 2 * start)
+    if not ratios:
+        return UNKNOWN._replace(start=begins)
+    found = sorted(ratios)
+    share = np.cumsum([predicted for _, predicted, _ in found])
+    low, high = (found[int(np.searchsorted(share, q * share[-1]))][0] for q in (0.1, 0.9))
+    wider = 1 + len({group for _, _, group in found}) ** -0.5
+    return Speed(low / wider, high * wider, begins)
+
+
 @dataclass(frozen=True)
 class Preview:
-    """Runs in all and finished already; of the rest, mini-batch gradients and seconds on so many workers."""
+    """Runs in all and finished already; of the rest, mini-batch gradients, and the range of seconds that they take on
+    so many workers here, the start of an engine included (at the low end only where one has to be started).
+    """
 
     total: int
     cached: int
     grad_evals: float
-    seconds: float
+    low: float
+    high: float
+
+    @property
+    def time(self) -> str:
+        """The range in words; "nothing" where nothing is left."""
+        return span(self.low, self.high) if self.high else "nothing"
 
 
 def preview(
-    sweeps: SweepSpec | Iterable[SweepSpec], statuses: Mapping[str, str], workers: int = 1, speed: float = 1.0
-) -> Preview:
-    """What is left of one or several sweeps, given the statuses of runs in the store; SpecError if one cannot train."""
+    sweeps: SweepSpec | Iterable[SweepSpec], statuses: Mapping[str, str], workers: int = 1, speed: Speed = UNKNOWN,
+    *, cold: bool = True,
+) -> Preview:  # fmt: skip
+    """What is left of one or several sweeps, given the statuses of runs in the store; SpecError if one cannot train.
+
+    `cold`: an engine has to be started for it; else one may be at work already.
+    """
     of = [sweeps] if isinstance(sweeps, SweepSpec) else sweeps
     specs = list({spec.key: spec for sweep in of for spec in sweep.runs()}.values())
     left = [spec for spec in specs if statuses.get(spec.key) not in FINISHED]
+    if not left:
+        return Preview(len(specs), len(specs), 0.0, 0.0, 0.0)
     stacks = [seconds(group[0], len(group)) for group in groups(left).values()]
-    wall = max(sum(stacks) / workers, max(stacks, default=0.0) / max(1, workers // max(1, len(stacks))))
-    return Preview(len(specs), len(specs) - len(left), sum(map(gradients, left)), speed * wall)
+    wall = max(sum(stacks) / workers, max(stacks) / max(1, workers // len(stacks)))
+    low, high = (speed.start[0] if cold else 0.0) + speed.low * wall, speed.start[1] + speed.high * wall
+    return Preview(len(specs), len(specs) - len(left), sum(map(gradients, left)), low, high)
+
+
+def span(low: float, high: float) -> str:
+    """A range of seconds in steps of 5 s, a minute or half an hour, rounded outwards: "30 s to 1 min"."""
+    first, last = _rounded(low, math.floor), _rounded(high, math.ceil)
+    return first if first == last else f"{first} to {last}"
+
+
+def _rounded(seconds: float, rounding: Callable[[float], int]) -> str:
+    for step, most, unit in ((5, 60, 1), (60, 5400, 60)):
+        value = max(1, rounding(seconds / step)) * step
+        if value < most:
+            return f"{value // unit} {'s' if unit == 1 else 'min'}"
+    return f"{max(2, rounding(seconds / 1800)) / 2:g} h"
 
 
 def groups(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import dask
+import psutil
 from distributed import Client, Future, KilledWorker, LocalCluster, Nanny, Status
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -122,6 +123,7 @@ class _Engine:
         self.pulse = 0.0
         self.asked: dict[str, float] = {}
         self.warming: list[Future[Any]] = []
+        self.born = psutil.Process().create_time()
 
     def workers(self) -> int:
         """Tasks that the cluster runs at a time."""
@@ -135,6 +137,9 @@ class _Engine:
 
     def look(self) -> None:
         """Collect what has ended, claim what is queued, and see to the heartbeats."""
+        if self.warming and all(future.done() for future in self.warming):
+            self.warming = []
+            self.store.started(time.time() - self.born)
         for claim, (keys, future) in list(self.flights.items()):
             if future.done():
                 self._collect(claim, keys, future)

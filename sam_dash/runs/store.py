@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from sam_dash.runs import records
+from sam_dash.runs import cost, records
 from sam_dash.runs.queue import clear, queued_rows, requeue
 from sam_dash.runs.records import of
 from sam_dash.runs.report import FINISHED
 from sam_dash.runs.spec import SweepSpec, from_dict
-from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, marks, members, now, runs, sweeps
+from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, marks, members, meta, now, runs, sweeps
 
 HIDDEN = ("log", "environment", "claim", "owner")
 
@@ -191,20 +191,22 @@ class Store:
             c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
         return gone
 
-    def speed(self) -> float:
-        """This machine's factor: the median of seconds / predicted seconds of the last finished runs, each counted by
-        its predicted seconds, as short runs say little of long ones; 1 without any.
-        """
-        recent = select(runs.c.seconds, runs.c.predicted).where(
+    def speed(self) -> cost.Speed:
+        """This machine's speed, from the last 200 finished runs that were made here and the last engine's start."""
+        recent = select(runs.c.seconds, runs.c.predicted, runs.c.group).where(
             runs.c.status == "done", runs.c.seconds > 0, runs.c.environment.not_like('{"imported"%')
         )  # fmt: skip
         with self.read() as c:
             rows = c.execute(recent.order_by(runs.c.ended.desc()).limit(200)).all()
-        if not rows:
-            return 1.0
-        ratios, weights = zip(*sorted((seconds / predicted, predicted) for seconds, predicted in rows), strict=True)
-        share = np.cumsum(weights)
-        return float(ratios[int(np.searchsorted(share, share[-1] / 2))])
+            start = c.scalar(select(meta.c.value).where(meta.c.name == "start"))
+        ratios = [(took / predicted, predicted, group) for took, predicted, group in rows]
+        return cost.speed(ratios, None if start is None else float(start))
+
+    def started(self, seconds: float) -> None:
+        """Note how long an engine took to start, its workers included."""
+        with self.write() as c:
+            c.execute(delete(meta).where(meta.c.name == "start"))
+            c.execute(insert(meta).values(name="start", value=f"{seconds:.2f}"))
 
 
 def _statuses(c: Connection, keys: Sequence[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def summary(preview: cost.Preview) -> str:
         return f"**All {preview.total} runs are in the store already**; nothing has to be trained."
     return (
         f"**{left} run{'s' * (left != 1)}** to train · {evaluations(preview.grad_evals)} mini-batch gradients · "
-        f"about **{words.duration(preview.seconds)}** here · {kept}"
+        f"**{preview.time}** here · {kept}"
     )
 
 
@@ -57,7 +57,7 @@ def button(sweep: SweepSpec, *more: SweepSpec) -> None:
         disabled()
         return
     statuses = store.statuses([r.key for s in sweeps for r in s.runs()])
-    preview = cost.preview(sweeps, statuses, workers=workers, speed=store.speed())
+    preview = cost.preview(sweeps, statuses, workers=workers, speed=store.speed(), cold=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Start", key="go", type="primary", icon=":material/play_arrow:", shortcut="Mod+Enter",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
-from sam_dash.runs import tables
+from sam_dash.runs import cost, tables
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report, one_line
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
@@ -303,7 +303,7 @@ def test_a_worker_stores_what_training_reports_and_how_it_ends(store):
     assert first["seconds"] == second["seconds"] > 0
     assert first["environment"]["packages"]["torch"]
     assert store.series(keys)[keys[1]]["g_norm"].tolist() == [2]
-    assert store.speed() > 0
+    assert 0 < store.speed().low < store.speed().high
 
 
 def test_the_machines_factor_is_that_of_the_runs_that_take_the_time(store):
@@ -311,10 +311,15 @@ def test_the_machines_factor_is_that_of_the_runs_that_take_the_time(store):
     store.submit(replace(TINY, seeds=tuple(range(10))))
     with store.write() as c:
         for i, row in enumerate(store.runs()):
-            predicted, seconds = (100.0, 200.0) if i == 3 else (1.0, 0.5)
+            predicted, seconds = (1000.0, 2000.0) if i == 3 else (1.0, 0.5)
             done = {"status": "done", "predicted": predicted, "seconds": seconds, "environment": "{}", "ended": 1.0}
             c.execute(tables.runs.update().where(tables.runs.c.key == row["key"]).values(**done))
-    assert store.speed() == 2
+    found = store.speed()
+    wider = 1 + len({row["group"] for row in store.runs()}) ** -0.5
+    assert (found.low, found.high) == (2 / wider, 2 * wider)
+    assert found.start == cost.UNKNOWN.start
+    store.started(10.0)
+    assert store.speed().start == (7, 20)
 
 
 def test_an_exception_in_training_fails_the_runs_with_one_line_and_a_log(store):
