@@ -137,10 +137,10 @@ def test_the_accuracy_of_a_class_is_named_and_shown_in_per_cent() -> None:
 def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> None:
     """Counted in the browser: on a telephone three, on a wide page one, of 29 px each."""
     names = ["SGD", "n-SAM", "SAM", "RW-SAM, scale = raw", "RW-SAM, scale = standardised"]
-    tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (True, False)}
-    assert tops == {True: 45 + 3 * 29, False: 45 + 29}
+    tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (1, 6)}
+    assert tops == {1: 45 + 24 + 3 * 29, 6: 45 + 24 + 29}
     few = frames.summary().query("quantity == 'tr_H'")
-    assert frames.multiples(few, "m", columns=5).layout.margin.t == 45 + 29
+    assert frames.multiples(few, "m", columns=5).layout.margin.t == 45 + 24 + 29
 
 
 def test_no_difference_is_shown_as_minus_zero() -> None:
@@ -268,3 +268,24 @@ def test_panels_stand_where_plotly_would_put_them() -> None:
     assert [t[0] for t in places[0]] == [t[0] for t in places[1]]
     assert [t[1:] for t in places[0]] == [pytest.approx(t[1:]) for t in places[1]]
     assert not hasattr(ours.layout, "xaxis8"), "no panel without a title"
+
+
+def test_differences_of_accuracies_are_read_in_points_and_others_in_per_cent() -> None:
+    axis = panels.in_points(-0.213, 0.04)
+    assert axis["ticktext"] == ["\N{MINUS SIGN}20", "\N{MINUS SIGN}15", "\N{MINUS SIGN}10", "\N{MINUS SIGN}5", "0"]
+    assert axis["tickvals"] == pytest.approx([-0.2, -0.15, -0.1, -0.05, 0])
+    assert panels.in_points(0.0, 0.004)["ticktext"] == ["0", "+0.1", "+0.2", "+0.3", "+0.4"]
+    assert len(panels.in_points(0.0, 0.0)["tickvals"]) >= 1
+    study = frames.study()
+    frame = tables.summary(study.finals, study.runs, ("test_acc",), "ci", {"variant": "sgd"})
+    less = frames.multiples(frame, "m", difference="SGD")
+    assert less.layout.annotations[0].text == "Δ Test accuracy" + panels.POINTS
+    assert less.layout.yaxis.tickformat is None
+    assert frames.multiples(frames.summary(), "m").layout.yaxis2.tickformat == ".1~%"
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "expected"), [(6, 6, 6), (6, 3, 3), (6, 1, 1), (7, 6, 4), (4, 3, 2), (5, 3, 3), (1, 6, 1)]
+)
+def test_panels_stand_in_rows_of_nearly_one_length(n: int, most: int, expected: int) -> None:
+    assert panels.columns(n, most) == expected

@@ -13,7 +13,7 @@ from sam_dash import variants
 from sam_dash.results import words
 from sam_dash.results.drawing import lines, style
 from sam_dash.results.drawing.cells import Looks
-from sam_dash.results.drawing.panels import Panels, layout, log_steps
+from sam_dash.results.drawing.panels import POINTS, Panels, in_points, layout, log_steps
 from sam_dash.results.drawing.panels import columns as grid
 from sam_dash.results.numbers import tables
 
@@ -49,7 +49,10 @@ def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 6, dif
     frame = frame.assign(collapsed=frame["collapsed"].astype(bool) if "collapsed" in frame else False)
     room, columns = columns, grid(len(quantities), columns)
     rows = max(1, math.ceil(len(quantities) / columns))
-    titles = [("Δ " if difference else "") + words.quantity(q).html for q in quantities]
+    titles = [
+        ("Δ " if difference else "") + words.quantity(q).html + POINTS * (bool(difference) and words.is_fraction(q))
+        for q in quantities
+    ]
     gap = {1: 0.1, 2: 0.17, 3: 0.08, 4: 0.055}.get(columns, 0.042)
     panels = Panels(titles, columns, gap, 0.3 / rows)
     drawn = series(frame, x, look)
@@ -111,7 +114,9 @@ def _ends(alive: Rows) -> list[float]:
 def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
     values = _ends(alive)
     axis: dict[str, Any] = {"zeroline": difference, "nticks": 6}
-    if words.is_fraction(q):
+    if words.is_fraction(q) and difference:
+        axis |= in_points(min(values, default=0.0), max(values, default=0.0))
+    elif words.is_fraction(q):
         axis["tickformat"] = ".1~%"
     elif max(map(abs, values), default=0) >= 1e4:
         axis["tickformat"] = "~s"

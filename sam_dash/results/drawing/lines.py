@@ -33,6 +33,7 @@ class Axes:
     log2: bool = False
     logy: frozenset[str] = frozenset()
     percent: frozenset[str] = frozenset()
+    points: frozenset[str] = frozenset()  # of `percent`, the differences
     one: str = ""  # panel with a line at y = 1
 
 
@@ -42,7 +43,8 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
     columns = panels.columns(len(names), min(columns, room))
     rows = max(1, math.ceil(len(names) / columns))
     gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
-    grid = Panels([titles.get(p, p) for p in names], columns, gap, 0.42 / rows)
+    marks = {p: panels.POINTS for p in axes.points}
+    grid = Panels([titles.get(p, p) + marks.get(p, "") for p in names], columns, gap, 0.42 / rows)
     lines = list(dict.fromkeys(frame["line"]))
     seen: set[str] = set()
     for i, panel in enumerate(names):
@@ -141,6 +143,9 @@ def _xaxis(of: pd.DataFrame, axes: Axes) -> dict[str, Any]:
 def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     axis: dict[str, Any] = {"nticks": 6, "zeroline": False, "tickformat": ".1~%" if panel in axes.percent else None}
     values = of["y"]
+    if panel in axes.points:
+        ends = [v for v in (*values, *of["low"], *of["high"]) if math.isfinite(v)]
+        return {"zeroline": False} | panels.in_points(min(ends, default=0.0), max(ends, default=0.0))
     if panel not in axes.logy or not values.min() > 0:
         return axis
     steps = log_steps(values.min(), values.max())

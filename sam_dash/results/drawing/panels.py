@@ -18,6 +18,7 @@ ROW = 29  # of a legend, px
 TITLE = 24  # of a legend, px
 LETTERS = {1: 50, 3: 80, 6: 140}
 """Of a legend side by side at least, by the number of panels that there is room for."""
+POINTS = '<span style="font-size:10px">, points</span>'
 LOG = '<span style="font-size:10px">, log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
 
@@ -75,13 +76,25 @@ def log_steps(low: float, high: float) -> list[float]:
     return [s * 10.0**k for k in decades for s in ((1, 2, 5) if high < 300 * low else (1,))]
 
 
+def in_points(low: float, high: float) -> dict[str, Any]:
+    """Ticks of an axis of differences of shares from `low` to `high`, in percentage points: at most seven."""
+    width = 100 * (high - low) or 1.0
+    rough = width / 6
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough * (1 - 1e-9))
+    first, last = math.ceil(100 * low / step - 1e-9), math.floor(100 * high / step + 1e-9)
+    ticks = [k * step for k in range(first, last + 1)]
+    text = [f"{t:+.6g}".replace("-", "\N{MINUS SIGN}") if t else "0" for t in ticks]
+    return {"tickvals": [t / 100 for t in ticks], "ticktext": text}
+
+
 def layout(
     rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int
 ) -> dict[str, Any]:
     """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
     `room`: a key of `LETTERS`. The first row of the legend is its title, beside which the tool bar stands.
     """
-    top = 45 + TITLE + ROW * _legend_rows(names, LETTERS[room])
+    top = 45 + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
     return {
         "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},

@@ -25,7 +25,10 @@ OWN, FIXED = "own ρ", "one ρ"
 ACCURACY, GAIN, FLAT = "Test accuracy", "Gain over SGD in accuracy", "tr(H) over SGD's"
 PANELS = [f"{what}, {at}" for at in (OWN, FIXED) for what in (ACCURACY, GAIN, FLAT)]
 PERCENT, RATIO = frozenset(p for p in PANELS if FLAT not in p), frozenset(p for p in PANELS if FLAT in p)
-AXES = lines.Axes("Number of parameters <i>d</i> (log scale)", "d", log2=True, logy=RATIO, percent=PERCENT)
+GAINS = frozenset(p for p in PANELS if GAIN in p)
+AXES = lines.Axes(
+    "Number of parameters <i>d</i> (log scale)", "d", log2=True, logy=RATIO, percent=PERCENT, points=GAINS
+)
 SGD = words.title("sgd")
 ByRho = Mapping[float, frames.By]
 
@@ -94,7 +97,9 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     for i, panel in enumerate(panels):
         if ACCURACY not in panel:
             level(fig, i, 1 if panel in RATIO else 0)
-    fig.update_xaxes(tickangle=45)
+    widths = sorted(set(frame["x"]))
+    short = [f"{d / 1000:.2g}k" if d >= 1000 else f"{d:g}" for d in widths]
+    fig.update_xaxes(tickvals=widths, ticktext=short)
     return fig
 
 
