@@ -14,8 +14,8 @@ from sam_dash.ui.frame import columns
 router.ensure_routed()
 st.title("ρ × m", anchor=False)
 st.markdown(
-    "At a fixed ρ smaller *m* wins; at its own best ρ plain SAM may be as good, and too large a ρ **collapses** "
-    "training to chance. A collapsed network is flat, so flatness must be read beside the accuracy."
+    "Is a smaller *m* better still where every *m* has its **own best ρ**? Too large a ρ can collapse training to "
+    "chance, and a collapsed network is flat, so flatness must be read beside the accuracy."
 )
 study = states.with_results()
 

@@ -38,7 +38,7 @@ if len(slopes):
     )
     st.dataframe(slopes, hide_index=True, alt="Slopes per doubling of m with 95 % t-intervals")
     st.caption("An interval that contains 0 is read as “no trend detected”, not as “no effect”.")
-    st.markdown(f"**Is it monotone in m?**{sections.at_this_rho(kept)}")
+    st.markdown(f"**Does it rise or fall with m?**{sections.at_this_rho(kept)}")
     st.dataframe(trend.table(trend.trends(kept, quantities)), hide_index=True, alt="Page's and Spearman's trend tests")
     st.caption(trend.NOTE)
 

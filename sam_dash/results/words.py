@@ -61,6 +61,15 @@ def is_fraction(key: str) -> bool:
     return key.partition("@")[0].endswith("_acc")
 
 
+LESS = ("tr_H", "lam_max", "tr_V", "test_loss", "gap_acc", "gap_loss")
+"""Of which less is better; of the train loss that is not so where labels are wrong."""
+
+
+def better(key: str) -> int:
+    """1 where more of a quantity is better, -1 where less is, 0 where neither is said."""
+    return 1 if key in ("test_acc", "clean_train_acc") else -1 if key in LESS else 0
+
+
 def title(variant: str) -> str:
     """A variant's printed title; the key itself for one this version does not know."""
     return variants.REGISTRY[variant].title if variant in variants.REGISTRY else variant

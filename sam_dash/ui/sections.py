@@ -101,6 +101,8 @@ def noise_scale(study: Study, finals: pd.DataFrame) -> None:
         return
     table = noise_law.scale_table(rows, cells.of(study))
     st.dataframe(table, hide_index=True, alt="Noise scale of every setting with its interval")
+    for line in noise_law.scale_findings(rows, cells.of(study)):
+        st.markdown(line)
     st.caption(noise_law.SCALE_NOTE)
     name = f"noise-scale-{study.id[:6]}.csv"
     st.download_button("CSV", figure.csv(rows), name, "text/csv", key="csv_scale", on_click="ignore",

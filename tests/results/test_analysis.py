@@ -182,16 +182,31 @@ def test_the_map_outlines_the_best_rho_by_accuracy_and_greys_the_collapsed() -> 
     assert [list(row) for row in live.text] == [["★ 10.5", "40.5"], ["", "★ 40.5"]]
     assert len(fig.layout.shapes) == 2
     text = rho_map.findings(frame, sam)
-    assert text[0] == "m = 1: test accuracy is highest at ρ = 0.1 (60.5 %, n = 2)."
-    assert text[2].startswith("Each m at its own best ρ: Test accuracy")
+    assert (
+        text[0] == "m = 1: test accuracy is highest at ρ = 0.1 (60.5 %, n = 2); that is the smallest ρ tried, so that "
+        "the best may lie beyond."
+    )
+    assert "; that is the largest ρ tried" in text[1]
+    assert text[2].startswith("Each m at the best ρ tried: Test accuracy")
+    assert text[2].endswith("At 2 of 2 m that ρ is at the edge of the grid.")
+
+
+def test_a_best_rho_inside_the_grid_is_not_called_an_edge() -> None:
+    s = study(simple)
+    sam, runs = (f[f["variant"] == "sam"] for f in (s.finals, s.runs))
+    third = [f[f["rho"] == 0.1].assign(rho=0.4, run=lambda f: f["run"] + "x") for f in (sam, runs)]
+    sam, runs = (pd.concat([f, more], ignore_index=True) for f, more in zip((sam, runs), third, strict=True))
+    text = rho_map.findings(rho_map.frame(sam, runs, "tr_H", set()), sam)
+    assert text[0].startswith("m = 1: test accuracy is highest at ρ = 0.2")
+    assert not any("edge" in line or "tried, so" in line for line in text)
 
 
 def test_the_map_compares_the_two_ends_of_m_and_calls_neither_a_highest() -> None:
     s = study(lambda r: {"test_acc": 0.5 + 0.01 * r.seed * (r.m == 4), "tr_H": 10.0 * (r.m or 1)})
     sam = s.finals[s.finals["variant"] == "sam"]
     text = rho_map.findings(rho_map.frame(sam, s.runs[s.runs["variant"] == "sam"], "tr_H", set()), sam)
-    assert "Each m at its own best ρ: Test accuracy: a tie between 50.5 % at m = 4 and 50.0 % at m = 1" in text[2]
-    assert text[3].startswith("Each m at its own best ρ: tr(H) falls from 40.0 at m = 4 to 10.0 at m = 1: −30.0 [")
+    assert "Each m at the best ρ tried: Test accuracy: a tie between 50.5 % at m = 4 and 50.0 % at m = 1" in text[2]
+    assert text[3].startswith("Each m at the best ρ tried: tr(H) falls from 40.0 at m = 4 to 10.0 at m = 1: −30.0 [")
     assert not any("lowest" in line for line in text)
 
 
@@ -199,7 +214,10 @@ def test_a_rho_without_two_common_seeds_is_no_tie() -> None:
     s = study(simple)
     sam = s.finals[(s.finals["variant"] == "sam") & ~((s.finals["rho"] == 0.1) & (s.finals["seed"] == 1))]
     text = rho_map.findings(rho_map.frame(sam, s.runs[s.runs["variant"] == "sam"], "tr_H", set()), sam)
-    assert text[0].endswith(" ρ = 0.2 (70.5 %, n = 2); no interval against ρ = 0.1 (too few common seeds).")
+    assert text[0].endswith(
+        " ρ = 0.2 (70.5 %, n = 2); no interval against ρ = 0.1 (too few common seeds); that is the largest "
+        "ρ tried, so that the best may lie beyond."
+    )
 
 
 def test_the_noise_law_is_drawn_with_both_formulas() -> None:
@@ -213,7 +231,7 @@ def test_the_noise_law_is_drawn_with_both_formulas() -> None:
     assert dict(inside) == {1.0: 12 * 3 / 4, 2.0: 6 * 2 / 4}, "nothing is left at m = B"
     ratio = frame[(frame["panel"] == "ratio") & (frame["kind"] == "mean")].set_index("x")["y"]
     assert dict(ratio) == pytest.approx({1.0: 1.0, 2.0: 2 * 6.05 / 12, 4.0: 1.0})
-    assert "agrees with tr(V)/m at all 2 sizes" in noise_law.findings(frame)[0]
+    assert "no deviation from tr(V)/m is seen at any of 2 sizes" in noise_law.findings(frame)[0]
     assert len(lines.figure(frame, noise_law.AXES, noise_law.TITLES, columns=2).data) > 4
 
 
@@ -356,3 +374,32 @@ def test_a_study_without_the_quantity_has_an_empty_frame() -> None:
     s = frames.study()
     assert m_eval.frame(s.finals, s.runs, cells.of(s)).empty
     assert noise_law.scales(s.finals).empty
+
+
+def noise(ratio: dict[int, float], n: int = 3) -> pd.DataFrame:
+    """A frame of the noise law with this ratio at m = 4 in each seed, and 1 at m = 2."""
+    rows = [("ratio", x, "SGD", "mean", statistics.mean(v)) for x, v in ((2.0, [1.0] * n), (4.0, ratio.values()))]
+    return pd.DataFrame(
+        [
+            {"panel": p, "x": x, "line": line, "kind": k, "y": m.mean, "low": m.low, "high": m.high, "n": m.n}
+            for p, x, line, k, m in rows
+        ]
+    )
+
+
+def test_no_deviation_from_the_law_says_how_large_a_one_the_intervals_leave_room_for() -> None:
+    values = {0: 0.9, 1: 1.0, 2: 1.12}
+    ends = statistics.mean(values.values())
+    (told,) = noise_law.findings(noise(values))
+    assert "no deviation from tr(V)/m is seen at any of 2 sizes; their intervals (n = 3)" in told
+    low, high = (f"{100 * (e - 1):+.2g}".replace("-", "−") for e in (ends.low, ends.high))
+    assert f"leave room for {low} to {high} %, no more" in told
+    assert "is off tr(V)/m at m = 4" in noise_law.findings(noise({0: 1.1, 1: 1.11, 2: 1.12}))[0]
+
+
+def test_a_squared_norm_below_0_is_remarked_and_one_that_may_be_0_is_not() -> None:
+    s = study(lambda r: simple(r) | {"grad_sq": -0.1 - 0.001 * r.seed if r.variant == "sgd" else r.seed - 0.5})
+    (told,) = noise_law.scale_findings(noise_law.scales(s.finals), cells.of(s))
+    assert told.startswith("‖G‖² is below 0 for SGD (−0.101), by 201 standard errors over seeds. No squared norm is")
+    s = study(lambda r: simple(r) | {"grad_sq": r.seed - 0.5})
+    assert noise_law.scale_findings(noise_law.scales(s.finals), cells.of(s)) == []

@@ -242,7 +242,7 @@ def test_sharpness_along_the_way_is_asked_for_where_it_is_missing(store: Store, 
 
 def test_the_noise_page_shows_the_law_and_counts_missing_scales(richer: None, store: Store, visit: Visit) -> None:
     at = visit("noise", study=fill(store, SWEEP), noise_tab="Data")
-    assert "agrees with tr(V)/m at all 3 sizes" in text_of(at)
+    assert "no deviation from tr(V)/m is seen at any of 3 sizes" in text_of(at)
     assert shown(at, "of")["of"].notna().any()
     assert set(shown(at, "Setting")["Seeds with ‖G‖² ≤ 0"]) == {2}
     assert set(shown(at, "Tail index α")["Tail index α"]) == {"4.00"}

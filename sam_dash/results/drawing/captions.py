@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -140,12 +141,15 @@ def _estimators(frame: pd.DataFrame, against: str) -> str:
 
 
 def findings(frame: pd.DataFrame, x: str, look: Looks, against: str = "") -> list[str]:
-    """One sentence a quantity: how the end of the axis compares with its start, in paired differences.
+    """One sentence a quantity: how the end of the axis compares with its start, in paired differences, what lies beyond
+    both ends between them, and how the horizontal lines compare with the start; and what is best at λ = 0.
 
     The judgement uses the 95 % t-interval of the paired difference, whichever interval is drawn.
     """
-    out = []
-    lines = [line for line in figures.series(frame, x, look) if figures.is_curve(line[0], x)]
+    out, best = [], {}
+    series = figures.series(frame, x, look)
+    lines = [line for line in series if figures.is_curve(line[0], x)]
+    beside = {of["line"]: part for variant, of, part in series if not figures.is_curve(variant, x)}
     for variant, name, part in lines:
         rows = tables.records(part)
         for q in dict.fromkeys(r["quantity"] for r in rows):
@@ -153,18 +157,71 @@ def findings(frame: pd.DataFrame, x: str, look: Looks, against: str = "") -> lis
             means = sorted((r for r in of if r["kind"] == "mean"), key=lambda r: r[x], reverse=x == "m")
             if len(means) < 2:
                 continue
-            ends = means[0], means[-1]
-            seeds = [{r["seed"]: r["y"] for r in of if r["kind"] == "seed" and r[x] == end[x]} for end in ends]
-            subject = f"{name}: " if len(lines) > 1 else ""
-            at = [
-                f"{figures.SYMBOLS[x]} = {end[x]:g}"
-                + (" (SAM)" if x == "m" and end[x] == look.batch and variant == "sam" else "")
-                for end in ends
+            points = [
+                _Point(
+                    f"{figures.SYMBOLS[x]} = {r[x]:g}"
+                    + (" (SAM)" if x == "m" and r[x] == look.batch and variant == "sam" else ""),
+                    r["y"],
+                    {s["seed"]: s["y"] for s in of if s["kind"] == "seed" and s[x] == r[x]},
+                )
+                for r in means
             ]
-            out.append(
-                compare(q, subject, [end["y"] for end in ends], statistics.paired(*reversed(seeds)), at, against)
+            first, last = points[0], points[-1]
+            subject = f"{name['line']}: " if len(lines) > 1 else ""
+            ends = compare(
+                q, subject, [first.y, last.y], statistics.paired(last.seeds, first.seeds), [first.at, last.at], against
             )
+            out.append(" ".join([ends, *_between(q, points), *_beside(q, first, beside)]))
+            if x == "lam" and means[0][x] == 0 and words.better(q):
+                best[words.quantity(q).name] = max(points, key=lambda p: words.better(q) * p.y) is first
+    if len(best) > 1 and all(best.values()):
+        out.insert(0, f"Here λ = 0, which is SAM, is best in each of {listed(best)}: no λ > 0 does better in the mean.")
     return out
+
+
+class _Point(NamedTuple):
+    """A place on the axis with its mean and its values by seed."""
+
+    at: str
+    y: float
+    seeds: dict[int, float]
+
+
+def _between(q: str, points: list[_Point]) -> list[str]:
+    """What is higher, or lower, than both ends, against the nearer end."""
+    out = []
+    for word, sign in (("Highest", 1), ("Lowest", -1)):
+        top = max(points, key=lambda p: sign * p.y)
+        if top in (points[0], points[-1]):
+            continue
+        end = max(points[0], points[-1], key=lambda p: sign * p.y)
+        out.append(f"{word} at {top.at}, {words.show(q, top.y)}: {_apart(q, top, end)} {end.at}.")
+    return out
+
+
+def _beside(q: str, first: _Point, lines: dict[str, pd.DataFrame]) -> list[str]:
+    """Every horizontal line against the start of the axis."""
+    said = []
+    for name, part in lines.items():
+        of = [r for r in tables.records(part) if r["quantity"] == q]
+        mean = next((r["y"] for r in of if r["kind"] == "mean"), None)
+        if mean is not None:
+            line = _Point(name, mean, {r["seed"]: r["y"] for r in of if r["kind"] == "seed"})
+            said.append(f"{name} {words.show(q, mean)}, {_apart(q, line, first)} {first.at}")
+    return [f"{'; '.join(said)}."] if said else []
+
+
+def _apart(q: str, a: _Point, b: _Point) -> str:
+    """For example "1.6 points [0.5, 2.6] above", "a tie with"."""
+    d = statistics.paired(a.seeds, b.seeds)
+    if d.n < 2:
+        return "without an interval against"
+    if d.low == d.high == 0:
+        return "the same as"
+    word = "above" if d.mean > 0 else "below"
+    d, word = (d if d.mean > 0 else -d), word if d.excludes(0) else f"{word}, a tie with"
+    low, high = (words.show(q, end, True).removesuffix(" points") for end in (d.low, d.high))
+    return f"{words.show(q, d.mean, True)} [{low}, {high}] {word}"
 
 
 def compare(q: str, subject: str, means: list[float], d: statistics.Mean, at: list[str], against: str) -> str:

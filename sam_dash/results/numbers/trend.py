@@ -1,4 +1,4 @@
-"""Is a quantity monotone in m? Page's test over seeds and Spearman's rank correlation, beside the slope.
+"""Does a quantity rise or fall with m? Page's test over seeds and Spearman's rank correlation, beside the slope.
 
 Page's L (JASA 1963) ranks the levels of m within each seed, so that it is paired as the slope is; its p-value here is
 two-sided: twice the smaller of the two directions'. Spearman's rho ranks all runs together and its p-value takes them
@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.special import ndtr, stdtr
 
 from sam_dash.results import words
-from sam_dash.results.numbers import tables
+from sam_dash.results.numbers import statistics, tables
 
 NAN = float("nan")
 
@@ -113,8 +113,8 @@ def trends(finals: pd.DataFrame, quantities: Iterable[str]) -> pd.DataFrame:
     for (quantity, variant), by_seed in tables.over_m(finals, quantities).items():
         found = trend(by_seed)
         if found.levels > 1:
-            rows.append([variant, quantity, *found])
-    return pd.DataFrame(rows, columns=["variant", "quantity", *Trend._fields])
+            rows.append([variant, quantity, *found, statistics.slope(by_seed).monotone])
+    return pd.DataFrame(rows, columns=["variant", "quantity", *Trend._fields, "monotone"])
 
 
 def p_value(p: float) -> str:
@@ -128,7 +128,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "Variant": words.title(r["variant"]), "Quantity": words.quantity(r["quantity"]).name,
             "Page's L": words.number(r["page"], 5), "p (Page, two-sided)": p_value(r["page_p"]),
-            "Seeds": r["n"], "Spearman's ρ with m": _signed(r["spearman"]),
+            "Seeds": r["n"], "Of these monotone": r["monotone"], "Spearman's ρ with m": _signed(r["spearman"]),
             "p (Spearman)": p_value(r["spearman_p"]), "Runs": r["runs"],
         }
         for r in tables.records(frame)
@@ -141,7 +141,8 @@ def _signed(value: float) -> str:
 
 
 NOTE = (
-    "Page's test ranks the values of m within each seed (p: twice the smaller of the two directions; – with fewer than "
-    "3 m or 2 complete seeds). Spearman's ρ pools the runs; its p takes them for independent, which runs of one seed "
-    "are not. None of the p-values is corrected for the number of quantities."
+    "A trend is not monotony: Page's p is small where the ranks lean one way, and a seed is monotone only if every "
+    "step of m goes that way. Page's test ranks the values of m within each seed (p: twice the smaller of the two "
+    "directions; – with fewer than 3 m or 2 complete seeds). Spearman's ρ pools the runs; its p takes them for "
+    "independent, which runs of one seed are not. None of the p-values is corrected for the number of quantities."
 )

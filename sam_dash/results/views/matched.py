@@ -27,7 +27,7 @@ TITLES = {
 """Axis titles; any other quantity has its own name."""
 SHARED = " Seconds: wall clock of one machine, and of what else it did; the runs of a stack share its time evenly."
 LOOK = ["colour", "marker"]  # columns of a frame that are drawn with and not taken away
-LESS = ("tr_H", "lam_max", "tr_V", "train_loss", "test_loss", "gap_acc", "gap_loss")
+LESS = ("train_loss", *words.LESS)
 """Quantities of which less is better; of the others more."""
 
 

@@ -99,7 +99,12 @@ def findings(table: pd.DataFrame) -> list[str]:
             continue
         off = judged[(judged["low"] > 1) | (judged["high"] < 1)]
         if off.empty:
-            out.append(f"{line}: tr(V) at m agrees with tr(V)/m at all {len(judged)} sizes, within their intervals.")
+            low, high = (f"{100 * (end - 1):+.2g}".replace("-", "\N{MINUS SIGN}")
+                         for end in (judged["low"].min(), judged["high"].max()))  # fmt: skip
+            out.append(
+                f"{line}: no deviation from tr(V)/m is seen at any of {len(judged)} sizes; their intervals "
+                f"(n = {int(judged['n'].min())}) leave room for {low} to {high} %, no more."
+            )
         else:
             at = captions.listed(
                 f"m = {r['x']:g} ({words.number(r['y'], 4, keep=True)} ×)" for r in tables.records(off)
@@ -132,6 +137,25 @@ def scale_table(rows: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
             row |= {name: words.number(mean.mean), f"95 % t-interval, {name}": ends}
         out.append(row | {"Seeds": len(of), "Seeds with ‖G‖² ≤ 0": int(of["unbiased"].isna().sum())})
     return pd.DataFrame(out)
+
+
+def scale_findings(rows: pd.DataFrame, look: cells.Looks) -> list[str]:
+    """The settings whose ‖G‖² is below 0 by more than its interval over seeds, and what that means."""
+    below, of_all = {}, 0
+    for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
+        mean, of_all = statistics.mean(of["G_sq"]), of_all + 1
+        if mean.n > 1 and mean.high < 0:
+            name = look[tables.records(of.head(1))[0]]["line"]
+            below[f"{name} ({words.number(mean.mean)})"] = -mean.mean / mean.se
+    if not below:
+        return []
+    names = captions.listed(below) if len(below) <= 3 else f"{len(below)} of {of_all} settings"
+    far = " to ".join(dict.fromkeys(f"{z:.0f}" for z in (min(below.values()), max(below.values()))))
+    return [
+        f"‖G‖² is below 0 for {names}, by {far} standard errors over seeds. No squared norm is: the estimate takes the "
+        "training samples as drawn afresh, but the weights were fitted to them, which makes ‖∇f‖² smaller than noise "
+        "alone would. It says that the training gradient has all but vanished, and nothing of that on fresh samples."
+    ]
 
 
 SCALE_NOTE = (

@@ -122,7 +122,7 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
     """The best rho per m with what ties with it, and m against m each at its own best rho."""
     accuracy = by_cell(finals, "test_acc")
     q = str(table["quantity"].iloc[0]) if len(table) else ""
-    out, best = [], {}
+    out, best, edges = [], {}, 0
     for m, of in table.groupby("m", sort=False):
         row = of[of["best"]]
         if row.empty:
@@ -138,10 +138,14 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
         ties = [rho for rho, d in against.items() if d.n > 1 and not d.excludes(0)]
         open_ = [rho for rho, d in against.items() if d.n < 2]
         text = f"m = {m:g}: test accuracy is highest at ρ = {at['rho']:g} ({words.show('test_acc', at['test_acc'])}"
+        tried = table["rho"]
+        edge = {tried.max(): "largest", tried.min(): "smallest"}.get(at["rho"], "")
         text += f", n = {len(accuracy[at['m'], at['rho']])})"
         text += f", in a tie with ρ = {captions.listed(ties)}" if ties else ""
         text += f"; no interval against ρ = {captions.listed(open_)} (too few common seeds)" if open_ else ""
+        text += f"; that is the {edge} ρ tried, so that the best may lie beyond" if edge else ""
         out.append(f"{text}.")
+        edges += bool(edge)
     if len(best) > 1:
         values = by_cell(finals, q)
         ends = max(best), min(best)
@@ -151,5 +155,6 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
             if large and small:
                 means = [statistics.mean(of.values()).mean for of in (large, small)]
                 change = captions.compare(name, "", means, statistics.paired(small, large), at_ends, "")
-                out.append(f"Each m at its own best ρ: {change}")
+                beyond = f" At {edges} of {len(best)} m that ρ is at the edge of the grid." if edges else ""
+                out.append(f"Each m at the best ρ tried: {change}{beyond}")
     return out
