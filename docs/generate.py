@@ -21,9 +21,8 @@ ABOUT = """What each variant does, as its file in `sam_dash/variants/` says it. 
 paper, its official code, another implementation, or us. Where it says "ours", do not read it as the paper's value.
 
 A variant of your own: a file like these in a folder that the environment variable `SAM_DASH_VARIANTS` names (several
-are separated as in `PATH`). It then appears in the form, in this table and on the command line. To put it through
-the tests that every variant must pass, set `SAM_DASH_TEST_VARIANTS` to its key too, and run `pytest
-tests/maths/test_contract.py`.
+are separated as in `PATH`). It then appears in the form, in this table and on the command line, with a look of its own
+in figures. CONTRIBUTING.md has an example, and how to put it through the tests that every variant must pass.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,8 +15,7 @@ from sam_dash.maths.micro import per_micro_batch
 from sam_dash.variants import REGISTRY, get
 from tests.helpers import CountingOracle, knobs, oracle, walk, with_batch
 
-ONLY = os.environ.get("SAM_DASH_TEST_VARIANTS", "").split()  # for a new variant: test it alone
-VARIANTS = [pytest.param(v, id=k) for k, v in REGISTRY.items() if not ONLY or k in ONLY]
+VARIANTS = [pytest.param(v, id=k) for k, v in REGISTRY.items()]
 MODES = [
     pytest.param(REGISTRY["rwsam"], {"norms": n, "scale": s, "normalised": z}, id=f"rwsam-{n}-{s}-{z}")
     for n in ("one-probe", "exact")
@@ -34,7 +32,7 @@ MODES += [
         ("eigensam", {"turns": 3, "powers": 2}), ("wsam", {"coupling": "coupled"}),
     ]
 ]  # fmt: skip
-ALL = [pytest.param(p.values[0], {}, id=p.id) for p in VARIANTS] + ([] if ONLY else MODES)
+ALL = [pytest.param(p.values[0], {}, id=p.id) for p in VARIANTS] + MODES
 
 
 def test_the_six_variants_of_the_first_release_are_there() -> None:
