@@ -280,7 +280,7 @@ def test_without_the_runs_that_it_takes_a_claim_is_not_tested_and_says_what_is_m
     assert claims.table(list(found.values()))["Effect"].eq("–").all()
 
 
-def test_one_seed_tests_nothing() -> None:
+def test_one_seed_tests_nothing_and_two_do() -> None:
     everything = [
         *sam("tr_H", {1: 1, 2: 2, 4: 3}), *sam("tr_V", {1: 1, 4: 3}), *sam("test_acc", {1: 0.8, 4: 0.7}),
         *cell("sgd", None, "tr_V", 4.0), *cell("sgd", None, "tr_V@2", 2.0), *cell("sgd", None, "test_acc", 0.7),
@@ -291,7 +291,9 @@ def test_one_seed_tests_nothing() -> None:
     assert {v.verdict for v in found.values()} == {UNTESTED}
     assert {v.effect.n for v in found.values()} <= {0, 1}
     assert found["tr_H"].effect.n == found["nsam"].effect.n == found["rw_flat"].effect.n == 1
-    assert UNTESTED not in {v.verdict for k, v in judged(everything).items() if k != "lam_max"}
+    two = judged([r for r in everything if r["seed"] < 2])
+    for tested in (two, judged(everything)):
+        assert UNTESTED not in {v.verdict for k, v in tested.items() if k != "lam_max"}
 
 
 @pytest.mark.parametrize(("p", "verdict"), [(0.0249, SUPPORTED), (0.0251, OPEN)])
