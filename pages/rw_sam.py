@@ -38,6 +38,6 @@ at = replace(at, finals=finals, runs=runs, interval=interval)
 if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), heading=show.SAYS):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
-rw_sections.parts(study, at.kept, runs, quantities)
+rw_sections.parts(at, quantities)
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

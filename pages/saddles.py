@@ -5,8 +5,7 @@ import streamlit as st
 from sam_dash.results import words
 from sam_dash.results.claims import escape_claims
 from sam_dash.results.views import escapes, walks
-from sam_dash.ui import figure, router, saddle_parts, scorecard
-from sam_dash.ui.frame import columns
+from sam_dash.ui import router, saddle_parts, scorecard, show
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
@@ -19,14 +18,10 @@ st.markdown(
 if saddle_parts.kind() == "walk":
     spec = saddle_parts.walk()
     found = saddle_parts.answer(spec)
-    points = walks.frame(found, spec)
     critical = found["critical"]
     side = "above: USAM's saddle attracts" if spec.rho > critical else "below: USAM's saddle repels"
     st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {words.number(critical)}**; ρ = {spec.rho:g} is {side}.")
-    figure.show(
-        walks.figure(points, spec), points, walks.caption(points, spec), walks.alt(points, spec),
-        f"saddle-{spec.landscape}", "walk",
-    )  # fmt: skip
+    show.drawn(walks.VIEW, walks.Walked(found, spec))
     st.header("What one step does near the saddle", anchor=False)
     table = walks.step_table(found)
     st.dataframe(table, hide_index=True, alt="Factors of a step at the saddle, derived and measured")
@@ -38,21 +33,12 @@ if saddle_parts.kind() == "walk":
     )
 else:
     answer = saddle_parts.escape()
-    runs = escapes.runs(answer)
-    cells = escapes.frame(runs)
     st.markdown(
         "A two-layer tanh network on a linear task starts a hair from its saddle at zero weights, as training from "
         f"small weights does. There λ₁ = −{words.number(1 / answer['critical'])}, "
         f"so **ρ_c = {words.number(answer['critical'])}**."
     )
-    figure.show(
-        escapes.figure(cells, answer, columns()),
-        cells,
-        escapes.caption(cells, answer),
-        escapes.alt(cells),
-        "saddle-network",
-        "escape",
-    )
+    show.drawn(escapes.VIEW, answer)
     st.header("What the papers claim, and what these runs show", anchor=False)
-    scorecard.plain(escape_claims.judge(runs))
+    scorecard.plain(escape_claims.judge(escapes.runs(answer)))
     st.caption(escape_claims.NOTE)

@@ -48,7 +48,7 @@ st.markdown(
     "measured with, **m_eval** (the axis)."
 )
 show.view(m_eval.VIEW, at)
-sections.spectrum(study)
+sections.spectrum(at)
 
 second = opinions.paired(finals)
 if len(second):

@@ -10,7 +10,6 @@ from sam_dash.results.drawing import cells
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import dynamics, layers, matched, noise_law
-from sam_dash.runs.spec import divisors
 from sam_dash.ui import pool
 
 
@@ -66,8 +65,8 @@ def smoothing() -> float:
     )
 
 
-def one_lambda(study: Study, runs: pd.DataFrame) -> pd.DataFrame | None:
-    """The runs at one λ of those swept over it (others all stay); None where there is nothing to choose."""
+def one_lambda(study: Study) -> float | None:
+    """Which λ of those swept over it is drawn; None where there is nothing to choose."""
     values, usual = study.values("lam"), dynamics.one_lambda(study)
     if usual is None:
         return None
@@ -76,7 +75,7 @@ def one_lambda(study: Study, runs: pd.DataFrame) -> pd.DataFrame | None:
         "λ", options, index=values.index(usual), key="at_lam", bind="query-params", width=110,
         help="Of RW-SAM, one at a time; the page RW-SAM compares them.",
     )  # fmt: skip
-    return tables.select(runs, {"lam": next((v for v in values if f"{v:g}" == chosen), values[0])})
+    return next((v for v in values if f"{v:g}" == chosen), values[0])
 
 
 def scope(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
@@ -106,11 +105,6 @@ def one_quantity(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "quant
     return options.get(chosen or "", next(iter(options.values())))
 
 
-def ladder(study: Study) -> tuple[int, ...]:
-    """A few m to sweep over, from B down."""
-    return tuple(divisors(study.spec.training.batch)[::2])
-
-
 def matched_in() -> str:
     """What methods are matched in: a key of `matched.TITLES`."""
     chosen = st.segmented_control(
@@ -131,16 +125,15 @@ def sharpness_of(finals: pd.DataFrame) -> str | None:
     return options.get(chosen or "", next(iter(options.values())))
 
 
-def settings(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
-    """The final values of the settings chosen; three of them at first, as each has lines of its own."""
-    runs = finals.drop_duplicates("run")
-    here = {look[r]["line"] for r in tables.records(runs)}
+def settings(finals: pd.DataFrame, look: cells.Looks) -> set[str]:
+    """The names of the settings chosen; three of them at first, as each has lines of its own."""
+    here = {look[r]["line"] for r in tables.records(finals.drop_duplicates("run"))}
     names = [of["line"] for of in look if of["line"] in here]
     plain = {look[r]["line"] for r in tables.records(noise_law.plain(finals))}
     usual = [name for name in names if name in plain]
-    chosen = st.multiselect(
-        "Settings", names, default=usual[:3] or names[:1], key="settings", bind="query-params",
-        placeholder="Choose a setting", select_all=False,
+    return set(
+        st.multiselect(
+            "Settings", names, default=usual[:3] or names[:1], key="settings", bind="query-params",
+            placeholder="Choose a setting", select_all=False,
+        )
     )  # fmt: skip
-    kept = [r["run"] for r in tables.records(runs) if look[r]["line"] in chosen]
-    return finals[finals["run"].isin(kept)]

@@ -8,13 +8,12 @@ from typing import Any
 import streamlit as st
 
 from sam_dash.results.drawing import captions
-from sam_dash.results.experiments import EXPERIMENTS, Experiment, dots
-from sam_dash.results.experiments.experiment import Finding, alt
+from sam_dash.results.experiments import EXPERIMENTS, Experiment
+from sam_dash.results.experiments.experiment import Finding, Result
 from sam_dash.results.numbers import parts
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import presets
-from sam_dash.ui import backend, figure, live, scorecard, states
-from sam_dash.ui.frame import columns
+from sam_dash.ui import backend, live, scorecard, show, states
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
 
@@ -74,15 +73,10 @@ def result(experiment: Experiment) -> None:
     ids = captions.listed(s.id[:6] for s in studies)
     st.caption(f"Your stud{'ies' if len(studies) > 1 else 'y'} {ids}." if studies else SHIPS)
     states.partial(found)
-    frame = experiment.frame(found)
-    if frame.empty:
+    if show.drawn(Result(experiment), found) is None:
         st.info("This study lacks what the experiment compares.", icon=":material/filter_alt_off:")
         return
-    judged = experiment.judge(frame)
-    name = f"experiment-{experiment.name}"
-    fig = dots.stacked(experiment.figure(frame)) if columns() < 6 else experiment.figure(frame)
-    figure.show(fig, frame, experiment.caption(found, frame), alt(judged), name, "result")
-    findings(judged)
+    findings(experiment.judge(experiment.frame(found)))
     st.markdown(f"**The rule.** {experiment.rule}")
     st.markdown(f"**What it does not show.** {experiment.limits}")
 

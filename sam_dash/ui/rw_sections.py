@@ -9,20 +9,21 @@ import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, lines
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse, further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import equal_length, rw_weights, tenths
-from sam_dash.ui import choices, figure, links, pool, trajectory
-from sam_dash.ui.frame import columns
+from sam_dash.results.views.view import Selection
+from sam_dash.ui import choices, figure, links, pool, show
 
 PARTS = ("At equal length", "Its weights", "Its modes")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
 
 
 @st.fragment
-def parts(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: list[str]) -> None:
+def parts(at: Selection, quantities: list[str]) -> None:
     """The rest of the page, of which only the open tab is made: its figures and tables would take a second."""
+    study, finals = at.study, at.kept
     equally, weighted, by_mode = st.tabs(PARTS, key="rw_part", bind="query-params")
     if equally.open:
         with equally:
@@ -37,9 +38,9 @@ def parts(study: Study, finals: pd.DataFrame, runs: pd.DataFrame, quantities: li
                 equivalent(study, finals, values, judged)
     if weighted.open:
         with weighted:
-            weights(study, runs)
+            show.view(rw_weights.VIEW, at)
             st.header("Which share of the batch decides", anchor=False)
-            histogram(study, runs)
+            show.view(tenths.VIEW, at)
     if by_mode.open:
         with by_mode:
             modes(study, finals, [q for q in quantities if q in words.SHARPNESS])
@@ -118,45 +119,6 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
         sweep = further.extended(study, variants=("rwsam",), m=(), knobs=absent)
         links.missing(f"Not in this study: {what}", "Each is a mode of RW-SAM with everything else as it is here.",
                       {f"Set up RW-SAM with {what}": sweep})  # fmt: skip
-
-
-def weights(study: Study, runs: pd.DataFrame) -> None:
-    """How unequal the weights are, over the epochs."""
-    rw = rw_weights.weighted(runs)
-    curves = trajectory.curves(study, rw_weights.QUANTITIES, rw_weights.points(study))
-    frame = rw_weights.frame(study, curves, rw)
-    if frame.empty:
-        st.caption("The weights were not recorded in this study.")
-        return
-    found = rw_weights.findings(study, curves, rw)
-    titles = rw_weights.titles(study.spec.training.batch)
-    figure.show(
-        lines.figure(frame, rw_weights.AXES, titles, room=columns()), frame, rw_weights.caption(study, frame),
-        "RW-SAM's weights over the epochs. " + " ".join(found), f"weights-{study.id[:6]}", "weights",
-    )  # fmt: skip
-    st.markdown("\n".join(f"- {line}" for line in found))
-
-
-def histogram(study: Study, runs: pd.DataFrame) -> None:
-    """What each tenth of the batch holds of the weight, early, midway and late in training."""
-    curves = trajectory.curves(study, words.TENTHS, rw_weights.points(study))
-    table = tenths.per_run(curves, rw_weights.weighted(runs))
-    if table.empty:
-        sweep = further.extended(study, variants=("rwsam",), m=(), seeds=further.seeds(study))
-        links.missing(
-            "How the weights are spread was not recorded in this study",
-            "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
-            {f"Set up RW-SAM with {further.seeds_text(sweep)}": sweep},
-        )
-        return
-    look = cells.of(study)
-    frame, found = tenths.frame(table, look), tenths.findings(table, look)
-    figure.show(
-        tenths.figure(frame, tenths.titles(curves), columns()), frame, tenths.caption(study, table, frame),
-        "What each tenth of the batch holds of RW-SAM's weight, early, midway and late. " + " ".join(found),
-        f"tenths-{study.id[:6]}", "tenths",
-    )  # fmt: skip
-    st.markdown("\n".join(f"- {line}" for line in found))
 
 
 def download(table: pd.DataFrame, name: str) -> None:

@@ -12,9 +12,9 @@ from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import density_figure, layers, matched, matched_figure, noise_law, simpson
-from sam_dash.ui import figure, links, pool
-from sam_dash.ui.frame import columns
+from sam_dash.results.views import density_figure, matched_figure, noise_law, simpson
+from sam_dash.results.views.view import Selection
+from sam_dash.ui import figure, links, pool, show
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -68,22 +68,19 @@ def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="SGD of fewer epochs, annealed, from the store")
 
 
-def correlations(study: Study, table: pd.DataFrame, x: str) -> None:
+def correlations(at: Selection) -> None:
     """The scatter of sharpness and accuracy, and the correlations at each level."""
-    found = simpson.correlations(table, x)
-    frame = matched.scatter(study, table, x)
-    text = simpson.reading(found, x)
+    view = simpson.VIEW
     left, right = st.columns(2, gap="medium")
     with left:
-        figure.show(
-            matched_figure.figure(frame, x, "test_acc", columns()), frame.drop(columns=matched.LOOK),
-            matched.scatter_caption(study, frame),
-            f"Test accuracy against {words.quantity(x).name}, run by run. {text}", f"correlation-{x}-{study.id[:6]}",
-            "correlation",
-        )  # fmt: skip
+        found = show.drawn(view, at)
+    if found is None:
+        links.missing(*view.missing(at))
+        return
     with right:
-        st.dataframe(simpson.shown(found), hide_index=True, alt=f"Correlations pooled and within. {text}")
-        st.markdown(text)
+        table = simpson.shown(simpson.correlations(matched_figure.table(at), view.x(at)))
+        st.dataframe(table, hide_index=True, alt=f"Correlations pooled and within. {' '.join(found)}")
+        st.markdown(" ".join(found))
         st.caption(
             "Intervals by Fisher's z take runs for independent; runs that share a seed are not quite. Within settings: "
             "deviations from each setting's mean, so that only seeds differ. Collapsed settings are left out."
@@ -109,39 +106,11 @@ def noise_scale(study: Study, finals: pd.DataFrame) -> None:
                        icon=":material/download:")  # fmt: skip
 
 
-def layer_noise(study: Study, chosen: pd.DataFrame, look: cells.Looks, interval: str) -> None:
-    """Each layer's share of tr(V), or how to get it."""
-    table = layers.gathered(layers.per_run(chosen))
-    if table.empty:
-        sweep = further.extended(study, seeds=further.seeds(study))
-        links.missing(
-            "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
-            {f"Set up this study with {further.seeds_text(sweep)}": sweep},
-        )  # fmt: skip
-        return
-    frame = layers.frame(table, layers.parameters(study.spec), look, interval)
-    found = layers.findings(table, frame, look)
-    figure.show(
-        layers.figure(frame), frame, layers.caption(study, frame, interval),
-        "Each layer's share of tr(V). " + " ".join(found), f"layers-{study.id[:6]}",
-        "layers",
-    )  # fmt: skip
-    st.markdown("\n".join(f"- {line}" for line in found))
-
-
-def spectrum(study: Study) -> None:
+def spectrum(at: Selection) -> None:
     """The spectral density of the Hessian of one seed's runs, where it was measured; else how to get it."""
     st.header("Spectral density", anchor=False)
-    if study.density.empty:
-        wanted = {
-            "Set up this study with the spectral density": further.extended(study, measures={"what": ("density",)})
-        }
-        links.missing("The spectral density was not measured in this study", "It costs 320 Hessian products.", wanted)
-        return
-    seeds = sorted(study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"].unique())
-    seed = st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
-    frame = density_figure.one_seed(study, seed)
-    figure.show(
-        density_figure.figure(frame, columns()), frame, density_figure.caption(frame), density_figure.alt(frame),
-        f"density-{study.id[:6]}", "density",
-    )  # fmt: skip
+    if seeds := density_figure.seeds(at.study):
+        at = at.but(
+            seed=st.selectbox("Seed of the spectrum", seeds, key="spectrum_seed", width=200, bind="query-params")
+        )
+    show.view(density_figure.VIEW, at)

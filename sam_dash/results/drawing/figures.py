@@ -60,7 +60,7 @@ def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 6, dif
     ticks = ticks or [float(look.batch)]
     left, right = _span(ticks, x)
     alive: dict[str, Rows] = {q: [] for q in quantities}
-    crosses: list[tuple[int, _Pen, list[float]]] = []
+    crosses: list[tuple[int, _Pen, list[float], bool]] = []
     for variant, drawn_as, part in drawn:
         found = tables.records(part)
         for i, q in enumerate(quantities):
@@ -69,19 +69,19 @@ def multiples(frame: pd.DataFrame, x: str, look: Looks, *, columns: int = 6, dif
             alive[q] += of
             pen = _Pen(drawn_as, legend=i == 0)
             if is_curve(variant, x):
-                panels.add(i, *pen.curve(of, x, q))
+                panels.add(i, *(pen.curve(of, x, q) if of else ()))
             else:
                 panels.add(i, *pen.reference(of, [left, *ticks, right], q))
             if lost:
                 places = [r[x] if is_curve(variant, x) else right for r in lost if r["kind"] == "mean"]
-                crosses.append((i, pen, places))
+                crosses.append((i, pen, places, pen.legend and not of))
     for i, q in enumerate(quantities):
         panels.xaxes[i] |= _xaxis(x, ticks, (left, right))
         panels.yaxes[i] |= _yaxis(alive[q], q, bool(difference))
-    for i, pen, places in crosses:
+    for i, pen, places, alone in crosses:
         floor = _floor(panels.yaxes[i], alive[quantities[i]])
         says = f"{pen.common['name']}: collapsed"
-        cross = _cross(places, [floor] * len(places), pen.colour, says, **pen.common, showlegend=False)
+        cross = _cross(places, [floor] * len(places), pen.colour, says, **pen.common, showlegend=alone)
         panels.add(i, cross)
     if crosses:
         panels.add(0, _cross([None], [None], style.GREY, "collapsed", name="collapsed", showlegend=True))

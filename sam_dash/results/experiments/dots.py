@@ -47,13 +47,13 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
     return fig
 
 
-def stacked(fig: go.Figure) -> go.Figure:
-    """For a telephone: panels that stand side by side one below the other, the legend on top."""
-    rows = paper.wrap(fig, 1)
+def stacked(fig: go.Figure, columns: int = 1) -> go.Figure:
+    """Panels that stand side by side in so many columns, on a telephone one below the other; the legend on top."""
+    rows = paper.wrap(fig, columns)
     for title in fig.layout.annotations:
-        title.update(text="<br>".join(textwrap.wrap(title.text, 40)), font={"size": 13})
+        title.update(text="<br>".join(textwrap.wrap(title.text, 40 if columns == 1 else 30)), font={"size": 13})
     names = [t.name for t in fig.data if t.showlegend is not False and t.name]
-    above = lines.layout(rows, names, room=1)["margin"]["t"]
+    above = lines.layout(rows, names, room=1 if columns == 1 else 3)["margin"]["t"]
     legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}
     return fig.update_xaxes(tickangle=0).update_layout(height=260 * rows + above, margin={"t": above}, legend=legend)
 

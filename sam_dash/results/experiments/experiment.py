@@ -14,7 +14,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results.claims import rule
+from sam_dash.results.experiments.dots import stacked
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.view import View
 
 DATA = Path(__file__).parent / "data"  # made by `python -m docs.example`
 
@@ -69,6 +71,36 @@ class Experiment:
     caption: Callable[[Study, pd.DataFrame], str]
     judge: Callable[[pd.DataFrame], list[Finding]]
     data: Path  # the study that ships with the project
+
+
+class Result(View[Study]):
+    """The figure of an experiment, of the study of its preset or of all its studies together."""
+
+    key, title, page = "result", "What the runs show", "experiments"
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.of = experiment
+
+    def frame(self, at: Study) -> pd.DataFrame:
+        """The experiment's own."""
+        return self.of.frame(at)
+
+    def figure(self, frame: pd.DataFrame, at: Study, columns: int) -> go.Figure:
+        """The experiment's own, as it is where there is room for it, else in two columns or in one."""
+        fig = self.of.figure(frame)
+        return fig if columns == 6 else stacked(fig, 1 if columns < 3 else 2)
+
+    def caption(self, frame: pd.DataFrame, at: Study) -> str:
+        """The experiment's own."""
+        return self.of.caption(at, frame)
+
+    def alt(self, frame: pd.DataFrame, at: Study, found: list[str]) -> str:
+        """The verdicts."""
+        return alt(self.of.judge(frame))
+
+    def name(self, at: Study) -> str:
+        """The experiment is in it."""
+        return f"experiment-{self.of.name}"
 
 
 def alt(findings: list[Finding]) -> str:

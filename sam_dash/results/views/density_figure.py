@@ -8,7 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results.drawing import cells, lines
+from sam_dash.results.numbers import further
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.view import Missing, Selection, StudyView
 
 
 def one_seed(study: Study, seed: int) -> pd.DataFrame:
@@ -75,3 +77,43 @@ def _ticks(frame: pd.DataFrame, scale: float) -> list[float]:
     low, high = float(frame["eigenvalue"].min()), float(frame["eigenvalue"].max())
     powers = [10.0**k for k in range(math.ceil(math.log10(scale)), math.floor(math.log10(max(high, -low, scale))) + 1)]
     return [*(-p for p in reversed(powers) if -p >= low), 0.0, *(p for p in powers if p <= high)]
+
+
+def seeds(study: Study) -> list[int]:
+    """The seeds of the runs whose density was measured."""
+    if study.density.empty:
+        return []
+    return sorted({int(s) for s in study.runs.loc[study.runs["run"].isin(study.density["run"]), "seed"]})
+
+
+class Density(StudyView):
+    """Of one seed, without a mean. Option: `seed`, the least of those measured."""
+
+    key, title, page = "density", "Spectral densities", "sharpness"
+    whole = True
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `one_seed`."""
+        measured = seeds(at.study)
+        return one_seed(at.study, at.options.get("seed", measured[0])) if measured else at.study.density
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """See `figure`."""
+        return figure(frame, columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(frame)
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """See `alt`."""
+        return alt(frame)
+
+    def missing(self, at: Selection) -> Missing:
+        """A measurement of its own."""
+        sweep = further.extended(at.study, measures={"what": ("density",)})
+        wanted = {"Set up this study with the spectral density": sweep}
+        return Missing("The spectral density was not measured in this study", "It costs 320 Hessian products.", wanted)
+
+
+VIEW = Density()

@@ -8,11 +8,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, lines
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.view import Selection, StudyView
 from sam_dash.runs import cost
 from sam_dash.runs.spec import SpecError
 
@@ -165,3 +167,69 @@ def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs
 def times(curves: pd.DataFrame) -> pd.Series[int]:
     """At how many steps each quantity was recorded."""
     return curves.groupby("quantity")["step"].nunique()
+
+
+USUAL = ("test_acc", "train_loss", "tr_H", "tr_V")
+
+
+class Dynamics(StudyView):
+    """Options: `quantities`, one panel each; `clock`, a key of `X`; `beta` of the smoothing; `scale`, see `axes`;
+    `lam`, of several the one that is drawn.
+    """
+
+    key, title, page = "dynamics", "Curves over training", "dynamics"
+    silent = "One line: nothing to compare."
+
+    def curves(self, at: Selection) -> pd.DataFrame:
+        """What was recorded of the quantities that were recorded more than once."""
+        found = self.recorded(at)
+        return found[~found["quantity"].isin(self.once(at))]
+
+    def recorded(self, at: Selection) -> pd.DataFrame:
+        """What was recorded of the quantities."""
+        return at.curves(tuple(at.options.get("quantities", USUAL)), recorded.POINTS)
+
+    def once(self, at: Selection) -> list[str]:
+        """The quantities that were measured at the end only."""
+        seen = times(self.recorded(at))
+        return [q for q in at.options.get("quantities", USUAL) if seen.get(q, 0) < 2]
+
+    def drawn(self, at: Selection) -> tuple[list[str], pd.DataFrame]:
+        """The quantities and the runs that are drawn."""
+        lam, have = at.options.get("lam", one_lambda(at.study)), set(self.curves(at)["quantity"])
+        runs = at.runs if lam is None else tables.select(at.runs, {"lam": lam})
+        return [q for q in at.options.get("quantities", USUAL) if q in have], runs
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`."""
+        quantities, runs = self.drawn(at)
+        return frame(at.study, self.curves(at), quantities, self.clock(at), self.beta(at), runs=runs)
+
+    def clock(self, at: Selection) -> str:
+        """A key of `X`."""
+        return str(at.options.get("clock", "Epoch"))
+
+    def beta(self, at: Selection) -> float:
+        """Of the smoothing."""
+        return float(at.options.get("beta", 0.0))
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """Two panels in a row, one on a telephone."""
+        its = axes(frame, self.clock(at), at.options.get("scale", "Auto"))
+        return lines.figure(frame, its, titles(set(frame["panel"])), columns=2, room=columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(at.study, frame, self.clock(at), self.beta(at), recorded.widths(at.study, self.drawn(at)[0]))
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`; of what did not collapse."""
+        quantities, runs = self.drawn(at)
+        return findings(at.study, self.curves(at), quantities, runs[~runs["run"].isin(at.collapsed)])
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The clock and the findings."""
+        return f"Curves over training, x: {self.clock(at).lower()}. {' '.join(found)}"
+
+
+VIEW = Dynamics()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,6 +16,7 @@ from sam_dash.results import words
 from sam_dash.results.drawing import lines, style
 from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.study import EXAMPLE
+from sam_dash.results.views.view import View
 
 BUNDLED = EXAMPLE / "escape.json"  # echo '{"kind": "escape"}' | python -m sam_dash saddles
 AT = ["batch", "momentum"]
@@ -71,7 +73,8 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any], columns: int = 6) -> 
         for row, quantity in enumerate(("escaped", "steps"), 1):
             where = {"row": column, "col": row} if narrow else {"row": row, "col": column}
             for key, of in here[here["quantity"] == quantity].groupby("variant", sort=False):
-                fig.add_trace(_line(str(key), of, ends, legend=row == column == 1), **where)
+                if np.isfinite(of["y"]).any():  # SAM may never leave: then there is no median to draw
+                    fig.add_trace(_line(str(key), of, ends, legend=row == column == 1), **where)
             marks = {1.0: "solid", answer["mean_critical"][str(batch)] / answer["critical"]: "dot"}
             for x, dash in marks.items():
                 fig.add_vline(x, line={"color": style.GREY, "width": 1.5, "dash": dash}, **where)
@@ -128,3 +131,32 @@ def alt(cells: pd.DataFrame) -> str:
             f"{words.title(str(key))} at B = {batch}, momentum {momentum:g}: {of['y'].min():.0%} to {of['y'].max():.0%}"
         )
     return "Share of seeds that leave the saddle, over ρ. " + "; ".join(found) + "."
+
+
+class Escapes(View[Mapping[str, Any]]):
+    """Of the runs of an answer."""
+
+    key, title, page = "escape", "Share of seeds that leave the saddle", "saddles"
+
+    def frame(self, at: Mapping[str, Any]) -> pd.DataFrame:
+        """See `frame`."""
+        return frame(runs(at))
+
+    def figure(self, frame: pd.DataFrame, at: Mapping[str, Any], columns: int) -> go.Figure:
+        """See `figure`; a column for each batch size and momentum only where there is room for all."""
+        return figure(frame, at, columns)
+
+    def caption(self, frame: pd.DataFrame, at: Mapping[str, Any]) -> str:
+        """See `caption`."""
+        return caption(frame, at)
+
+    def alt(self, frame: pd.DataFrame, at: Mapping[str, Any], found: list[str]) -> str:
+        """See `alt`."""
+        return alt(frame)
+
+    def name(self, at: Mapping[str, Any]) -> str:
+        """Of the network."""
+        return "saddle-network"
+
+
+VIEW = Escapes()

@@ -9,8 +9,10 @@ from sam_dash.problems import architecture
 from sam_dash.problems.datasets import DataError, describe
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, style
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import noise_law
+from sam_dash.results.views.view import Missing, Selection, StudyView
 from sam_dash.runs.spec import SweepSpec
 
 PREFIX = "layer_noise@"
@@ -170,3 +172,37 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> lis
     if len(values) > 1:
         out.append(statistics.extremes(values, f"The share of {name} is", lambda v: f"{v:.1%}"))
     return out
+
+
+class Layers(StudyView):
+    """Of the settings that `noise_law.VIEW` shows."""
+
+    key, title, page = "layers", "Each layer's share of tr(V)", "noise"
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`."""
+        table = gathered(per_run(noise_law.chosen(at)))
+        return frame(table, parameters(at.study.spec), at.look, at.interval) if len(table) else table
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """See `figure`."""
+        return figure(frame)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(at.study, frame, at.interval)
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`."""
+        return findings(gathered(per_run(noise_law.chosen(at))), frame, at.look)
+
+    def missing(self, at: Selection) -> Missing:
+        """Newer runs have it."""
+        sweep = further.extended(at.study, seeds=further.seeds(at.study))
+        return Missing(
+            "The noise of each layer is not in this study", "Studies made before it was measured lack it.",
+            {f"Set up this study with {further.seeds_text(sweep)}": sweep},
+        )  # fmt: skip
+
+
+VIEW = Layers()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import cells, lines, style
-from sam_dash.results.numbers import tables
+from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.numbers import recorded, tables
 from sam_dash.results.views import matched
+from sam_dash.results.views.view import Selection, StudyView
 
 
 def figure(table: pd.DataFrame, x: str, y: str, columns: int = 6) -> go.Figure:
@@ -96,3 +98,64 @@ def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]
         "xaxis": xaxis, "yaxis": yaxis, "height": height, "margin": {"l": 78, "r": 8, "t": top, "b": 68},
         "font": {"size": 12}, "legend": legend, "hovermode": "closest",
     }  # fmt: skip
+
+
+def table(at: Selection) -> pd.DataFrame:
+    """`matched.wide` of the runs that did not collapse."""
+    return matched.wide(at.study, at.kept)
+
+
+def curves(at: Selection, y: str) -> pd.DataFrame:
+    """Train loss and `y` along the way."""
+    return at.curves(sorted({"train_loss", y}), recorded.POINTS)
+
+
+class Matched(StudyView):
+    """Of what did not collapse. Options: `x`, the train loss or a cost; `y`, the test accuracy."""
+
+    key, title, page = "matched", "Matched comparisons", "matched"
+    drawn_with = tuple(matched.LOOK)
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `matched.frame`; empty where `x` or `y` is not known of any run."""
+        of, x, y = table(at), *_axes(at)
+        known = {x, y} <= set(of) and of[x].notna().any()
+        return matched.frame(at.study, of if known else of.assign(**{x: None, y: None}), x, y, curves(at, y))
+
+    def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
+        """Over the train loss and both costs."""
+        for x in matched.X.values():
+            yield f"-{x.replace('_', '-')}", at.but(x=x)
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """See `figure`."""
+        return figure(frame, *_axes(at), columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `matched.caption`."""
+        return matched.caption(at.study, frame, _axes(at)[0])
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """The Pareto front, if there is one: against costs."""
+        x, y = _axes(at)
+        front = captions.listed(dict.fromkeys(frame[frame["front"].astype(bool)].sort_values("x")["line"]))
+        return [f"On the Pareto front of {words.quantity(y).name} and {matched.TITLES[x]}: {front}."] if front else []
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The axes and the front; over the train loss, who beats SGD stopped there."""
+        x, y = _axes(at)
+        if x == "train_loss" and y != x:
+            found = matched.findings(matched.at_same_loss(table(at), curves(at, y), y, at.look), y)
+        return f"{words.quantity(y).name} against {matched.TITLES[x].lower()}. {' '.join(found)}"
+
+    def name(self, at: Selection) -> str:
+        """Both axes are in it."""
+        x, y = _axes(at)
+        return f"matched-{y}-{x}-{at.study.id[:6]}"
+
+
+def _axes(at: Selection) -> tuple[str, str]:
+    return at.options.get("x", "train_loss"), at.options.get("y", "test_acc")
+
+
+VIEW = Matched()

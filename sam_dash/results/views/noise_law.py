@@ -9,11 +9,13 @@ mean of their own batch of B the spread is smaller, as the groups are drawn from
 from __future__ import annotations
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, lines, style
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.view import Missing, Selection, StudyView
 
 LAW, FACTOR = "tr(V)/m", "within a batch: tr(V)/m · (B−m)/B"
 TITLES = {
@@ -186,3 +188,47 @@ TAIL_NOTE = (
     "not prove a heavy tail**: every sample has a largest tenth and so a finite α, a normal one too. "
     "Compare settings with each other, not α with 2."
 )
+
+
+def chosen(at: Selection) -> pd.DataFrame:
+    """The final values of the settings named in the option `settings`; else of `plain` ones."""
+    wanted = at.options.get("settings")
+    if wanted is None:
+        return plain(at.kept)
+    runs = tables.records(at.kept.drop_duplicates("run"))
+    return at.kept[at.kept["run"].isin([r["run"] for r in runs if at.look[r]["line"] in wanted])]
+
+
+class NoiseLaw(StudyView):
+    """Of what did not collapse. Option: `settings`, see `chosen`."""
+
+    key, title, page = "noise", "tr(V) of means of m samples against tr(V)/m", "noise"
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`."""
+        of = chosen(at)
+        return frame(of, at.look, at.batch, at.interval) if (of["quantity"] == "tr_V").any() else of[:0]
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """Two panels, one below the other on a telephone."""
+        return lines.figure(frame, AXES, TITLES, columns=2, room=columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(at.study, frame, at.interval)
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`."""
+        return findings(frame)
+
+    def missing(self, at: Selection) -> Missing | None:
+        """The noise, unless it is only that no setting is chosen."""
+        if (at.kept["quantity"] == "tr_V").any():
+            return None
+        wanted = {"Set up this study with gradient noise": further.extended(at.study, measures={"what": ("noise",)})}
+        return Missing(
+            "Gradient noise was not measured in this study", "tr(V) at every m costs three gradients.", wanted
+        )
+
+
+VIEW = NoiseLaw()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions
+from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import collapse, statistics, tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.view import Missing, Selection, StudyView
+from sam_dash.runs.spec import divisors
 
 OUTLINE = "#D55E00"
 
@@ -158,3 +162,68 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
                 beyond = f" At {edges} of {len(best)} m that ρ is at the edge of the grid." if edges else ""
                 out.append(f"Each m at the best ρ tried: {change}{beyond}")
     return out
+
+
+class Map(StudyView):
+    """Of one variant that is swept over m, at several ρ.
+
+    Options: `variant`, the first such; `quantity`, the test accuracy; `pooled`, whether runs of other studies are among
+    them.
+    """
+
+    key, title, page = "rho_m", "Map over ρ and m", "rho_m"
+    whole = True
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`; empty at a single ρ."""
+        of = at.options.get("variant") or next((v for v in at.finals["variant"] if cells.swept(v)), "")
+        finals, runs = (rows[rows["variant"] == of] for rows in (at.finals, at.runs))
+        several = runs["rho"].nunique() > 1
+        found = frame(finals, runs, at.options.get("quantity", "test_acc"), at.collapsed, at.interval)
+        return found.assign(variant=of) if several else found[:0]
+
+    def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
+        """Accuracy and tr(H) of every variant."""
+        for variant in dict.fromkeys(v for v in at.finals["variant"] if cells.swept(v)):
+            measured = set(at.finals.loc[at.finals["variant"] == variant, "quantity"])
+            for quantity in (q for q in ("test_acc", "tr_H") if q in measured):
+                yield f"-{variant}-{quantity}", at.but(variant=variant, quantity=quantity)
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """See `figure`."""
+        return figure(frame, columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        variant = str(frame["variant"].iloc[0])
+        return caption(at.study, frame, variant, at.interval, at.options.get("pooled", False))
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`."""
+        return findings(frame, at.finals[at.finals["variant"] == frame["variant"].iloc[0]])
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The quantity, how much collapsed, the findings."""
+        name, lost = words.quantity(str(frame["quantity"].iloc[0])).name, int(frame["collapsed"].sum())
+        return f"Map of {name} over ρ and m. {lost} of {len(frame)} settings collapsed. {' '.join(found)}"
+
+    def missing(self, at: Selection) -> Missing:
+        """Half to five times its least ρ."""
+        spec = at.study.spec
+        base, swept = min(at.study.values("rho"), default=0.1), any(cells.swept(v) for v in at.finals["variant"])
+        wide = tuple(float(f"{base * f:.2g}") for f in (0.5, 1, 2, 3, 5))
+        sweep = replace(spec, variants=("sgd", at.options.get("variant") or "sam"), knobs={"rho": wide})
+        sweep = sweep if len(sweep.m) > 1 else replace(sweep, m=tuple(divisors(at.batch)[::2]))
+        return Missing(
+            "This study has one ρ only" if swept else "This study has no runs that are swept over m",
+            "A map wants several ρ, each with the same m and seeds. Runs of the same problem in other studies of the "
+            "store count too, with “All runs of this problem” above.",
+            {f"Set up ρ = {captions.listed(f'{v:g}' for v in wide)}": sweep},
+        )
+
+    def name(self, at: Selection) -> str:
+        """The quantity is in it."""
+        return f"rho-m-{at.options.get('quantity', 'test_acc')}-{at.study.id[:6]}"
+
+
+VIEW = Map()

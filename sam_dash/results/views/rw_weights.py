@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from sam_dash.results import words
 from sam_dash.results.drawing import cells, lines
-from sam_dash.results.numbers import recorded, statistics, tables
+from sam_dash.results.numbers import further, recorded, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import dynamics
+from sam_dash.results.views.view import Missing, Selection, StudyView
 
 QUANTITIES = ("ess", "p_max", "p_top")
 AXES = lines.Axes("epoch", "epoch", percent=frozenset(("p_max", "p_top")))
@@ -74,3 +76,45 @@ def _number(mean: statistics.Mean) -> str:
     """With its interval, where it has one: "5.80 [5.12, 6.48]"."""
     values = [words.number(v, keep=True) for v in (mean.mean, mean.low, mean.high)]
     return f"{values[0]} [{values[1]}, {values[2]}]" if mean.n > 1 else values[0]
+
+
+def chosen(at: Selection) -> pd.DataFrame:
+    """The runs of `weighted` among those without micro-batches."""
+    return weighted(tables.at_full_batch(at.runs, at.batch))
+
+
+class Weights(StudyView):
+    """Of the runs of `weighted`."""
+
+    key, title, page = "weights", "RW-SAM's weights over the epochs", "rw_sam"
+
+    def curves(self, at: Selection) -> pd.DataFrame:
+        """A point an epoch."""
+        return at.curves(QUANTITIES, points(at.study))
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`."""
+        return frame(at.study, self.curves(at), chosen(at))
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """Three panels, or where their titles would not fit one below the other."""
+        return lines.figure(frame, AXES, titles(at.batch), columns=3 if columns == 6 else 1, room=columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(at.study, frame)
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`."""
+        return findings(at.study, self.curves(at), chosen(at))
+
+    def missing(self, at: Selection) -> Missing:
+        """RW-SAM at a λ that weights."""
+        sweep = further.extended(at.study, variants=("rwsam",), m=(), knobs={"lam": (0.25, 0.5, 1.0)})
+        return Missing(
+            "The weights were not recorded in this study", "Runs of RW-SAM with λ > 0 record them at every step.",
+            {"Set up RW-SAM at λ = 0.25, 0.5 and 1": sweep},
+        )  # fmt: skip
+
+
+VIEW = Weights()

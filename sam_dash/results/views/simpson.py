@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import further, statistics, tables
+from sam_dash.results.views import matched, matched_figure
+from sam_dash.results.views.view import Missing, Selection, StudyView
 
 POOLED = "All runs pooled"
 FEWEST = 4  # runs that a correlation wants
@@ -61,3 +64,50 @@ def reading(table: pd.DataFrame, x: str) -> str:
     return (
         f"{text}, and so are they {same}." if same else f"{text}; within variants and settings nothing is told from 0."
     )
+
+
+class Correlation(StudyView):
+    """Of what did not collapse, run by run. Option: `x`, a sharpness; the first of tr(H), λ_max and tr(V)."""
+
+    key, title, page = "correlation", "Sharpness and accuracy", "matched"
+    drawn_with = tuple(matched.LOOK)
+
+    def x(self, at: Selection) -> str:
+        """The sharpness chosen; "" where none was measured."""
+        have = set(at.finals["quantity"])
+        return str(at.options.get("x") or next((q for q in ("tr_H", "lam_max", "tr_V") if q in have), ""))
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `matched.scatter`; empty where fewer than `FEWEST` runs have both."""
+        x, table = self.x(at), matched_figure.table(at)
+        few = not {x, "test_acc"} <= set(table) or table[x].notna().sum() < FEWEST
+        return pd.DataFrame() if few else matched.scatter(at.study, table, x)
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """See `matched_figure.figure`."""
+        return matched_figure.figure(frame, self.x(at), "test_acc", columns)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `matched.scatter_caption`."""
+        return matched.scatter_caption(at.study, frame)
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `reading`."""
+        return [reading(correlations(matched_figure.table(at), self.x(at)), self.x(at))]
+
+    def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The axes and the reading."""
+        return f"Test accuracy against {words.quantity(self.x(at)).name}, run by run. {' '.join(found)}"
+
+    def missing(self, at: Selection) -> Missing:
+        """The trace, the cheapest."""
+        sweep = further.extended(at.study, measures={"what": ("trace",)})
+        title, wanted = "Fewer than four runs with a sharpness", {"Set up this study with tr(H)": sweep}
+        return Missing(title, "A correlation wants more.", wanted)
+
+    def name(self, at: Selection) -> str:
+        """The sharpness is in it."""
+        return f"correlation-{self.x(at)}-{at.study.id[:6]}"
+
+
+VIEW = Correlation()

@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, lines, style
-from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import rw_weights
+from sam_dash.results.views.view import Missing, Selection, StudyView
 
 EQUAL = "equal weights"
 PANELS = frozenset(("early", "middle", "late"))
@@ -126,3 +128,45 @@ def findings(table: pd.DataFrame, look: cells.Looks) -> list[str]:
             f"late, {lower}."
         )
     return out
+
+
+class Tenths(StudyView):
+    """Of the runs that `rw_weights.VIEW` shows."""
+
+    key, title, page = "tenths", "What each tenth of the batch holds of RW-SAM's weight", "rw_sam"
+
+    def curves(self, at: Selection) -> pd.DataFrame:
+        """As many points as the weights have."""
+        return at.curves(words.TENTHS, rw_weights.points(at.study))
+
+    def table(self, at: Selection) -> pd.DataFrame:
+        """See `per_run`."""
+        return per_run(self.curves(at), rw_weights.chosen(at))
+
+    def frame(self, at: Selection) -> pd.DataFrame:
+        """See `frame`."""
+        return frame(self.table(at), at.look)
+
+    def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
+        """Three panels, or where their titles would not fit one below the other."""
+        return figure(frame, titles(self.curves(at)), columns if columns == 6 else 1)
+
+    def caption(self, frame: pd.DataFrame, at: Selection) -> str:
+        """See `caption`."""
+        return caption(at.study, self.table(at), frame)
+
+    def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
+        """See `findings`."""
+        return findings(self.table(at), at.look)
+
+    def missing(self, at: Selection) -> Missing:
+        """Newer runs have it."""
+        sweep = further.extended(at.study, variants=("rwsam",), m=(), seeds=further.seeds(at.study))
+        return Missing(
+            "How the weights are spread was not recorded in this study",
+            "RW-SAM runs made with this version record at every step what each tenth of the batch holds of the weight.",
+            {f"Set up RW-SAM with {further.seeds_text(sweep)}": sweep},
+        )
+
+
+VIEW = Tenths()

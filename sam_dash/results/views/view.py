@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from sam_dash.results.drawing import cells
 from sam_dash.results.drawing.cells import Looks
-from sam_dash.results.numbers import collapse
+from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import SweepSpec
 
@@ -62,6 +62,10 @@ class Selection:
     def batch(self) -> int:
         """B."""
         return self.study.spec.training.batch
+
+    def where(self, **values: Any) -> Selection:
+        """The rows with these settings; a variant without one of them stays."""
+        return replace(self, finals=tables.select(self.finals, values), runs=tables.select(self.runs, values))
 
     def but(self, **options: Any) -> Selection:
         """The same with some options set."""

@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from sam_dash.problems.landscapes import LANDSCAPES, Landscape, contour
 from sam_dash.results import words
 from sam_dash.results.drawing import style
+from sam_dash.results.views.view import View
 from sam_dash.runs.saddles import Walk
 
 FRAMES = 30
@@ -227,3 +228,39 @@ def alt(points: pd.DataFrame, spec: Walk) -> str:
     far = away.groupby(last["variant"], sort=False).mean()
     ends = ", ".join(f"{words.title(str(k))} {d:.3g}" for k, d in far.items())
     return f"Trajectories on {LANDSCAPES[spec.landscape].title}; mean distance from the saddle at the end: {ends}."
+
+
+class Walked(NamedTuple):
+    """What was asked for, and the answer."""
+
+    answer: Mapping[str, Any]
+    spec: Walk
+
+
+class Walks(View[Walked]):
+    """Of the trajectories of an answer."""
+
+    key, title, page = "walk", "Trajectories on a landscape", "saddles"
+
+    def frame(self, at: Walked) -> pd.DataFrame:
+        """See `frame`."""
+        return frame(at.answer, at.spec)
+
+    def figure(self, frame: pd.DataFrame, at: Walked, columns: int) -> go.Figure:
+        """See `figure`."""
+        return figure(frame, at.spec)
+
+    def caption(self, frame: pd.DataFrame, at: Walked) -> str:
+        """See `caption`."""
+        return caption(frame, at.spec)
+
+    def alt(self, frame: pd.DataFrame, at: Walked, found: list[str]) -> str:
+        """See `alt`."""
+        return alt(frame, at.spec)
+
+    def name(self, at: Walked) -> str:
+        """The landscape is in it."""
+        return f"saddle-{at.spec.landscape}"
+
+
+VIEW = Walks()

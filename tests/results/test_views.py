@@ -1,0 +1,200 @@
+"""Every view, walked: at every width each trace has something to be seen, at its place, under a title of its own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from sam_dash.problems.landscapes import LANDSCAPES
+from sam_dash.results.experiments import EXPERIMENTS
+from sam_dash.results.experiments.experiment import Result
+from sam_dash.results.numbers import parts, recorded
+from sam_dash.results.numbers import study as studies
+from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import VIEWS, escapes, walks
+from sam_dash.results.views.view import Selection, StudyView, View
+from sam_dash.runs.saddles import Walk
+from sam_dash.runs.store import Store
+from sam_dash.ui import router
+from tests import synthetic
+
+WIDTHS = {1: 340, 2: 520, 3: 520, 6: 1000}  # columns -> px of the narrowest page that has room for them
+FOLDER = Path(studies.__file__).parents[1] / "views"
+FURTHER = {f"m_sharp@{m}": 0.1 / m for m in (1, 2, 4, 8)} | {f"tr_V@{m}": 20 / m for m in (2, 4, 8)}
+FURTHER |= {"grad_sq": -0.1, "layer_noise@hidden1": 12.0, "layer_noise@output": 8.0}
+At = tuple[View[Any], Any, str]
+Drawn = tuple[View[Any], Any, pd.DataFrame, str]
+
+
+def stored(folder: Path, sweep: Any, collapsed: float | None = None) -> tuple[Study, Any]:
+    """A study of invented numbers; the runs at the ρ `collapsed` have the accuracy of guessing."""
+    plain, store = synthetic.values, Store(folder / "store.db")
+
+    def values(run: Any, share: float = 1.0) -> dict[str, float]:
+        return plain(run, share) | ({"test_acc": 0.1} if run.knobs.get("rho") == collapsed is not None else {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "values", values)
+        study = studies.from_store(store, synthetic.fill(store, sweep, quantities=FURTHER))
+    assert study is not None
+    done, rate = list(study.runs["run"]), recorded.steps_per_epoch(study)
+    kept = {q: recorded.stored(store, done, [q], rate, 40) for q in set(study.finals["quantity"])}
+    store.close()
+
+    def curves(quantities: Any, points: int) -> Any:
+        found = [kept[q] for q in quantities if q in kept]
+        return recorded.among(pd.concat(found) if found else kept["test_acc"][:0])(quantities, points)
+
+    return study, curves
+
+
+def looked_at(study: Study, curves: Any) -> Iterator[At]:
+    """Every view of a study, at its least and its largest ρ, with every choice that is taken away."""
+    every = Selection(study, study.finals, study.runs, curves)
+    rhos = study.values("rho")
+    ends = [every.where(rho=rho) for rho in sorted({*rhos[:1], *rhos[-1:]})] or [every]
+    for view in (v for v in VIEWS.values() if isinstance(v, StudyView)):
+        for at in [every] if view.whole else ends:
+            yield from ((view, chosen, f"{view.key}{name}") for name, chosen in view.choices(at))
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[At]:
+    """Every view of the example, of a store of two ρ of which one collapsed, of one of a single seed, of SGD alone; of
+    the experiments, and of the saddles.
+    """
+    example = studies.from_folder(studies.EXAMPLE)
+    assert example is not None
+    found = [*looked_at(example, recorded.among(recorded.bundled()))]
+    sweep = replace(synthetic.SWEEP, m=(8, 1), knobs={"rho": (0.1, 5.0), "lam": (0.0, 1.0)})
+    single = replace(synthetic.SWEEP, seeds=(0,))
+    alone = replace(synthetic.SWEEP, variants=("sgd",), m=(), knobs={})
+    for made, collapsed in ((sweep, 5.0), (single, None), (alone, None)):
+        found += looked_at(*stored(tmp_path_factory.mktemp("store"), made, collapsed))
+    for e in EXPERIMENTS.values():
+        of = [study for folder in parts.folders(e.data) if (study := studies.from_folder(folder))]
+        found.append((Result(e), parts.together(of), e.name))
+    found.append((escapes.VIEW, escapes.bundled(), "escape"))
+    for key, land in LANDSCAPES.items():
+        spec = Walk(landscape=key)
+        paths = {v: [[land.start, land.saddle]] for v in spec.variants}
+        found.append((walks.VIEW, walks.Walked({"paths": paths}, spec), f"walk-{key}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn(everything: list[At]) -> list[Drawn]:
+    """Those that have something to show, with their frames."""
+    frames = [(view, at, view.frame(at), name) for view, at, name in everything]
+    return [of for of in frames if len(of[2])]
+
+
+def test_whatever_file_has_a_view_is_registered_and_stands_on_a_page() -> None:
+    files = {f.stem for f in FOLDER.glob("*.py") if re.search(r"^VIEW = ", f.read_text(), re.MULTILINE)}
+    assert {type(v).__module__.rpartition(".")[2] for v in VIEWS.values()} == files
+    assert len(VIEWS) == len(files) >= 14
+    assert {v.page for v in VIEWS.values()} <= set(router.PAGES)
+
+
+def test_every_view_is_drawn_of_some_study(drawn: list[Drawn]) -> None:
+    assert {view.key for view, *_ in drawn} == {*VIEWS, "result"}
+
+
+def test_every_view_has_a_caption_an_alternative_text_and_a_name_for_its_files(drawn: list[Drawn]) -> None:
+    for view, at, frame, name in drawn:
+        found = view.findings(frame, at)
+        for text in (view.caption(frame, at), view.alt(frame, at, found), *found):
+            assert text.rstrip().endswith((".", ")")), f"{name}: {text}"
+            assert not re.search(r"\bnan\b|None", text), f"{name}: {text}"
+        assert re.fullmatch(r"[\w.-]+", view.name(at)), name
+
+
+def test_what_a_view_lacks_can_be_run(everything: list[At]) -> None:
+    lacking = {view.key: view.missing(at) for view, at, _ in everything if isinstance(at, Selection)}
+    for key, missing in lacking.items():
+        for sweep in missing.sweeps.values() if missing else ():
+            assert sweep.runs(), key
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_at_every_width_each_trace_is_within_its_axes_and_no_title_meets_another(
+    drawn: list[Drawn], columns: int
+) -> None:
+    for view, at, frame, name in drawn:
+        fig = view.figure(frame, at, columns)
+        assert fig.data, name
+        for trace in fig.data:
+            assert seen(fig, trace), f"{name}, {columns} columns: nothing of {trace.name} is seen on {trace.yaxis}"
+        room = WIDTHS[columns] - fig.layout.margin.l - fig.layout.margin.r
+        titles = [t for t in fig.layout.annotations if t.text and t.yref == "paper"]
+        for a, b in itertools.combinations(titles, 2):
+            apart = abs(a.x - b.x) * room - (width(a) + width(b)) / 2
+            assert a.y != b.y or apart > 0, f"{name}, {columns} columns: “{a.text}” meets “{b.text}”"
+
+
+def test_marks_stand_at_the_values_of_the_frame(drawn: list[Drawn]) -> None:
+    on = {"sharpness": "m", "rw_sam": "lam", "m_sharpness": "x", "noise": "x", "tenths": "x", "dynamics": "x"}
+    of = [(view, at, frame, name) for view, at, frame, name in drawn if view.key in on]
+    assert {view.key for view, *_ in of} == set(on)
+    for view, at, frame, name in of:
+        marks = [t for t in view.figure(frame, at, 6).data if "markers" in t.mode and t.cliponaxis is None]
+        assert {x for t in marks for x in t.x} <= set(frame[on[view.key]].dropna()), name
+
+
+def seen(fig: go.Figure, trace: Any) -> bool:
+    """Whether a trace has a point that its axes show; what stands for something in the legend alone has to be there."""
+    if trace.type == "heatmap":
+        return any(v is not None for row in trace.z for v in row)
+    if trace.type == "bar":
+        return any(v is not None and v > 0 for v in trace.x)
+    points = [(x, y) for x, y in zip(trace.x, trace.y, strict=True) if known(x) and known(y)]
+    if not points:
+        return bool(trace.showlegend) and len(trace.x) == 1
+    axes = [axis(fig, getattr(trace, f"{k}axis") or k, k) for k in "xy"]
+    return any(all(within(v, *ax) for v, ax in zip(point, axes, strict=True)) for point in points)
+
+
+def known(value: Any) -> bool:
+    return value is not None and (isinstance(value, str) or math.isfinite(value))
+
+
+def axis(fig: go.Figure, name: str, kind: str) -> tuple[str, Any]:
+    """Type and range, the latter that of an axis it is said to match where it has none of its own."""
+    found = fig.layout[name.replace(kind, f"{kind}axis", 1)]
+    other = fig.layout[found.matches.replace(kind, f"{kind}axis", 1)] if found.matches else found
+    return found.type or "linear", found.range or other.range
+
+
+def within(value: Any, kind: str, ends: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if kind == "log" and value <= 0:
+        return False
+    at = math.log10(value) if kind == "log" else value
+    return ends is None or min(ends) <= at <= max(ends)
+
+
+def width(title: Any) -> float:
+    """Of a line of text, px."""
+    lines = re.sub(r"<br/?>", "\n", title.text)
+    longest = max(len(re.sub(r"<[^>]+>", "", line)) for line in lines.split("\n"))
+    return 0.5 * (title.font.size or 14) * longest
+
+
+def test_a_point_off_a_logarithmic_axis_is_not_seen() -> None:
+    fig = go.Figure(go.Scatter(x=[1, 2], y=[30, 300]))
+    fig.update_yaxes(range=[0.7, 3])
+    assert not seen(fig, fig.data[0]), "a range of exponents on a linear axis, as the steps of Saddles had"
+    fig.update_yaxes(type="log")
+    assert seen(fig, fig.data[0])
+    fig.add_scatter(x=[1], y=[-1])
+    assert not seen(fig, fig.data[1])
