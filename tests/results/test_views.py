@@ -150,6 +150,16 @@ def test_marks_stand_at_the_values_of_the_frame(drawn: list[Drawn]) -> None:
         assert {x for t in marks for x in t.x} <= set(frame[on[view.key]].dropna()), name
 
 
+def test_panels_of_dynamics_share_their_epochs_and_accuracies_stay_below_one(drawn: list[Drawn]) -> None:
+    of = [(view.figure(frame, at, 6), frame) for view, at, frame, _ in drawn if view.key == "dynamics"]
+    assert max(frame["panel"].nunique() for _, frame in of) > 2
+    for fig, frame in of:
+        panels = [f"{k or ''}" for k in (0, *range(2, frame["panel"].nunique() + 1))]
+        assert {fig.layout[f"xaxis{k}"].matches for k in panels} == {"x"}
+        accuracy = fig.layout[f"yaxis{panels[list(dict.fromkeys(frame['panel'])).index('test_acc')]}"]
+        assert 0 <= accuracy.range[0] + 0.05 < accuracy.range[1] <= 1.05
+
+
 def seen(fig: go.Figure, trace: Any) -> bool:
     """Whether a trace has a point that its axes show; what stands for something in the legend alone has to be there."""
     if trace.type == "heatmap":

@@ -214,9 +214,17 @@ class Dynamics(StudyView):
         return float(at.options.get("beta", 0.0))
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
-        """Two panels in a row, one on a telephone."""
+        """Two panels in a row, one on a telephone; all over the same stretch, accuracies over what they reach."""
         its = axes(frame, self.clock(at), at.options.get("scale", "Auto"))
-        return lines.figure(frame, its, titles(set(frame["panel"])), columns=2, room=columns)
+        fig = lines.figure(frame, its, titles(set(frame["panel"])), columns=2, room=columns)
+        fig.update_xaxes(matches="x")
+        for i, panel in enumerate(dict.fromkeys(frame["panel"])):
+            if panel in its.percent:
+                ends = frame.loc[frame["panel"] == panel, ["y", "low", "high"]].clip(0, 1)
+                low, high = float(ends.min().min()), float(ends.max().max())
+                pad = 0.05 * (high - low) or 0.05
+                fig.layout[f"yaxis{i + 1 if i else ''}"].range = [low - pad, high + pad]
+        return fig
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `caption`."""
