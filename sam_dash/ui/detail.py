@@ -15,7 +15,7 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.queue import AGAIN
 from sam_dash.runs.store import Store
-from sam_dash.ui import manage, states
+from sam_dash.ui import manage, markdown, states
 
 LOG_LINES = 20
 STEPS = 1500  # points drawn of a per-step curve; the CSV has all
@@ -60,7 +60,10 @@ def example(study: Study, key: str) -> None:
 def _ending(store: Store, run: dict[str, Any]) -> None:
     if run["error"]:
         say = st.error if run["status"] in ("failed", "diverged") else st.warning
-        say(f"{run['error']} (step {run['step']} of {run['steps']}, attempt {run['attempt']})", icon=":material/info:")
+        say(
+            f"{markdown.literal(run['error'])} (step {run['step']} of {run['steps']}, attempt {run['attempt']})",
+            icon=":material/info:",
+        )
     if run.get("log"):
         lines = run["log"].strip().splitlines()
         label = f"Log, last {min(LOG_LINES, len(lines))} of {len(lines)} lines"

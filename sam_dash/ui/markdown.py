@@ -7,4 +7,4 @@ import re
 
 def literal(text: object) -> str:
     """The Markdown that shows exactly this line of text: no image, link, icon, colour, formula or HTML in it."""
-    return re.sub(r"([\\`*_{}\[\]<>#!|~$:&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]<>#!|~$&]|:(?=\w|//))", r"\\\1", " ".join(str(text).split()))

@@ -14,7 +14,7 @@ from sam_dash.results.files import gallery, texts
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError
-from sam_dash.ui import backend, figure, pick
+from sam_dash.ui import backend, figure, markdown, pick
 
 NOTE = "_import_note"
 HOLDS = (
@@ -90,4 +90,4 @@ def bring() -> None:
     )  # fmt: skip
     fine, text = st.session_state.pop(NOTE, (True, ""))
     if text:
-        (st.success if fine else st.error)(text, icon=":material/upload_file:")
+        (st.success if fine else st.error)(markdown.literal(text), icon=":material/upload_file:")

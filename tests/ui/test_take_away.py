@@ -17,7 +17,7 @@ from sam_dash.runs import marks
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 from sam_dash.ui import figure, take_away
-from sam_dash.ui.links import query
+from sam_dash.ui.fields import query
 from tests.synthetic import SWEEP, every, fill
 from tests.ui.test_pages import text_of
 
