@@ -403,3 +403,10 @@ def test_a_squared_norm_below_0_is_remarked_and_one_that_may_be_0_is_not() -> No
     assert told.startswith("‖G‖² is below 0 for SGD (−0.101), by 201 standard errors over seeds. No squared norm is")
     s = study(lambda r: simple(r) | {"grad_sq": r.seed - 0.5})
     assert noise_law.scale_findings(noise_law.scales(s.finals), cells.of(s)) == []
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0.1019, 5.0), (0.1021, None), (0.0981, 5.0), (0.0979, None)])
+def test_a_length_within_2_percent_is_the_same_and_beyond_it_there_is_none(
+    length: float, expected: float | None
+) -> None:
+    assert equal_length.at_length({0.1: 5.0}, length) == expected

@@ -92,6 +92,9 @@ def test_gaps_are_differences_run_by_run() -> None:
         ([0.10, 0.11, 0.09], 0, True),  # chance
         ([0.16, 0.08, 0.19], 0, True),  # two classes learnt by some seeds; the interval reaches 1/10
         ([0.70, 0.90], 0, False),  # two seeds: a wide interval that reaches 1/10 is no collapse
+        ([0.10, 0.50], 0, False),  # the best seed counts, not the worst
+        ([0.16, 0.08, 0.1999], 0, True),
+        ([0.16, 0.08, 0.2001], 0, False),  # on either side of 2/C
         ([0.12], 0, True),  # one seed inside the interval of guessing
         ([0.13], 0, False),
         ([0.8], 1, True),
