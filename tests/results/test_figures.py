@@ -138,9 +138,9 @@ def test_a_legend_has_the_rows_that_it_needs_whatever_the_number_of_panels() -> 
     """Counted in the browser: on a telephone three, on a wide page one, of 29 px each."""
     names = ["SGD", "n-SAM", "SAM", "RW-SAM, scale = raw", "RW-SAM, scale = standardised"]
     tops = {n: panels.layout(4, 250, names, n, 44, 8, 58)["margin"]["t"] for n in (1, 6)}
-    assert tops == {1: 45 + 24 + 3 * 29, 6: 45 + 24 + 29}
+    assert tops == {1: 77 + 3 * 29, 6: 77 + 29}
     few = frames.summary().query("quantity == 'tr_H'")
-    assert frames.multiples(few, "m", columns=5).layout.margin.t == 45 + 24 + 29
+    assert frames.multiples(few, "m", columns=5).layout.margin.t == 77 + 29
 
 
 def test_no_difference_is_shown_as_minus_zero() -> None:

@@ -16,6 +16,7 @@ from sam_dash.results.drawing import style
 
 ROW = 29  # of a legend, px
 TITLE = 24  # of a legend, px
+DROP = 8  # of a legend below the upper edge, px: the tool bar is higher than its title
 LETTERS = {1: 50, 3: 80, 6: 140}
 """Of a legend side by side at least, by the number of panels that there is room for."""
 POINTS = '<span style="font-size:10px">, points</span>'
@@ -94,12 +95,13 @@ def layout(
     """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
     `room`: a key of `LETTERS`. The first row of the legend is its title, beside which the tool bar stands.
     """
-    top = 45 + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
+    top = 45 + DROP + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
+    whole = height * rows + top + below - 21
     return {
-        "height": height * rows + top + below - 21, "margin": {"l": left, "r": right, "t": top, "b": below},
+        "height": whole, "margin": {"l": left, "r": right, "t": top, "b": below},
         "hovermode": "closest", "font": {"size": 12},
         "legend": {
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+            "orientation": "h", "x": 0, "xanchor": "left", "y": 1 - DROP / whole, "yref": "container", "yanchor": "top",
             "title": {"text": "Method", "side": "top left"}, "itemsizing": "trace", "itemwidth": 30,
         },
     }  # fmt: skip
