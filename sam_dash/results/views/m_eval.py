@@ -18,6 +18,7 @@ from sam_dash.results.drawing import captions, cells, lines
 from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Missing, Selection, StudyView
+from sam_dash.runs.measures.m_sharpness import RHO
 
 BASE = "m_sharp@"
 VALUE, RATIO = "m_sharp", "ratio"
@@ -66,8 +67,8 @@ def caption(study: Study, table: pd.DataFrame, interval: str = "ci") -> str:
     return (
         f"Mean over {captions.over(table, interval)}. The horizontal axis is "
         "the micro-batch size that the *finished* weights are measured with; the lines are the sizes they were trained "
-        "with. One ascent step of ρ = 0.05 per disjoint micro-batch, whatever ρ the training had: a lower bound of the "
-        f"largest rise within that radius.{ratio} {captions.setting(study.spec)}. {captions.radius(study.finals)}"
+        f"with. One ascent step of ρ = {RHO:g} per disjoint micro-batch, whatever ρ the training had: a lower bound of "
+        f"the largest rise within that radius.{ratio} {captions.setting(study.spec)}. {captions.radius(study.finals)}"
     )
 
 
