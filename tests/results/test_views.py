@@ -25,9 +25,10 @@ from sam_dash.results.views.view import Selection, StudyView, View
 from sam_dash.runs.saddles import Walk
 from sam_dash.runs.store import Store
 from sam_dash.ui import router
+from sam_dash.ui.frame import COLUMNS, STEPS
 from tests import synthetic
 
-WIDTHS = {1: 340, 2: 520, 3: 520, 6: 1000}  # columns -> px of the narrowest page that has room for them
+WIDTHS = dict(zip(COLUMNS, (340, *STEPS), strict=True))  # columns -> px of the narrowest page that has room for them
 FOLDER = Path(studies.__file__).parents[1] / "views"
 FURTHER = {f"m_sharp@{m}": 0.1 / m for m in (1, 2, 4, 8)} | {f"tr_V@{m}": 20 / m for m in (2, 4, 8)}
 FURTHER |= {"grad_sq": -0.1, "layer_noise@hidden1": 12.0, "layer_noise@output": 8.0}
