@@ -5,7 +5,7 @@ import streamlit as st
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import further
 from sam_dash.results.views import opinions, quality
-from sam_dash.ui import figure, links, router, states
+from sam_dash.ui import figure, links, router, states, table
 
 router.ensure_routed()
 st.title("Estimator quality", anchor=False)
@@ -18,10 +18,11 @@ frame = quality.by_quantity(study.finals)
 st.header("What these numbers rest on", anchor=False)
 st.markdown(quality.finding(frame))
 if len(frame):
-    st.dataframe(quality.table(frame), hide_index=True, alt=f"Estimator quality. {quality.finding(frame)}")
+    table.show(quality.table(frame), f"Estimator quality. {quality.finding(frame)}", by="Quantity")
     st.caption(
         f"{captions.setting(study.spec)}. {captions.excluded(study)} Measured at the last step, on the clean weights. "
-        "Relative error: standard error of one estimate over its value. Budget: probes, iterations or samples. "
+        "Relative error: standard error of one estimate over its value (0: exact; –: not stated). "
+        "Budget: probes, iterations or samples. "
         "Residual: of an iterative method, relative; it bounds the distance to some eigenvalue, which in one random "
         "start of 300 was not the largest (docs/LOG.md)."
     )
@@ -35,16 +36,12 @@ if len(loose):
     st.markdown("**Not converged**: these have hollow markers in the figures")
     alt = f"{len(loose)} estimates that did not converge"
     look = cells.of(study)
-    st.dataframe(quality.loose_table(loose, look), hide_index=True, placeholder="–", alt=alt)
+    table.show(quality.loose_table(loose, look), alt, by="Quantity")
 
 st.header("Second opinion: PyHessian", anchor=False)
 found = opinions.paired(study.finals)
 if len(found):
-    st.dataframe(
-        opinions.table(found, cells.of(study)),
-        hide_index=True,
-        alt="Our estimates beside PyHessian's, with errors",
-    )
+    table.show(opinions.table(found, cells.of(study)), "Our estimates beside PyHessian's, with errors", by="Quantity")
     st.caption(opinions.caption(found))
 else:
     links.missing(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sam_dash.results.views import matched, matched_figure
-from sam_dash.ui import choices, controls, router, sections, show, states
+from sam_dash.ui import choices, controls, router, sections, show, states, table
 
 router.ensure_routed()
 st.title("Matched comparisons", anchor=False)
@@ -17,9 +17,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     at = controls.selection(study)
     x = choices.matched_in()
     y = choices.one_quantity(at.finals, ("test_acc", "tr_H", "lam_max", "tr_V", "gap_acc", "test_loss"))
-table = matched_figure.table(at)
+runs = matched_figure.table(at)
 show.collapsed(at.runs, at.collapsed, at.look)
-if table.empty:
+if runs.empty:
     st.info("Every setting here collapsed: there is nothing to match.", icon=":material/filter_alt_off:")
     st.stop()
 if y is None or not show.view(matched_figure.VIEW, at.but(x=x, y=y)):
@@ -28,16 +28,17 @@ if y is None or not show.view(matched_figure.VIEW, at.but(x=x, y=y)):
 
 st.header("At the same train loss as SGD stopped early", anchor=False)
 curves = matched_figure.curves(at, y)
-if rows := matched.at_same_loss(table, curves, y, at.look) if y != "train_loss" else []:
-    best = matched.best_stop(table, curves, y, at.look)
+if rows := matched.at_same_loss(runs, curves, y, at.look) if y != "train_loss" else []:
+    best = matched.best_stop(runs, curves, y, at.look)
     st.markdown(show.listed([*matched.findings(rows, y), *([best] if best else [])]))
-    st.dataframe(matched.matched_table(rows, y), hide_index=True, alt="Each setting beside SGD at its train loss")
+    beside = matched.matched_table(rows, y)
+    table.show(beside, "Each setting beside SGD at its train loss")
     st.caption(
         "Each run against SGD of the same seed where that first came down to the run's final train loss, linear "
         "between two epochs. SGD had not annealed its learning rate by then; runs of so few "
         "epochs would have, and may do better:"
     )
-    sections.annealed(study, table, y)
+    sections.annealed(study, runs, y)
 elif y != "train_loss":
     sections.no_trajectory(study, at.kept, y)
 

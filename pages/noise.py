@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from sam_dash.results.views import layers, noise_law
-from sam_dash.ui import choices, controls, router, rw_sections, sections, show, states
+from sam_dash.ui import choices, controls, router, rw_sections, sections, show, states, table
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
@@ -26,9 +26,9 @@ st.header("Which layers it is in", anchor=False)
 show.view(layers.VIEW, at)
 st.header("Noise scale", anchor=False)
 sections.noise_scale(study, at.kept)
-table = noise_law.tail_table(at.kept, at.look)
-if len(table):
+tails = noise_law.tail_table(at.kept, at.look)
+if len(tails):
     st.header("Tail of the noise", anchor=False)
-    st.dataframe(table, hide_index=True, alt="Tail index of the gradient noise of every setting with its interval")
+    table.show(tails, "Tail index of the gradient noise of every setting with its interval")
     st.caption(noise_law.TAIL_NOTE)
-    rw_sections.download(table, f"tail-{study.id[:6]}")
+    rw_sections.download(tails, f"tail-{study.id[:6]}")

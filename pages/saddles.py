@@ -5,7 +5,7 @@ import streamlit as st
 from sam_dash.results import words
 from sam_dash.results.claims import escape_claims
 from sam_dash.results.views import escapes, walks
-from sam_dash.ui import router, saddle_parts, scorecard, show
+from sam_dash.ui import router, saddle_parts, scorecard, show, table
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
@@ -23,13 +23,12 @@ if saddle_parts.kind() == "walk":
     st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {words.number(critical)}**; ρ = {spec.rho:g} is {side}.")
     show.drawn(walks.VIEW, walks.Walked(found, spec))
     st.header("What one step does near the saddle", anchor=False)
-    table = walks.step_table(found)
-    st.dataframe(table, hide_index=True, alt="Factors of a step at the saddle, derived and measured")
+    table.show(walks.step_table(found), "Factors of a step at the saddle, derived and measured")
     st.caption(
         "Factors: eigenvalues of the step's Jacobian at the saddle, by differentiating the variant itself, no "
         "momentum and noise; tests hold them to the formula above. Above 1 in modulus: repels. Measured: growth of the "
         "distance over ten steps from 10⁻⁴ away, up the unstable direction. A normalised step has no Jacobian there; "
-        "read how far it is after 100 steps."
+        "read how far it is after 100 steps (∞: left to infinity)."
     )
 else:
     answer = saddle_parts.escape()

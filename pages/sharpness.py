@@ -9,7 +9,7 @@ from sam_dash.results.drawing import captions
 from sam_dash.results.numbers import statistics, tables, trend
 from sam_dash.results.views import m_eval, opinions
 from sam_dash.results.views.sharpness import VIEW
-from sam_dash.ui import controls, figure, router, sections, show, states
+from sam_dash.ui import controls, figure, router, sections, show, states, table
 
 router.ensure_routed()
 st.title("Sharpness over m", anchor=False)
@@ -36,10 +36,12 @@ if len(slopes):
         f"**Change per doubling of m**{sections.at_this_rho(kept)}, least squares on log₂ m within each seed, then "
         "the mean over seeds"
     )
-    st.dataframe(slopes, hide_index=True, alt="Slopes per doubling of m with 95 % t-intervals")
+    alt = "Slopes per doubling of m with 95 % t-intervals"
+    table.show(slopes, alt, by="Quantity")
     st.caption("An interval that contains 0 is read as “no trend detected”, not as “no effect”.")
     st.markdown(f"**Does it rise or fall with m?**{sections.at_this_rho(kept)}")
-    st.dataframe(trend.table(trend.trends(kept, quantities)), hide_index=True, alt="Page's and Spearman's trend tests")
+    trends = trend.table(trend.trends(kept, quantities))
+    table.show(trends, "Page's and Spearman's trend tests")
     st.caption(trend.NOTE)
 
 st.header("The same weights, measured at any m", anchor=False)
@@ -53,7 +55,7 @@ sections.spectrum(at)
 second = opinions.paired(finals)
 if len(second):
     st.header("Second opinion: PyHessian", anchor=False)
-    st.dataframe(opinions.table(second, at.look), hide_index=True, alt="Our estimates beside PyHessian's")
+    table.show(opinions.table(second, at.look), "Our estimates beside PyHessian's", by="Quantity")
     st.caption(opinions.caption(second))
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

@@ -61,6 +61,26 @@ def is_fraction(key: str) -> bool:
     return key.partition("@")[0].endswith("_acc")
 
 
+def labelled(key: str, difference: bool = False) -> str:
+    """A quantity's name with the unit that `in_unit` gives it: "Test accuracy (%)", "tr(H)"."""
+    return quantity(key).name + unit(key, difference)
+
+
+def unit(key: str, difference: bool = False) -> str:
+    """What follows the name of a column: " (%)", of a difference " (points)", else nothing."""
+    return (" (points)" if difference else " (%)") if is_fraction(key) else ""
+
+
+def in_unit(key: str, value: float) -> float:
+    """A value, or a difference of two, in its unit for a table: accuracies in per cent."""
+    return 100 * value if is_fraction(key) else value
+
+
+def p_text(p: float) -> str:
+    """A p-value, two digits, never "0"."""
+    return "–" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 LESS = ("tr_H", "lam_max", "tr_V", "test_loss", "gap_acc", "gap_loss")
 """Of which less is better; of the train loss that is not so where labels are wrong."""
 

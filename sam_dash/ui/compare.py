@@ -12,7 +12,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import compare
-from sam_dash.ui import backend, pick, states
+from sam_dash.ui import backend, pick, states, table
 
 
 def show(study: Study, keys: list[str]) -> None:
@@ -34,13 +34,13 @@ def show(study: Study, keys: list[str]) -> None:
         differing = ", ".join(frame.loc[frame["Differs"], "Setting"]) or "nothing"
         st.markdown("**Settings**")
         shown = frame.drop(columns="Differs") if only else frame
-        st.dataframe(shown, hide_index=True, alt=f"Settings of the two runs; they differ in {differing}")
+        table.show(shown, f"Settings of the two runs; they differ in {differing}")
         if frame.empty:
             st.caption("The two specifications are the same.")
     with right:
         st.markdown("**Outcome at the last step**")
         outcome = compare.outcomes(a[2], b[2])
-        st.dataframe(outcome, hide_index=True, alt="Final values of the two runs and their difference")
+        table.show(outcome, "Final values of the two runs and their difference", by="Quantity")
         early = [f"{letter} is {r[1]}" for letter, r in zip("AB", (a, b), strict=True) if r[1] != "done"]
         if early:
             st.caption(f"{' and '.join(early)}: its values are those of the last step that it measured.")

@@ -15,7 +15,7 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.queue import AGAIN
 from sam_dash.runs.store import Store
-from sam_dash.ui import manage, markdown, states
+from sam_dash.ui import manage, markdown, states, table
 
 LOG_LINES = 20
 STEPS = 1500  # points drawn of a per-step curve; the CSV has all
@@ -101,17 +101,21 @@ def _steps(series: dict[str, Any]) -> None:
 def _finals(last: pd.DataFrame) -> None:
     if last.empty:
         return
-    shown = last.assign(quantity=[words.quantity(q).name for q in last["quantity"]])
-    shown = shown[["quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
+    keys = list(last["quantity"])
+    shown = last.assign(
+        quantity=[words.labelled(q) for q in keys],
+        value=[words.in_unit(q, v) for q, v in zip(keys, last["value"], strict=True)],
+        stderr=[words.in_unit(q, v) for q, v in zip(keys, last["stderr"], strict=True)],
+    )[["quantity", "value", "stderr", "method", "budget", "residual", "converged"]]
     number = st.column_config.NumberColumn
-    st.markdown("**Measured at the last step** (accuracies as fractions)")
-    st.dataframe(
-        shown, hide_index=True, placeholder="–", alt="Final values with the standard error of their estimators",
+    st.markdown("**Measured at the last step**")
+    table.show(
+        shown, "Final values with the standard error of their estimators", by="quantity",
         column_config={
-            "quantity": "Quantity", "value": number("Value", format="%.5g"), "method": "Method",
-            "stderr": number("Estimator SE", format="%.2g", help="Of this one estimate; 0 where it is exact"),
+            "quantity": "Quantity", "value": "Value", "method": "Method",
+            "stderr": number("Estimator SE", help="Of this one estimate; 0 where it is exact"),
             "budget": number("Budget", help="Probes, iterations or samples"),
-            "residual": number("Residual", format="%.1e"), "converged": "Converged",
+            "residual": "Residual", "converged": "Converged",
         },
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from sam_dash.results import words
 from sam_dash.results.drawing import paper
 from sam_dash.results.files import export
 from sam_dash.ui import frame as frame_
+from sam_dash.ui import table
 
 UNUSED = ["select2d", "lasso2d", "autoScale2d"]
 
@@ -43,7 +44,9 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str,
         _csv_button(frame, name, "csv")
     if data.open:
         with data:
-            table(frame, alt=f"The numbers of the figure {name}")
+            used = frame.dropna(axis=1, how="all")
+            by = "panel" if "panel" in used else None
+            table.show(used, f"The numbers of the figure {name}", by=by, height=280)
             st.caption("Exactly what is drawn: means with intervals, seeds. The CSV has all digits.")
     with files:
         _files(fig, frame, name, key)
@@ -89,14 +92,6 @@ def _files(fig: go.Figure, frame: pd.DataFrame, name: str, key: str) -> None:
         st.caption("On white, whatever the theme, panels wrapped to the width. The first file takes some seconds.")
     else:
         st.caption(f":material/print_disabled: {paper.NO_CHROME}")
-
-
-def table(frame: pd.DataFrame, alt: str) -> None:
-    """The frame for reading: empty columns left out, numbers shortened on screen only."""
-    used = frame.dropna(axis=1, how="all")
-    number = st.column_config.NumberColumn
-    formats = {c: number(format="%.4g") for c in ("y", "low", "high", "stderr", "value", "rho", "lam") if c in used}
-    st.dataframe(used, hide_index=True, column_config=formats, alt=alt, placeholder="–", height=280)
 
 
 def legend_of_quantities(quantities: list[str]) -> None:

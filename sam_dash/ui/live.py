@@ -14,7 +14,7 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.store import Store
-from sam_dash.ui import states
+from sam_dash.ui import states, table
 
 SECONDS = 1.0
 CURVES = ("test_acc", "train_loss")
@@ -144,8 +144,8 @@ def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
     )
     if frame["network"].nunique() > 1:
         shown.insert(1, "Network", frame["network"])
-    st.dataframe(
-        shown, hide_index=True, height=240, alt="The runs of this study with their progress", key="live_runs",
+    table.show(
+        shown, "The runs of this study with their progress", height=240, key="live_runs",
         column_config={"Progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
     )  # fmt: skip
 

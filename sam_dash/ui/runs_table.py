@@ -15,7 +15,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import marks
-from sam_dash.ui import backend, figure, markdown, pick, states
+from sam_dash.ui import backend, figure, markdown, pick, states, table
 
 KEY = "runs_rows"
 SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
@@ -67,15 +67,15 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     column = st.column_config
     out: dict[str, Any] = {
         "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
-        "network": column.TextColumn("Network"), "m": column.NumberColumn("m", format="%d"),
+        "network": column.TextColumn("Network"), "m": "m",
         "seed": column.NumberColumn("Seed"),
-        "seconds": column.NumberColumn("Seconds", format="%.1f", help="With measurements; a share of its stack's"),
+        "seconds": column.NumberColumn("Seconds", help="With measurements; a share of its stack's"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
         "note": column.TextColumn("Note"), "hidden": column.CheckboxColumn("Hidden"),
-        "test_acc": column.NumberColumn("Test acc (%)", format="%.1f"),
+        "test_acc": "Test accuracy (%)",
     }  # fmt: skip
     for q in SHOWN[1:]:
-        out[q] = column.NumberColumn(words.quantity(q).name, format="%.3g" if q != "train_loss" else "%.3f")
+        out[q] = words.quantity(q).name
     symbols = {n: k.symbol for n, k in words.knobs().items()}
     return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
 
@@ -87,10 +87,9 @@ def show(frame: pd.DataFrame, total: int) -> list[str]:
         "sorts; select one run for its details, two to compare them."
     )
     marked = frame.assign(status=[f"{_MARK[s]} {s}" for s in frame["status"]])
-    event: Any = st.dataframe(
-        marked, hide_index=True, key=KEY, on_select="rerun", selection_mode="multi-row", placeholder="–",
-        column_config=_columns(frame), alt="All runs of this study, one row each",
-        height=min(420, 38 + 35 * (len(frame) + 1)),
+    event = table.show(
+        marked, "All runs of this study, one row each", key=KEY, on_select="rerun", selection_mode="multi-row",
+        column_config=_columns(frame), height=min(420, 38 + 35 * (len(frame) + 1)),
     )  # fmt: skip
     rows = [r for r in event["selection"]["rows"] if r < len(frame)]
     if rows:

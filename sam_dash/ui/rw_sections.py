@@ -14,7 +14,7 @@ from sam_dash.results.numbers import collapse, further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import equal_length, rw_weights, tenths
 from sam_dash.results.views.view import Selection
-from sam_dash.ui import choices, figure, links, pool, show
+from sam_dash.ui import choices, figure, links, pool, show, table
 
 PARTS = ("At equal length", "Its weights", "Its modes")
 MODES = (("norms", "one-probe", "exact"), ("scale", "raw", "standardised"), ("normalised", True, False))
@@ -58,9 +58,9 @@ def equal(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: st
     if not found:
         st.caption("Every RW-SAM run here has λ = 0, which is SAM.")
         return
-    table = equal_length.shown(found, quantity)
-    st.dataframe(table, hide_index=True, alt=f"RW-SAM beside SAM at equal length. {_told(table)}")
-    download(table, f"equal-length-{quantity}-{study.id[:6]}")
+    shown = equal_length.shown(found, quantity)
+    table.show(shown, f"RW-SAM beside SAM at equal length. {_told(shown)}")
+    download(shown, f"equal-length-{quantity}-{study.id[:6]}")
     missing = equal_length.lengths_missing(found)
     if missing:
         seeds = tuple(sorted({int(s) for s in study.finals["seed"]}))
@@ -72,8 +72,8 @@ def equal(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantity: st
         )
 
 
-def _told(table: pd.DataFrame) -> str:
-    counted = table["Reading"].value_counts()
+def _told(shown: pd.DataFrame) -> str:
+    counted = shown["Reading"].value_counts()
     return captions.listed(f"{n} × {told}" for told, n in counted.items()) + "."
 
 
@@ -89,30 +89,30 @@ def equivalent(study: Study, finals: pd.DataFrame, values: pd.DataFrame, quantit
         return
     rw, curve = (equal_length.per_run(f, quantity) for f in (finals, sam))
     found = equal_length.equivalent(rw, curve, quantity, cells.of(study))
-    table = equal_length.equivalents_shown(found, quantity, sizes)
-    st.dataframe(table, hide_index=True, alt="The m of m-SAM that gives what RW-SAM gives")
+    shown = equal_length.equivalents_shown(found, quantity, sizes)
+    table.show(shown, "The m of m-SAM that gives what RW-SAM gives")
     st.caption(
         "Each seed's own m-SAM curve at this ρ, inverted at that seed's RW-SAM value, linear in log₂ m; the interval "
         "is over seeds, of log₂ m. An m is given only if no seed is outside the curve's range; the m of a seed whose "
         "curve passes the value more than once is not defined and not counted. Collapsed runs are on no curve. "
         "RW-SAM's perturbation may be of another length: read it beside the table above."
     )
-    download(table, f"equivalent-m-{quantity}-{study.id[:6]}")
+    download(shown, f"equivalent-m-{quantity}-{study.id[:6]}")
 
 
 def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
     """Exact norms against one probe, standardised against raw, free length against normalised, paired."""
     absent: dict[str, tuple[Any, ...]] = {}
     for knob, base, other in MODES:
-        table = equal_length.modes(finals, quantities, knob, base, other)
+        shown = equal_length.modes(finals, quantities, knob, base, other)
         title = {"norms": "One-probe or exact norms", "scale": "Raw or standardised norms"}.get(
             knob, "Normalised or not"
         )
-        if table.empty:
+        if shown.empty:
             absent[knob] = (base, other)
             continue
         st.markdown(f"**{title}**")
-        st.dataframe(table, hide_index=True, alt=f"{title}: paired differences")
+        table.show(shown, f"{title}: paired differences", by="Quantity")
     if absent:
         names = {"norms": "exact norms", "scale": "standardised norms", "normalised": "no normalisation"}
         what = captions.listed(names[k] for k in absent)
@@ -121,7 +121,7 @@ def modes(study: Study, finals: pd.DataFrame, quantities: list[str]) -> None:
                       {f"Set up RW-SAM with {what}": sweep})  # fmt: skip
 
 
-def download(table: pd.DataFrame, name: str) -> None:
+def download(frame: pd.DataFrame, name: str) -> None:
     """The table as CSV."""
-    st.download_button("CSV", figure.csv(table), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",
+    st.download_button("CSV", figure.csv(frame), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",
                        icon=":material/download:")  # fmt: skip

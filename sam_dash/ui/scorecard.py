@@ -16,7 +16,7 @@ from sam_dash.results.claims.claim import Verdict
 from sam_dash.results.claims.rule import OPEN, REFUTED, SUPPORTED, UNTESTED
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
-from sam_dash.ui import figure, states
+from sam_dash.ui import figure, states, table
 
 LOOK: dict[str, tuple[str, states.Colour]] = {
     SUPPORTED: (":material/check_circle:", "green"),
@@ -27,15 +27,15 @@ LOOK: dict[str, tuple[str, states.Colour]] = {
 PANELS = {"sharpness": "panels", "rw_sam": "rw_panels"}
 
 
-def table(found: list[Verdict], caption: str, study: Study) -> None:
+def overview(found: list[Verdict], caption: str, study: Study) -> None:
     """All verdicts at a glance, how many of each, and what they rest on."""
     with st.container(horizontal=True, gap="small"):
         for verdict, (icon, colour) in LOOK.items():
             n = sum(v.verdict == verdict for v in found)
             if n:
                 st.badge(f"{n} {verdict}", icon=icon, color=colour)
-    st.dataframe(
-        claims.table(found), hide_index=True, alt=claims.alt(found), height="content",
+    table.show(
+        claims.table(found), claims.alt(found), height="content",
         column_config={
             "Claim": st.column_config.TextColumn(width=290),
             "Verdict": st.column_config.TextColumn(width=125),

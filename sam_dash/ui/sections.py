@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells
+from sam_dash.results.drawing import captions, cells, columns
 from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, matched_figure, noise_law, simpson
 from sam_dash.results.views.view import Selection
-from sam_dash.ui import figure, links, pool, show
+from sam_dash.ui import figure, links, pool, show, table
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -44,28 +43,24 @@ def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
     )  # fmt: skip
 
 
-def annealed(study: Study, table: pd.DataFrame, y: str) -> None:
+def annealed(study: Study, runs: pd.DataFrame, y: str) -> None:
     """SGD runs of fewer epochs in the store, which end with their learning rate at 0; or a link that starts them."""
     known = pool.shorter_sgd(study, y)
     if known.empty:
         few = max(1, round(study.spec.training.epochs / 8))
         training = replace(study.spec.training, epochs=few)
-        seeds = tuple(sorted({int(s) for s in table["seed"]}))
+        seeds = tuple(sorted({int(s) for s in runs["seed"]}))
         links.run(
             f"Set up SGD of {few} epoch{'s' * (few != 1)}, annealed",
             replace(study.spec, variants=("sgd",), m=(), knobs={}, training=training, seeds=seeds, preset=""),
         )
         return
-    show = partial(words.show, y)
     rows = []
     for epochs, of in known.groupby("epochs"):
         mean, loss = statistics.mean(of[y]), statistics.mean(of["train_loss"])
-        ends = f"{show(mean.low)} … {show(mean.high)}" if mean.n > 1 else "–"
-        rows.append(
-            {"SGD of": f"{epochs} epochs", words.quantity(y).name: show(mean.mean), "95 % t-interval": ends,
-             "Train loss": words.number(loss.mean), "Seeds": mean.n}
-        )  # fmt: skip
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="SGD of fewer epochs, annealed, from the store")
+        row = {"SGD of so many epochs": epochs, **columns.spread(words.labelled(y), mean, y)}
+        rows.append(row | {"Train loss": loss.mean, "Seeds": mean.n})
+    table.show(pd.DataFrame(rows), "SGD of fewer epochs, annealed, from the store")
 
 
 def correlations(at: Selection) -> None:
@@ -78,8 +73,8 @@ def correlations(at: Selection) -> None:
         links.missing(*view.missing(at))
         return
     with right:
-        table = simpson.shown(simpson.correlations(matched_figure.table(at), view.x(at)))
-        st.dataframe(table, hide_index=True, alt=f"Correlations pooled and within. {' '.join(found)}")
+        levels = simpson.shown(simpson.correlations(matched_figure.table(at), view.x(at)))
+        table.show(levels, f"Correlations pooled and within. {' '.join(found)}")
         st.markdown(" ".join(found))
         st.caption(
             "Intervals by Fisher's z take runs for independent; runs that share a seed are not quite. Within settings: "
@@ -96,8 +91,7 @@ def noise_scale(study: Study, finals: pd.DataFrame) -> None:
             {"Set up this study again with m-sharpness": further.extended(study, measures={"what": ("m_sharpness",)})},
         )  # fmt: skip
         return
-    table = noise_law.scale_table(rows, cells.of(study))
-    st.dataframe(table, hide_index=True, alt="Noise scale of every setting with its interval")
+    table.show(noise_law.scale_table(rows, cells.of(study)), "Noise scale of every setting with its interval")
     for line in noise_law.scale_findings(rows, cells.of(study)):
         st.markdown(line)
     st.caption(noise_law.SCALE_NOTE)

@@ -14,7 +14,7 @@ from sam_dash.results.files import gallery, texts
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError
-from sam_dash.ui import backend, figure, markdown, pick
+from sam_dash.ui import backend, figure, markdown, pick, table
 
 NOTE = "_import_note"
 HOLDS = (
@@ -44,19 +44,19 @@ def _printer(fig: go.Figure, kind: str) -> bytes:
 
 def results(study: Study, interval: str) -> None:
     """One row a cell; as LaTeX and Markdown, to copy or download."""
-    table, caption = texts.results(study, interval), texts.caption(study, interval)
-    st.dataframe(table, hide_index=True, alt=f"Results, one row a setting. {caption}")
+    text, caption = texts.results(study, interval), texts.caption(study, interval)
+    table.show(texts.numbers(study, interval), f"Results, one row a setting. {caption}")
     st.caption(caption)
     kinds = {
-        "LaTeX": (texts.latex(table, caption), "latex", "tex"),
-        "Markdown": (texts.markdown(table, caption), "markdown", "md"),
+        "LaTeX": (texts.latex(text, caption), "latex", "tex"),
+        "Markdown": (texts.markdown(text, caption), "markdown", "md"),
     }
     tabs = st.tabs(list(kinds), key="table_tab", bind="query-params")
-    for tab, (kind, (text, language, ending)) in zip(tabs, kinds.items(), strict=True):
+    for tab, (kind, (file, language, ending)) in zip(tabs, kinds.items(), strict=True):
         with tab:
-            st.code(text, language=language, wrap_lines=True)
+            st.code(file, language=language, wrap_lines=True)
             st.download_button(
-                f"{kind} file", text, f"results-{study.id[:6]}.{ending}", "text/plain", key=f"table_{ending}",
+                f"{kind} file", file, f"results-{study.id[:6]}.{ending}", "text/plain", key=f"table_{ending}",
                 on_click="ignore", icon=":material/download:",
             )  # fmt: skip
 

@@ -311,12 +311,14 @@ def test_an_equivalent_m_has_an_interval_over_seeds_or_says_where_it_is() -> Non
     expected = statistics.mean([2 * 15 / 30, 2 * 16 / 30])
     assert found[0].log2_m == pytest.approx(expected)
     table = equal_length.equivalents_shown(found, "tr_H", [1.0, 4.0])
-    assert table["Equivalent m"][0] == f"{2**expected.mean:.3g}"
+    assert table["Equivalent m"][0] == 2**expected.mean
+    assert table["95 % high"][0] == 2**expected.high
     high = rw.assign(tr_H=rw["tr_H"].where(rw["variant"] != "rwsam", 99.0))
     table = equal_length.equivalents_shown(
         equal_length.equivalent(high, high, "tr_H", cells.Looks(high, 4)), "tr_H", [1.0, 4.0]
     )
-    assert table["Equivalent m"][0] == "outside the range: 2 of 2 seeds above m = 4"
+    assert math.isnan(table["Equivalent m"][0])
+    assert table["Reading"][0] == "outside the range: 2 of 2 seeds above m = 4"
 
 
 def test_a_debiased_average_of_a_constant_is_the_constant() -> None:

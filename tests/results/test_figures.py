@@ -184,7 +184,8 @@ def test_the_alternative_text_claims_nothing_from_one_seed() -> None:
 def test_slopes_are_read_off_their_interval() -> None:
     table = captions.slope_table(tables.slopes(frames.study().finals, ("tr_H", "test_acc")))
     assert list(table["Reading"]) == ["rises with m", "no trend detected"]
-    assert list(table["Change per doubling of m"]) == ["+23.8", "−2.00 points"]
+    assert list(table["Quantity"]) == ["tr(H)", "Test accuracy (points)"]
+    assert list(table["Change per doubling of m"]) == pytest.approx([23.75, -2])
 
 
 def test_curves_are_coloured_in_the_order_of_m() -> None:

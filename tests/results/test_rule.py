@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sam_dash.results import words
 from sam_dash.results.claims import rule
 from sam_dash.results.claims.rule import OPEN, REFUTED, SUPPORTED, UNTESTED, Sides
 from sam_dash.results.numbers import statistics
@@ -158,6 +159,6 @@ def test_seeds_that_agree_to_the_last_digit_decide_by_their_mean() -> None:
     ("p", "text"), [(math.nan, "–"), (0.00009, "< 0.0001"), (0.00011, "0.00011"), (0.123, "0.12"), (1.0, "1")]
 )
 def test_a_p_has_two_digits_and_is_never_0(p: float, text: str) -> None:
-    assert rule.p_text(p) == text
+    assert words.p_text(p) == text
     assert rule.p_equals(0.00009) == "p < 0.0001"
     assert rule.p_equals(0.5) == "p = 0.5"

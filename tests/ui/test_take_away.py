@@ -36,7 +36,7 @@ def test_every_claim_has_its_verdict_rule_and_link(store: Store, visit: Visit) -
         assert f"**{claim.says}**" in text
         assert f"Rule: {claim.rule}" in text
     assert "Left out: 1 diverged" in text
-    assert "claims are judged with a p at once" in text
+    assert "claims are tested at once" in text
     assert [label for label, _ in links(at)].count("See the plot") == len(claims.CLAIMS)
     query = next(p.query_string for label, p in links(at) if label == "See the plot")
     assert f"study={SWEEP.key}" in query
@@ -50,7 +50,7 @@ def test_the_example_ships_with_rw_sam_not_supported() -> None:
         "from sam_dash.ui import scorecard\n"
         "s = study.from_folder(study.EXAMPLE)\n"
         "found = verdicts.judge(s.finals, 64)\n"
-        "scorecard.table(found, 'caption', s)\n",
+        "scorecard.overview(found, 'caption', s)\n",
         default_timeout=30,
     ).run()
     table = at.dataframe[0].value.set_index("Claim")

@@ -140,7 +140,7 @@ def table(verdicts: list[Verdict]) -> pd.DataFrame:
     rows = [
         {
             "Verdict": rule.marked(v.verdict), "Claim": v.claim.says, "Effect": effect(v), "Interval": interval(v),
-            "Seeds": v.effect.n, "p": rule.p_text(v.ruling.p), "p, Holm": rule.p_text(v.ruling.holm),
+            "Seeds": v.effect.n, "p": v.ruling.p, "p, Holm": v.ruling.holm,
         }
         for v in verdicts
     ]  # fmt: skip

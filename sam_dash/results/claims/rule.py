@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sam_dash.results import words
 from sam_dash.results.numbers.statistics import LEVEL, NAN, Mean, holm
 
 SUPPORTED, REFUTED, OPEN, UNTESTED = "supported", "not supported", "inconclusive", "not tested"
@@ -55,7 +56,7 @@ class Ruling(NamedTuple):
         if math.isnan(self.p):
             return ""
         fallen = f": “{self.side}” does not stand against the correction" if self.verdict != self.side else ""
-        return f"{p_equals(self.p)} (Holm: {p_text(self.holm)}){fallen}"
+        return f"{p_equals(self.p)} (Holm: {words.p_text(self.holm)}){fallen}"
 
 
 def decide(tests: Sequence[Sides]) -> list[Ruling]:
@@ -109,14 +110,9 @@ def _twice(p: float, choices: int = 1) -> float:
     return p if math.isnan(p) else min(1.0, 2 * choices * p)
 
 
-def p_text(p: float) -> str:
-    """Two digits, never "0"."""
-    return "–" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
-
-
 def p_equals(p: float) -> str:
     """For example "p = 0.031", "p < 0.0001"."""
-    return f"p = {p_text(p)}".replace("= <", "<")
+    return f"p = {words.p_text(p)}".replace("= <", "<")
 
 
 def marked(verdict: str) -> str:

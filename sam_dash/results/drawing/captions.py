@@ -10,7 +10,7 @@ import pandas as pd
 
 from sam_dash.problems.datasets import DATASETS
 from sam_dash.results import words
-from sam_dash.results.drawing import cells, figures
+from sam_dash.results.drawing import cells, columns, figures
 from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.study import Study, dataset
@@ -251,23 +251,20 @@ def alt(frame: pd.DataFrame, x: str, look: Looks, against: str = "") -> str:
     return f"{names} over {over}. " + (" ".join(found) or "Too few values of the axis to compare.")
 
 
+SLOPE = "Change per doubling of m"
+
+
 def slope_table(frame: pd.DataFrame) -> pd.DataFrame:
     """`tables.slopes` in words, for people."""
     rows = []
     for r in tables.records(frame):
-        q, low, high = r["quantity"], r["low"], r["high"]
-        row = {"Variant": words.title(r["variant"]), "Quantity": words.quantity(q).name}
-        row["Change per doubling of m"] = _slope(q, r["slope"])
-        row["95 % t-interval"] = f"{_slope(q, low)} … {_slope(q, high)}" if r["n"] > 1 else "–"
-        rows.append(row | {"Monotone in": f"{r['monotone']} of {r['n']} seeds", "Reading": _reading(low, high)})
-    columns = ["Variant", "Quantity", "Change per doubling of m", "95 % t-interval", "Monotone in", "Reading"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _slope(q: str, value: float) -> str:
-    if words.is_fraction(q):
-        return f"{words.points(value, digits=2)} points"
-    return f"{'+' if value > 0 else ''}{words.number(value, keep=True)}"
+        q = r["quantity"]
+        slope, low, high = (words.in_unit(q, r[k]) for k in ("slope", "low", "high"))
+        row = {"Variant": words.title(r["variant"]), "Quantity": words.labelled(q, difference=True), SLOPE: slope}
+        row |= {columns.LOW: low, columns.HIGH: high, "Seeds": r["n"], "Of these monotone": r["monotone"]}
+        rows.append(row | {"Reading": _reading(low, high)})
+    names = ["Variant", "Quantity", SLOPE, columns.LOW, columns.HIGH, "Seeds", "Of these monotone", "Reading"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _reading(low: float, high: float) -> str:

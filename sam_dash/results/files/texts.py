@@ -8,8 +8,10 @@ import pandas as pd
 
 from sam_dash.results import words
 from sam_dash.results.numbers import statistics, tables
+from sam_dash.results.numbers.statistics import NAN
 from sam_dash.results.numbers.study import Study
 
+HALF = ", ±"
 USUAL = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
 LATEX_NAMES = {
     "tr_H": r"$\operatorname{tr}(H)$", "lam_max": r"$\lambda_{\max}$", "tr_V": r"$\operatorname{tr}(V)$",
@@ -22,12 +24,25 @@ SYMBOLS = {
 
 
 def results(study: Study, interval: str = "ci") -> pd.DataFrame:
-    """One row a cell and network, as text: mean ± half of the interval; accuracies in per cent."""
+    """`numbers` as text: mean ± half of the interval in one column."""
+    table = numbers(study, interval)
+    out = {}
+    for name in (c for c in table if not str(c).endswith(HALF)):
+        halves = table.get(f"{name}{HALF}")
+        out[name] = (
+            [_cell(*pair) for pair in zip(table[name], halves, strict=True)] if halves is not None
+            else table[name] if name == "n" else [_text(v) for v in table[name]]
+        )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def numbers(study: Study, interval: str = "ci") -> pd.DataFrame:
+    """One row a cell and network: means, and half of each interval in a column of its own; accuracies in per cent."""
     if study.spec.networks:
-        parts = {part.network: results(part, interval) for part in study.parts() if len(part.finals)}
+        parts = {part.network: numbers(part, interval) for part in study.parts() if len(part.finals)}
         columns = dict.fromkeys(c for part in sorted(parts.values(), key=lambda t: -t.shape[1]) for c in part)
         whole = pd.concat([part.assign(Network=name) for name, part in parts.items()], ignore_index=True)
-        return whole[["Network", *columns]].fillna("–")
+        return whole[["Network", *columns]]
     quantities = [q for q in USUAL if q in set(study.finals["quantity"])]
     frame = tables.summary(study.finals, study.runs, quantities, interval)
     means = frame[frame["kind"] == "mean"]
@@ -35,20 +50,18 @@ def results(study: Study, interval: str = "ci") -> pd.DataFrame:
     rows = []
     for key, of in means.groupby(["variant", "m", *settings], dropna=False, sort=False):
         variant, m, *values = key
-        row = {"Variant": words.title(str(variant)), "m": words.number(float(str(m)))}
-        row |= {words.knobs()[k].symbol: _text(v) for k, v in zip(settings, values, strict=True)}
+        row = {"Variant": words.title(str(variant)), "m": m}
+        row |= {words.knobs()[k].symbol: v for k, v in zip(settings, values, strict=True)}
         cells = {r["quantity"]: r for r in tables.records(of)}
         for q in quantities:
-            name = words.quantity(q).name + (" (%)" if words.is_fraction(q) else "")
-            row[name] = _cell(q, cells[q]) if q in cells else "–"
+            name, r = words.labelled(q), cells.get(q, {"y": NAN, "low": NAN, "high": NAN})
+            row |= {name: words.in_unit(q, r["y"]), f"{name}{HALF}": words.in_unit(q, r["high"] - r["low"]) / 2}
         rows.append(row | {"n": int(of["n"].max())})
     table = pd.DataFrame(rows)
-    return table.loc[:, [c for c in table if not (table[c] == "–").all()]]
+    return table.loc[:, [c for c in table if str(c).endswith(HALF) or table[c].notna().any()]]
 
 
-def _cell(q: str, r: dict[str, float]) -> str:
-    scale = 100 if words.is_fraction(q) else 1
-    mean, half = scale * r["y"], scale * (r["high"] - r["low"]) / 2
+def _cell(mean: float, half: float) -> str:
     if half != half:
         return words.number(mean, keep=True)
     places = max(0, 1 - int(f"{half:e}".partition("e")[2])) if half > 0 else 2
@@ -86,7 +99,7 @@ def _line(cells: list[str]) -> str:
 
 def latex(table: pd.DataFrame, caption: str = "", label: str = "tab:m-sharpness") -> str:
     """As a LaTeX table for the package booktabs."""
-    names = {words.quantity(q).name + (" (%)" if words.is_fraction(q) else ""): t for q, t in LATEX_NAMES.items()}
+    names = {words.labelled(q): t for q, t in LATEX_NAMES.items()}
     head = ["$m$" if c == "m" else "$n$" if c == "n" else names.get(str(c), escape(str(c))) for c in table]
     rows = [" & ".join(escape(str(v)) for v in row) + r" \\" for row in table.itertuples(index=False)]
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(caption)}}}", rf"\label{{{label}}}"]

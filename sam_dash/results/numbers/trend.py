@@ -117,27 +117,18 @@ def trends(finals: pd.DataFrame, quantities: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "quantity", *Trend._fields, "monotone"])
 
 
-def p_value(p: float) -> str:
-    """For example "0.031", "< 0.001", "–"."""
-    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else words.number(p, 2)
-
-
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """`trends` for people."""
     rows = [
         {
             "Variant": words.title(r["variant"]), "Quantity": words.quantity(r["quantity"]).name,
-            "Page's L": words.number(r["page"], 5), "p (Page, two-sided)": p_value(r["page_p"]),
-            "Seeds": r["n"], "Of these monotone": r["monotone"], "Spearman's ρ with m": _signed(r["spearman"]),
-            "p (Spearman)": p_value(r["spearman_p"]), "Runs": r["runs"],
+            "Page's L": r["page"], "p (Page, two-sided)": r["page_p"],
+            "Seeds": r["n"], "Of these monotone": r["monotone"], "Spearman's ρ with m": r["spearman"],
+            "p (Spearman)": r["spearman_p"], "Runs": r["runs"],
         }
         for r in tables.records(frame)
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _signed(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 NOTE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,20 +47,11 @@ def outcomes(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     both = both.sort_values("quantity", key=lambda s: s.map(lambda q: rank.get(q, len(rank))), kind="stable")
     rows = []
     for q, value_a, error_a, value_b, error_b in both.itertuples(index=False):
-        change = words.show(q, value_b - value_a, difference=True)
-        rows.append(
-            {
-                "Quantity": words.quantity(q).name, "A": _with_error(q, value_a, error_a),
-                "B": _with_error(q, value_b, error_b),
-                "B − A": f"+{change}" if value_b > value_a else change,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=["Quantity", "A", "B", "B − A"])
-
-
-def _with_error(q: str, value: float, error: float) -> str:
-    text = words.show(q, value)
-    return f"{text} ± {words.number(error, 2)}" if error > 0 and not words.is_fraction(q) else text
+        errors = (e if e > 0 and not words.is_fraction(q) else math.nan for e in (error_a, error_b))
+        values = (words.in_unit(q, v) for v in (value_a, value_b, value_b - value_a))
+        (a_, b_, change), (of_a, of_b) = values, errors
+        rows.append((words.labelled(q), a_, of_a, b_, of_b, change))
+    return pd.DataFrame(rows, columns=["Quantity", "A", "A, ±", "B", "B, ±", "B − A"])
 
 
 def sentence(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:

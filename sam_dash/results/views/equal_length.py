@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells
+from sam_dash.results.drawing import captions, cells, columns
 from sam_dash.results.numbers import statistics, tables
 
 SAME = 0.02  # lengths that differ by less than this share are taken as equal
@@ -97,20 +97,15 @@ def lengths_missing(found: list[Equal]) -> tuple[float, ...]:
 
 def shown(found: list[Equal], quantity: str) -> pd.DataFrame:
     """For people."""
-    show, diff = partial(words.show, quantity), partial(words.show, quantity, difference=True)
     rows = []
     for e in found:
-        d = e.difference
+        d, show = e.difference, partial(words.in_unit, quantity)
         told = "no SAM run of this length" if d.n == 0 else "one seed: no interval" if d.n < 2 else "a tie"
         told = ("RW-SAM is higher" if d.low > 0 else "RW-SAM is lower") if d.excludes(0) else told
-        ends = f"{diff(d.low)} … {diff(d.high)}" if d.n > 1 else "–"
-        rows.append(
-            {
-                "RW-SAM": e.line, "Mean ‖ε‖": words.number(e.length), words.quantity(quantity).name: show(e.rwsam.mean),
-                "SAM at this ‖ε‖": show(e.sam.mean), "Difference (paired)": diff(d.mean), "95 % t-interval": ends,
-                "Seeds": d.n, "Seeds without SAM": e.outside, "Reading": told,
-            }
-        )  # fmt: skip
+        row: dict[str, Any] = {"RW-SAM": e.line, "Mean ‖ε‖": e.length, words.labelled(quantity): show(e.rwsam.mean)}
+        row |= {f"SAM at this ‖ε‖{words.unit(quantity)}": show(e.sam.mean)}
+        row |= columns.spread(f"Difference, paired{words.unit(quantity, True)}", d, quantity)
+        rows.append(row | {"Seeds": d.n, "Seeds without SAM": e.outside, "Reading": told})
     return pd.DataFrame(rows)
 
 
@@ -153,20 +148,18 @@ def equivalents_shown(found: list[Equivalent], quantity: str, sizes: list[float]
     """For people: an m only where every seed's value is inside the range of m; elsewhere which side it is on."""
     rows = []
     for e in found:
-        m, ends = "no m-SAM curve to read it off", "–"
+        m, told = statistics.Mean(math.nan, math.nan, math.nan, 0, math.nan), "no m-SAM curve to read it off"
         n = e.log2_m.n + e.below + e.above
         if e.below or e.above:
             side = [f"{k} of {n} seeds {where}" for k, where in (
                 (e.below, f"below m = {min(sizes):g}"), (e.above, f"above m = {max(sizes):g}")) if k]  # fmt: skip
-            m = f"outside the range: {captions.listed(side)}"
+            told = f"outside the range: {captions.listed(side)}"
         elif e.log2_m.n:
-            m = words.number(2**e.log2_m.mean)
-            if e.log2_m.n > 1:
-                ends = f"{words.number(2**e.log2_m.low)} … {words.number(2**e.log2_m.high)}"
-        rows.append(
-            {"RW-SAM": e.line, "By": words.quantity(quantity).name, "Equivalent m": m, "95 % t-interval": ends}
-            | {"Seeds inside": e.log2_m.n}
-        )
+            told = "inside the range" if e.log2_m.n > 1 else "one seed: no interval"
+            m = e.log2_m._replace(**{k: 2 ** getattr(e.log2_m, k) for k in ("mean", "low", "high")})
+        row: dict[str, Any] = {"RW-SAM": e.line, "By": words.quantity(quantity).name}
+        row |= columns.spread("Equivalent m", m)
+        rows.append(row | {"Seeds inside": e.log2_m.n, "Reading": told})
     return pd.DataFrame(rows)
 
 
@@ -191,11 +184,9 @@ def modes(finals: pd.DataFrame, quantities: list[str], knob: str, base: Any, oth
             told = "one seed: no interval" if d.n < 2 else "a tie"
             if d.excludes(0):
                 told = f"{_mode(other)} is {'higher' if d.mean > 0 else 'lower'}"
-            diff = partial(words.show, q, difference=True)
-            ends = f"{diff(d.low)} … {diff(d.high)}" if d.n > 1 else "–"
-            row = {"At": words.knob_text(at), "Quantity": words.quantity(q).name}
-            row |= {f"{_mode(other)} minus {_mode(base)} (paired)": diff(d.mean)}
-            rows.append(row | {"95 % t-interval": ends, "Seeds": d.n, "Reading": told})
+            row: dict[str, Any] = {"At": words.knob_text(at), "Quantity": words.labelled(q, difference=True)}
+            row |= columns.spread(f"{_mode(other)} minus {_mode(base)}, paired", d, q)
+            rows.append(row | {"Seeds": d.n, "Reading": told})
     return pd.DataFrame(rows)
 
 

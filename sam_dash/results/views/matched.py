@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, style
+from sam_dash.results.drawing import captions, cells, columns, style
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import dynamics
@@ -154,7 +154,7 @@ def at_same_loss(table: pd.DataFrame, curves: pd.DataFrame, y: str, look: cells.
 
 def matched_table(rows: list[Matched], y: str) -> pd.DataFrame:
     """`at_same_loss` for people."""
-    show, diff = partial(words.show, y), partial(words.show, y, difference=True)
+    show = partial(words.in_unit, y)
     out = []
     for r in rows:
         d = r.difference
@@ -162,14 +162,10 @@ def matched_table(rows: list[Matched], y: str) -> pd.DataFrame:
         told = "outside SGD's range" if d.n == 0 else "one seed: no interval" if d.n < 2 else "a tie"
         if d.excludes(0):
             told = "better than SGD stopped early" if better else "worse than SGD stopped early"
-        ends = f"{diff(d.low)} … {diff(d.high)}" if d.n > 1 else "–"
-        out.append(
-            {
-                "Setting": r.line, words.quantity(y).name: show(r.cell.mean), "SGD stopped at this train loss":
-                show(r.sgd.mean), "Difference (paired)": diff(d.mean), "95 % t-interval": ends, "Seeds": d.n,
-                "Seeds outside SGD's range": r.outside, "Reading": told,
-            }
-        )  # fmt: skip
+        row: dict[str, Any] = {"Setting": r.line, words.labelled(y): show(r.cell.mean)}
+        row |= {f"SGD stopped at this train loss{words.unit(y)}": show(r.sgd.mean)}
+        row |= columns.spread(f"Difference, paired{words.unit(y, True)}", d, y)
+        out.append(row | {"Seeds": d.n, "Seeds outside SGD's range": r.outside, "Reading": told})
     return pd.DataFrame(out)
 
 

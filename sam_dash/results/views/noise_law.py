@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.drawing import captions, cells, columns, lines, style
 from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Missing, Selection, StudyView
@@ -135,8 +135,7 @@ def scale_table(rows: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
         row: dict[str, object] = {"Setting": look[tables.records(of.head(1))[0]]["line"]}
         for column, name in (("on_training_set", "tr(V)/‖∇f‖²"), ("unbiased", "tr(V)/‖G‖², unbiased")):
             mean = statistics.mean(of[column])
-            ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
-            row |= {name: words.number(mean.mean), f"95 % t-interval, {name}": ends}
+            row |= columns.spread(name, mean, of=f"{name}, ")
         out.append(row | {"Seeds": len(of), "Seeds with ‖G‖² ≤ 0": int(of["unbiased"].isna().sum())})
     return pd.DataFrame(out)
 
@@ -175,11 +174,10 @@ def tail_table(finals: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     out = []
     for _, of in rows.groupby(tables.cell(rows), dropna=False, sort=False):
         mean = statistics.mean(of["value"])
-        ends = f"{words.number(mean.low)} … {words.number(mean.high)}" if mean.n > 1 else "–"
-        row = {"Setting": look[tables.records(of.head(1))[0]]["line"]}
-        row |= {"Tail index α": words.number(mean.mean, keep=True), "95 % t-interval over seeds": ends}
+        row: dict[str, object] = {"Setting": look[tables.records(of.head(1))[0]]["line"]}
+        row |= columns.spread("Tail index α", mean)
         error = float((of["stderr"] ** 2).mean()) ** 0.5
-        out.append(row | {"Standard error of one run": words.number(error, 2), "Seeds": mean.n})
+        out.append(row | {"Standard error of one run": error, "Seeds": mean.n})
     return pd.DataFrame(out)
 
 

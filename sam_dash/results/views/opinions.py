@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from sam_dash.results import words
-from sam_dash.results.drawing import cells
+from sam_dash.results.drawing import cells, columns
 from sam_dash.results.numbers import statistics, tables
 
 
@@ -31,29 +31,19 @@ def table(opinions: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     rows = []
     for key, of in opinions.groupby(["quantity", *told], sort=False, dropna=False):
         ratio = statistics.mean(of["value_pyhessian"] / of["value"])
-        ends = "" if ratio.n < 2 else f" [{words.number(ratio.low, 4, True)}, {words.number(ratio.high, 4, True)}]"
-        rows.append(
-            {
-                "Setting": look[dict(zip(told, key[1:], strict=True))]["line"],
-                "Quantity": words.quantity(str(key[0])).name,
-                "sam-dash": _with_error(of["value"], of["stderr"]),
-                "PyHessian": _with_error(of["value_pyhessian"], of["stderr_pyhessian"]),
-                "PyHessian / sam-dash": f"{words.number(ratio.mean, 4, True)}{ends}", "Runs": ratio.n,
-            }
-        )  # fmt: skip
+        line = look[dict(zip(told, key[1:], strict=True))]["line"]
+        row: dict[str, object] = {"Setting": line, "Quantity": words.quantity(str(key[0])).name}
+        for name, side in (("sam-dash", ""), ("PyHessian", "_pyhessian")):
+            error = math.sqrt(float((of[f"stderr{side}"] ** 2).mean()))
+            row |= {name: float(of[f"value{side}"].mean()), f"{name}, ±": error}
+        rows.append(row | columns.spread("PyHessian / sam-dash", ratio) | {"Runs": ratio.n})
     return pd.DataFrame(rows)
-
-
-def _with_error(values: pd.Series[float], errors: pd.Series[float]) -> str:
-    error = math.sqrt(float((errors**2).mean()))
-    mean = words.number(float(values.mean()), keep=True)
-    return f"{mean} (exact)" if error == 0 else f"{mean} ± {words.number(error, 2)}"
 
 
 def caption(opinions: pd.DataFrame) -> str:
     """What the numbers beside each other are."""
     return (
         f"Mean over the runs of a setting ({opinions['run'].nunique()} runs in all) ± the standard error of one run's "
-        "estimate (root mean square; – where the method states none); the ratio with its 95 % t-interval over runs. "
-        "Both look at the same weights."
+        "estimate (root mean square; 0: exact; – where the method states none); the ratio with its 95 % t-interval "
+        "over runs. Both look at the same weights."
     )

@@ -68,28 +68,13 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "Quantity": [words.quantity(q).name for q in frame["quantity"]],
             "Method": frame["method"], "Runs": frame["runs"],
-            "Budget": [_range(a, b) for a, b in zip(frame["budget_min"], frame["budget_max"], strict=True)],
-            "Relative error, median": list(map(_percent, frame["error_median"], frame["exact"])),
-            "Relative error, worst": list(map(_percent, frame["error_worst"], frame["exact"])),
-            "Residual, worst": [_residual(r) for r in frame["residual_worst"]],
-            "Not converged": [
-                "–" if how == UNKNOWN else f"{n} of {m}"
-                for n, m, how in zip(frame["not_converged"], frame["runs"], frame["method"], strict=True)
-            ],
+            "Not converged": frame["not_converged"].astype(float).where(frame["method"] != UNKNOWN),
+            "Budget, least": frame["budget_min"], "Budget, most": frame["budget_max"],
+            "Relative error, median (%)": 100 * frame["error_median"].where(~frame["exact"], 0.0),
+            "Relative error, worst (%)": 100 * frame["error_worst"].where(~frame["exact"], 0.0),
+            "Residual, worst": frame["residual_worst"],
         }
     )  # fmt: skip
-
-
-def _range(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
-
-
-def _percent(error: float, exact: bool) -> str:
-    return "exact" if exact else "not stated" if math.isnan(error) else f"{words.number(100 * error, 2)} %"
-
-
-def _residual(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1e}".replace("-", "\N{MINUS SIGN}")
 
 
 def finding(frame: pd.DataFrame) -> str:
@@ -116,8 +101,7 @@ def loose_table(loose: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
         {
             "Setting": [look[r]["line"] for r in tables.records(loose)], "Seed": loose["seed"],
             "Quantity": [words.quantity(q).name for q in loose["quantity"]],
-            "Value": [words.number(v) for v in loose["value"]],
-            "Relative residual": [words.number(v, 2) for v in loose["residual"]],
+            "Value": loose["value"], "Relative residual": loose["residual"],
             "Budget": loose["budget"], "Method": loose["method"], "Run": loose["run"],
         }
     )  # fmt: skip

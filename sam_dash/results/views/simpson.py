@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells
+from sam_dash.results.drawing import captions, cells, columns
 from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.views import matched, matched_figure
 from sam_dash.results.views.view import Missing, Selection, StudyView
@@ -38,16 +38,11 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     """For people."""
     out = []
     for r in tables.records(table):
-        ends = f"{_r(r['low'])} … {_r(r['high'])}" if r["low"] == r["low"] else "–"
         told = "sharper is more accurate" if r["r"] > 0 else "flatter is more accurate"
         told = told if _sure(r) else "not told from 0" if r["low"] == r["low"] else "no interval"
-        row = {"Runs": r["group"], "Pearson's r": _r(r["r"]), "95 % interval": ends}
+        row = {"Runs": r["group"], "Pearson's r": r["r"], columns.LOW: r["low"], columns.HIGH: r["high"]}
         out.append(row | {"n": r["n"], "Reading": told})
     return pd.DataFrame(out)
-
-
-def _r(value: float) -> str:
-    return "–" if value != value else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def reading(table: pd.DataFrame, x: str) -> str:

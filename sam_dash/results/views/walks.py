@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -186,11 +187,10 @@ def step_table(answer: Mapping[str, Any]) -> pd.DataFrame:
         factors = row["factors"]
         rows.append({
             "Variant": words.title(row["variant"]),
-            f"Factor along λ₁ = {words.number(low)}": "jumps" if factors is None else f"{factors[0]:.5f}",
-            f"Factor along λ₂ = {words.number(high)}": "jumps" if factors is None else f"{factors[1]:.5f}",
-            "Measured growth a step": f"{row['measured']:.5f}" if factors else "–",
-            "‖w − saddle‖ after 100 steps from 10⁻⁴": "left to infinity" if row["later"] is None
-            else words.number(row["later"]),
+            f"Factor along λ₁ = {words.number(low)}": math.nan if factors is None else factors[0],
+            f"Factor along λ₂ = {words.number(high)}": math.nan if factors is None else factors[1],
+            "Measured growth a step": row["measured"] if factors else math.nan,
+            "‖w − saddle‖ after 100 steps from 10⁻⁴": math.inf if row["later"] is None else row["later"],
             "The saddle": _fate(row),
         })  # fmt: skip
     return pd.DataFrame(rows)
