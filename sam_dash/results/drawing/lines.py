@@ -46,12 +46,15 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
     marks = {p: panels.POINTS for p in axes.points}
     grid = Panels([titles.get(p, p) + marks.get(p, "") for p in names], columns, gap, 0.42 / rows)
     lines = list(dict.fromkeys(frame["line"]))
+    parts: dict[tuple[Any, ...], dict[str, pd.DataFrame]] = {}  # by panel and line; once, which is what takes long
+    for (panel, line, kind), part in frame.groupby(["panel", "line", "kind"], sort=False):
+        parts.setdefault((panel, line), {})[str(kind)] = part
+    whole = dict(list(frame.groupby("panel", sort=False)))
     seen: set[str] = set()
     for i, panel in enumerate(names):
-        of = frame[frame["panel"] == panel]
+        of = whole[panel]
         for line in lines:
-            part = of[of["line"] == line]
-            for trace in _traces(part, line, axes, panel) if len(part) else ():
+            for trace in _traces(parts.get((panel, line), {}), line, axes, panel):
                 shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
                 grid.add(i, trace | {"showlegend": shown})
@@ -68,25 +71,31 @@ def points(rows: pd.DataFrame) -> dict[str, list[float]]:
     return {"x": rows["x"].tolist(), "y": rows["y"].tolist()}
 
 
-def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str) -> Iterable[dict[str, Any]]:
-    look = part.iloc[0]
+def _traces(kinds: Mapping[str, pd.DataFrame], line: str, axes: Axes, panel: str) -> Iterable[dict[str, Any]]:
+    """Of a line's rows in one panel, by kind."""
+    if not kinds:
+        return
+    first = next(iter(kinds.values()))
+    none = first[:0]
+    look: dict[str, Any] = {name: first[name].iat[0] for name in LOOK}
     common: dict[str, Any] = {"name": line, "legendgroup": line, "showlegend": False}
     number = ".1%" if panel in axes.percent else ".4~g"
-    formulas = part[part["kind"] == "reference"].sort_values("x")
-    for _, reference in formulas.groupby("of", sort=False) if len(formulas) else ():
+    formulas = kinds.get("reference", none)
+    for _, reference in formulas.sort_values("x").groupby("of", sort=False) if len(formulas) else ():
         yield {
             **points(reference), "mode": "lines", **common, "showlegend": True,
             "line": {"color": look["colour"], "width": 1.5, "dash": style.DASHES[look["dash"]]},
             "hovertemplate": f"{line}, {reference['of'].iloc[0]}<br>{axes.symbol} = %{{x:.4~g}}<br>%{{y:{number}}}"
             "<extra></extra>",
         }  # fmt: skip
-    raw = part[part["kind"] == "raw"].sort_values("x")
+    raw = kinds.get("raw", none)
     if len(raw):
+        raw = raw.sort_values("x")
         yield {
             **points(raw), "mode": "lines", "opacity": 0.3, "hoverinfo": "skip", **common,
             "line": {"color": look["colour"], "width": 1},
         }  # fmt: skip
-    mean = part[part["kind"] == "mean"].sort_values("x")
+    mean = kinds.get("mean", none).sort_values("x")
     if panel in axes.logy:  # an interval that reaches below 0 goes to the bottom of the axis
         mean = mean.assign(low=mean["low"].where(~(mean["low"] <= 0), mean["y"].min() / 10))
     many = len(mean) > MANY
@@ -97,7 +106,7 @@ def _traces(part: pd.DataFrame, line: str, axes: Axes, panel: str) -> Iterable[d
             "fillcolor": alpha(look["colour"], 0.12), "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
             **common,
         }  # fmt: skip
-    seeds = part[part["kind"] == "seed"]
+    seeds = kinds.get("seed", none)
     if len(seeds):
         yield {
             **points(seeds), "mode": "markers", **common,
