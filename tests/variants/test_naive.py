@@ -619,3 +619,13 @@ def test_momentum_sam_and_vasso_over_three_steps() -> None:
             close(out.eps, eps)
             close(out.h, h)
             w, s = w - 0.1 * out.h, out.state
+
+
+@pytest.mark.parametrize("key", ["nsam", "nusam"])
+def test_n_sam_and_n_usam_descend_the_batch_up_the_gradient_of_the_full_data(key) -> None:
+    v, L, w, s, k = start(key)
+    g = grad_of(w, samples(L.full))
+    eps = 0.3 * g / (norm(g) if key == "nsam" else 1)
+    out = v.step(L, w, s, **k)
+    close(out.eps, eps)
+    close(out.h, grad_of(w + eps, samples(L)))
