@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 import pytest
 
 from sam_dash.problems.landscapes import LANDSCAPES
+from sam_dash.results.drawing import panels
 from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.experiments.experiment import Result
 from sam_dash.results.numbers import parts, recorded
@@ -140,6 +141,21 @@ def test_at_every_width_each_trace_is_within_its_axes_and_no_title_meets_another
         for a, b in itertools.combinations(titles, 2):
             apart = abs(a.x - b.x) * room - (width(a) + width(b)) / 2
             assert a.y != b.y or apart > 0, f"{name}, {columns} columns: “{a.text}” meets “{b.text}”"
+
+
+def test_every_legend_stands_below_its_title_beside_which_the_tool_bar_is(drawn: list[Drawn]) -> None:
+    checked = set()
+    for (view, at, frame, name), columns in itertools.product(drawn, WIDTHS):
+        layout = view.figure(frame, at, columns).layout
+        assert layout.margin.t >= panels.DROP + panels.TITLE, f"{name}, {columns}: a scale under the tool bar"
+        if view.key not in {"rho_m", "result"}:  # a scale of colours; a legend below
+            checked.add(view.key)
+            assert (layout.legend.yref, layout.legend.yanchor) == ("container", "top"), name
+            assert layout.legend.title.text, name
+            entries = {t.name for t in view.figure(frame, at, columns).data if t.showlegend is not False and t.name}
+            rows = panels._legend_rows(entries, panels.LETTERS[columns])
+            assert layout.margin.t >= panels.DROP + panels.TITLE + panels.ROW * (rows - 1), f"{name}, {columns}"
+    assert checked == set(VIEWS) - {"rho_m"}
 
 
 def test_marks_stand_at_the_values_of_the_frame(drawn: list[Drawn]) -> None:

@@ -90,10 +90,10 @@ def in_points(low: float, high: float) -> dict[str, Any]:
 
 
 def layout(
-    rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int
+    rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int, title: str = "Method"
 ) -> dict[str, Any]:
     """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
-    `room`: a key of `LETTERS`. The first row of the legend is its title, beside which the tool bar stands.
+    `room`: a key of `LETTERS`. The first row of the legend is its `title`, beside which the tool bar stands.
     """
     top = 45 + DROP + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
     whole = height * rows + top + below - 21
@@ -102,7 +102,7 @@ def layout(
         "hovermode": "closest", "font": {"size": 12},
         "legend": {
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1 - DROP / whole, "yref": "container", "yanchor": "top",
-            "title": {"text": "Method", "side": "top left"}, "itemsizing": "trace", "itemwidth": 30,
+            "title": {"text": title, "side": "top left"}, "itemsizing": "trace", "itemwidth": 30,
         },
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sam_dash.results import words
-from sam_dash.results.drawing import lines, style
+from sam_dash.results.drawing import lines, panels, style
 from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.study import EXAMPLE
 from sam_dash.results.views.view import View
@@ -90,11 +90,9 @@ def figure(cells: pd.DataFrame, answer: Mapping[str, Any], columns: int = 6) -> 
     fig.update_yaxes(type="log", range=[0.7, top], dtick=1, **steps)  # of the whole row: a range is of a type
     if narrow:
         fig.update_annotations(x=0, xanchor="left", font={"size": 12}, yshift=4)
-    return fig.update_layout(
-        height=130 + 190 * len(at) if narrow else 520, margin={"t": 70, "b": 50, "l": 60, "r": 20},
-        
-        legend={"orientation": "h", "y": 1.04 if narrow else 1.08, "yanchor": "bottom", "x": 0},
-    )  # fmt: skip
+    names = [words.title(str(key)) for key in dict.fromkeys(cells["variant"])]
+    layout = panels.layout(len(at) if narrow else 2, 190, names, columns, 60, 20, 50)
+    return fig.update_layout(layout)
 
 
 def _line(key: str, of: pd.DataFrame, ends: list[float], legend: bool) -> go.Scatter:

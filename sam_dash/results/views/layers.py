@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from sam_dash.problems import architecture
 from sam_dash.problems.datasets import DataError, describe
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, style
+from sam_dash.results.drawing import captions, cells, panels, style
 from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import noise_law
@@ -92,7 +92,7 @@ def _look(i: int, names: list[str]) -> dict[str, str]:
     return {"colour": style.ORDERED[place], "pattern": PATTERNS[i % len(PATTERNS)]}
 
 
-def figure(frame: pd.DataFrame) -> go.Figure:
+def figure(frame: pd.DataFrame, columns: int = 6) -> go.Figure:
     """One bar of 100 % a setting, the layers from input (left) to output."""
     fig = go.Figure()
     for name, of in frame.groupby("layer", sort=False):
@@ -115,14 +115,10 @@ def figure(frame: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     bars = frame["line"].nunique()
     fig.update_layout(
-        barmode="stack", uniformtext={"minsize": 10, "mode": "hide"},
-        height=120 + 40 * bars, margin={"l": 10, "r": 16, "t": 40, "b": 44}, bargap=0.25,
-        font={"size": 12}, hovermode="closest",
-        legend={
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-            "title": {"text": ""}, "traceorder": "normal",
-        },
-    )  # fmt: skip
+        panels.layout(1, 61 + 40 * bars, dict.fromkeys(frame["layer"]), columns, 10, 16, 44, "Layer")
+        | {"barmode": "stack", "uniformtext": {"minsize": 10, "mode": "hide"}, "bargap": 0.25},
+        legend_traceorder="normal",
+    )
     fig.update_xaxes(range=[0, 1], tickformat=".0%", showgrid=False, zeroline=False, ticks="outside", ticklen=4,
                      title_text="share of tr(<i>V</i>); of <i>d</i> in the bar Parameters")  # fmt: skip
     fig.update_yaxes(autorange="reversed", automargin=True, ticks="")
@@ -186,7 +182,7 @@ class Layers(StudyView):
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """See `figure`."""
-        return figure(frame)
+        return figure(frame, columns)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `caption`."""

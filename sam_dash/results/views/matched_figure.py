@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, lines, style
+from sam_dash.results.drawing import captions, cells, lines, panels, style
 from sam_dash.results.numbers import recorded, tables
 from sam_dash.results.views import matched
 from sam_dash.results.views.view import Selection, StudyView
@@ -65,10 +65,10 @@ def figure(table: pd.DataFrame, x: str, y: str, columns: int = 6) -> go.Figure:
             f"%{{customdata[1]:.4~g}}]<br>{words.quantity(y).html} = %{{y:{unit}}} [%{{customdata[2]:{unit}}}, "
             f"%{{customdata[3]:{unit}}}]<br>n = {r['n']:g}<extra></extra>",
         })  # fmt: skip
-    return go.Figure({"data": traces, "layout": _layout(table, x, y, columns < 6)})
+    return go.Figure({"data": traces, "layout": _layout(table, x, y, columns)})
 
 
-def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]:
+def _layout(table: pd.DataFrame, x: str, y: str, columns: int) -> dict[str, Any]:
     common = {"zeroline": False, "ticks": "outside", "ticklen": 4}
     values = table.loc[table["x"] > 0, "x"]
     log = x != "train_loss" and len(values) and values.max() > 10 * values.min()
@@ -86,18 +86,12 @@ def _layout(table: pd.DataFrame, x: str, y: str, narrow: bool) -> dict[str, Any]
         low, high = float(near[ends].min().min()), float(near[ends].max().max())
         if len(near) < len(table) and high > low and not (log and column == "x"):
             axis["range"] = [low - 0.06 * (high - low), high + 0.06 * (high - low)]
-    legend = {"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "title": {"text": ""}, "itemsizing": "constant"}
-    entries = table.loc[table["kind"] != "seed", "line"].nunique() + 1
-    height, top = max(470, 100 + 29 * entries), 16
-    if narrow:  # on top, two entries a row
-        rows = -(-entries // 2)
-        legend = {"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top", "entrywidth": 82}
-        legend |= {"font": {"size": 10}, "title": {"text": ""}, "itemsizing": "constant", "xanchor": "left"}
-        height, top = 400 + 22 * rows, 24 + 22 * rows
-    return {
-        "xaxis": xaxis, "yaxis": yaxis, "height": height, "margin": {"l": 78, "r": 8, "t": top, "b": 68},
-        "font": {"size": 12}, "legend": legend, "hovermode": "closest",
-    }  # fmt: skip
+    also = {"SGD, stopped early": table["kind"].eq("sgd"), "Pareto front": table["front"].astype(bool)}
+    names = [
+        *(name for name, of in also.items() if of.any()),
+        *dict.fromkeys(table.loc[table["kind"] == "mean", "line"]),
+    ]
+    return panels.layout(1, 400, names, columns, 78, 8, 68) | {"xaxis": xaxis, "yaxis": yaxis}
 
 
 def table(at: Selection) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells
+from sam_dash.results.drawing import captions, cells, panels
 from sam_dash.results.numbers import collapse, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Missing, Selection, StudyView
@@ -72,9 +72,9 @@ def figure(table: pd.DataFrame, columns: int = 6) -> go.Figure:
         type="category", categoryorder="array", categoryarray=ys, showgrid=False, ticks="outside",
         title_text="perturbation radius <i>ρ</i>",
     )  # fmt: skip
+    top = panels.DROP + panels.TITLE + (60 if narrow else 4)  # the tool bar stands above the scale's name
     fig.update_layout(
-        height=130 + 58 * max(2, len(ys)) + 60 * narrow, font={"size": 13},
-        margin={"l": 60, "r": 10, "t": 76 if narrow else 16, "b": 52},
+        height=114 + 58 * max(2, len(ys)) + top, font={"size": 13}, margin={"l": 60, "r": 10, "t": top, "b": 52},
         plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
     return fig

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.landscapes import LANDSCAPES, Landscape, contour
 from sam_dash.results import words
-from sam_dash.results.drawing import style
+from sam_dash.results.drawing import panels, style
 from sam_dash.results.views.view import View
 from sam_dash.runs.saddles import Walk
 
@@ -39,7 +39,7 @@ def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
     return out.assign(loss=loss(out[["x", "y"]].to_numpy().T))
 
 
-def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
+def figure(points: pd.DataFrame, spec: Walk, columns: int = 6) -> go.Figure:
     """The contour, the saddle, and one line a variant; Play draws the lines step by step."""
     land = LANDSCAPES[spec.landscape]
     lines = {str(key): _line(of) for key, of in points.groupby("variant", sort=False)}
@@ -65,8 +65,8 @@ def figure(points: pd.DataFrame, spec: Walk) -> go.Figure:
     layout = {
         "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
         "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
-        "height": 600, "margin": {"t": 52, "b": 175, "l": 70, "r": 20}, 
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, **_player(moments),
+        **panels.layout(1, 400, [t["name"] for t in [*ground, *drawn]], columns, 70, 20, 175, "Shown"),
+        **_player(moments),
     }  # fmt: skip
     return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
 
@@ -248,7 +248,7 @@ class Walks(View[Walked]):
 
     def figure(self, frame: pd.DataFrame, at: Walked, columns: int) -> go.Figure:
         """See `figure`."""
-        return figure(frame, at.spec)
+        return figure(frame, at.spec, columns)
 
     def caption(self, frame: pd.DataFrame, at: Walked) -> str:
         """See `caption`."""
