@@ -202,7 +202,7 @@ def test_fine_tuning_is_the_accuracy_of_the_table_at_twice_the_active_share() ->
     curves = pd.read_csv(experiment.data / "curves.csv.gz", dtype={"run": str})
     half = table[(table["variant"] == "slsam") & (table["keep"] == 0.5)]
     frame = experiment.frame(bundled("fine-tuning"))
-    row = frame[(frame["line"] == "SL-SAM, K/P = 0.5") & (frame["kind"] == "mean")].iloc[0]
+    row = frame[(frame["line"] == "SL-SAM, s_P = 0.5") & (frame["kind"] == "mean")].iloc[0]
     assert row["y"] == pytest.approx(half["test_acc"].mean())
     active = curves[(curves["quantity"] == "active") & curves["run"].isin(half["run"])]
     assert row["x"] == pytest.approx(2 * active.groupby("run")["value"].mean().mean())
