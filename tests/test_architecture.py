@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from sam_dash.runs import grammar
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("maths", "variants", "problems", "runs", "results", "ui")
@@ -110,3 +113,15 @@ def test_the_pages_are_thin() -> None:
     for page in (ROOT / "pages").glob("*.py"):
         assert len(page.read_text().splitlines()) <= 90, page.name
     assert len((ROOT / "app.py").read_text().splitlines()) <= 30
+
+
+def test_no_symbol_is_made_a_capital() -> None:
+    """ρ, λ and p begin sentences as they are, and no word is cased elsewhere."""
+    cased = re.compile(r"\.(capitalize|title|swapcase)\(\)|\[:?[01]?\]\.upper\(\)")
+    found = [p.name for p in [*FILES, *(ROOT / "pages").glob("*.py")] if cased.search(p.read_text())]
+    assert set(found) == {"claim.py", "tenths.py", "grammar.py"}  # words alone; the function itself
+
+
+def test_a_sentence_begins_with_a_capital_but_not_with_a_capital_symbol() -> None:
+    assert grammar.sentence("share of it") == "Share of it"
+    assert grammar.sentence("ρ/√d of it") == "ρ/√d of it"

@@ -90,7 +90,7 @@ def _card(v: Verdict, study: Study, rho: float | None) -> None:
     badge(v.verdict)
     if v.effect.n > 1:
         st.markdown(f"**{claims.effect(v)}** [{claims.interval(v)}], n = {v.effect.n} seeds. {v.why}")
-        st.markdown(f"{v.ruling.says[:1].upper()}{v.ruling.says[1:]}.")
+        st.markdown(f"Two-sided {v.ruling.says}.")
     else:
         st.markdown(v.why)
     st.caption(f"Rule: {v.claim.rule} {rule.DECIDES}")

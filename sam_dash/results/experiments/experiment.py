@@ -46,7 +46,7 @@ def decide(statements: Sequence[Statement]) -> list[Finding]:
     """Statements that are judged at once, each with its ruling, its p among the numbers."""
     rulings = rule.decide([s.test for s in statements])
     return [
-        Finding(s.says, r, f"{s.why} {r.says[:1].upper()}{r.says[1:]}." if r.says else s.why)
+        Finding(s.says, r, f"{s.why} Two-sided {r.says}." if r.says else s.why)
         for s, r in zip(statements, rulings, strict=True)
     ]
 
