@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sam_dash.maths.oracle import Oracle
 
 Weight = Annotated[float, Knob("γ", "weight of sharpness against the loss; 0.5 is SAM", 0.0, 0.99)]
-Form = Annotated[Literal["decoupled", "coupled"], Knob("form", "sharpness beside the base optimiser, or through it")]
+Form = Annotated[
+    Literal["decoupled", "coupled"], Knob("coupling", "sharpness beside the base optimiser, or through it")
+]
 DEFAULTS = dict.fromkeys(("rho", "gamma", "coupling"), "official code (atorch)")
 
 

@@ -49,6 +49,7 @@ def sweeps(draw: st.DrawFn) -> SweepSpec:
     training = {name: draw(allowed(fact)) for name, fact in facts(Training).items()} | {"batch": batch}
     problem = {name: draw(allowed(fact)) for name, fact in facts(Problem).items()}
     problem |= {"n_train": draw(st.sampled_from([0, 999])), "imbalance": draw(st.floats(1, 1.5))}
+    measures = st.sets(st.sampled_from(list(MEASURES)))
     return SweepSpec(
         preset=draw(st.sampled_from(["", "digits", "elsewhere"])), variants=tuple(keys),
         m=tuple(draw(st.lists(st.sampled_from(divisors(batch)), max_size=2, unique=True))),
@@ -56,7 +57,7 @@ def sweeps(draw: st.DrawFn) -> SweepSpec:
         seeds=tuple(draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=4, unique=True))),
         problem=Problem(dataset="mnist-5k" if images else "mnist1d", network=draw(networks), **problem),
         training=Training(**training),
-        measures=Measures(what=tuple(draw(st.sets(st.sampled_from(MEASURES)))), every=draw(st.integers(0, 10_000))),
+        measures=Measures(what=tuple(draw(measures)), every=draw(st.integers(0, 10_000))),
         networks=tuple(draw(st.lists(networks, max_size=3, unique=True))),
     )  # fmt: skip
 

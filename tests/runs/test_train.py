@@ -17,7 +17,8 @@ from sam_dash.maths import curvature, tail
 from sam_dash.maths.draws import draws
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout, flatten
-from sam_dash.problems.datasets import Data, DataError, load
+from sam_dash.problems.datasets import Data, load
+from sam_dash.problems.problem import SpecError
 from sam_dash.problems.stack import stack, torch_stream
 from sam_dash.runs import presets, steppers
 from sam_dash.runs import train as training
@@ -477,7 +478,7 @@ def test_pre_training_without_a_batch_of_old_classes_is_refused(tmp_path) -> Non
     data = Data(np.zeros((300, 4), np.float32), y, np.zeros((8, 4), np.float32), np.arange(8) % 4)
     np.savez(tmp_path / "few.npz", **data._asdict())
     problem = Problem(dataset=f"npz:{tmp_path / 'few.npz'}", network="mlp:4", start="pretrained")
-    with pytest.raises(DataError, match="classes 0 to 1, has 6 training samples, fewer than one batch of B = 64"):
+    with pytest.raises(SpecError, match="6 samples to pre-train on are fewer than one batch of B = 64"):
         train([replace(TINY, problem=problem)], Recorder())
 
 

@@ -48,7 +48,7 @@ def test_ones_own_runs_of_several_networks_are_compared(
     frame = next(d.value for d in at.dataframe if "panel" in d.value)
     assert set(frame["x"]) == {310.0, 610.0, 1210.0}
     text = text_of(at)
-    assert "m = 64: gain grows with the number of parameters" in text
+    assert "SAM, m = B = 64: gain grows with the number of parameters" in text
     assert "Spearman's correlation with d within a seed: +1.00 [+1.00, +1.00], n = 2. From " in text
     assert "points at d = 310 to +" in text
 

@@ -121,7 +121,7 @@ def test_rw_sam_shows_effective_sample_size_and_perturbation_length(store: Store
     at = visit("rw_sam", study=fill(store, SWEEP))
     titles = [a["text"] for a in charts(at)[0]["layout"]["annotations"]]
     assert titles[-2:] == ["Effective sample size", "Mean ‖ε‖"]
-    assert {"RW-SAM", "SAM", "SGD"} <= {t["name"] for t in charts(at)[0]["data"]}
+    assert {"RW-SAM", f"SAM, m = B = {SWEEP.training.batch}", "SGD"} <= {t["name"] for t in charts(at)[0]["data"]}
 
 
 def test_a_study_without_rw_sam_says_how_to_add_it(store: Store, visit: Visit) -> None:
