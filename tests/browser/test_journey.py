@@ -116,6 +116,6 @@ def test_dark_mode_follows_the_system(address: str, browser: Any) -> None:
 def test_a_bad_number_in_the_form_is_answered_with_one_clear_line(address: str, page: Any) -> None:
     page.goto(f"{address}/run?rho=0.1,lots")
     message = text(page, "ρ = 'lots'")
-    assert "expected numbers separated by commas" in message.inner_text()
+    assert "expected a number in [0, 100]" in message.inner_text()
     assert page.get_by_role("button", name="Start").is_disabled()
     assert "Traceback" not in json.dumps(page.inner_text("body"))

@@ -66,7 +66,7 @@ def figure(frame: pd.DataFrame, columns: int = 6) -> go.Figure:
     fig.update_yaxes(range=[-5, 1])
     fig.update_layout(legend_traceorder="normal")
     fig.update_layout(lines.layout(1, [t.name for t in fig.data if t.name], columns))
-    fig.update_layout(margin_l=70)  # there is a title beside the labels
+    fig.update_layout(margin_l=70, margin_b=64)  # there is a title beside the labels, and a power in it
     return fig
 
 

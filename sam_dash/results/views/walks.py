@@ -65,7 +65,7 @@ def figure(points: pd.DataFrame, spec: Walk, columns: int = 6) -> go.Figure:
     layout = {
         "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
         "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
-        **panels.layout(1, 400, [t["name"] for t in [*ground, *drawn]], columns, 70, 20, 175, "Shown"),
+        **panels.layout(1, 400, [t["name"] for t in [*ground, *drawn]], columns, 70, 20, 182, "Shown"),
         **_player(moments),
     }  # fmt: skip
     return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
