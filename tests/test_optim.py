@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.user import SAM
 from sam_dash import api
 from sam_dash.maths.flat import flatten
 from sam_dash.optim import SharpnessAware
@@ -316,3 +317,22 @@ def test_a_step_on_numbers_that_are_not_finite_names_the_tensor_and_changes_noth
     with pytest.raises(ValueError, match=said):
         optimiser.step(lambda: (x, y))
     assert torch.equal(flatten(model), before)
+
+
+def test_the_diff_of_the_readme_makes_m_sam_of_a_loop_by_hand() -> None:
+    page = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.search(r"```diff\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    before, after = ("\n".join(line[1:] for line in lines if line[0] != sign) for sign in "+-")
+    torch.manual_seed(0)
+    models, loader = (
+        [nn.Linear(5, 3), nn.Linear(5, 3)],
+        [(torch.randn(8, 5), torch.randint(0, 3, (8,))) for _ in range(3)],
+    )
+    models[1].load_state_dict(models[0].state_dict())
+    space = {
+        "torch": torch, "functools": functools, "SAM": SAM, "SharpnessAware": SharpnessAware, "loader": loader,
+        "criterion": nn.CrossEntropyLoss(),
+    }  # fmt: skip
+    for model, code in zip(models, (before, after), strict=True):
+        exec(code, space | {"model": model})
+    torch.testing.assert_close(flatten(models[1]), flatten(models[0]))  # batches of 8: one perturbation at m = 8
