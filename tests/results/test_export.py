@@ -163,3 +163,10 @@ def test_no_cell_and_no_column_of_a_file_is_a_formula(text, kind) -> None:
 def test_every_file_of_numbers_is_written_by_the_one_that_guards_them() -> None:
     found = [p for p in Path(export.__file__).parents[2].rglob("*.py") if ".to_csv(" in p.read_text()]
     assert [p.name for p in found] == ["export.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"), [("=1+1", "'=1+1"), (" @x", "' @x"), ("-2", "'-2"), ("+a", "'+a"), ("fine", "fine"), ("", "")]
+)
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str, safe: str) -> None:
+    assert export.plain(text) == safe

@@ -36,13 +36,6 @@ def test_a_bad_note_is_refused_and_the_old_one_stays(store: Store, text: str, me
     assert marks.notes(store) == {KEYS[0]: "old"}
 
 
-@pytest.mark.parametrize(
-    ("text", "safe"), [("=1+1", "'=1+1"), (" @x", "' @x"), ("-2", "'-2"), ("+a", "'+a"), ("fine", "fine"), ("", "")]
-)
-def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str, safe: str) -> None:
-    assert marks.plain(text) == safe
-
-
 def test_a_hidden_run_is_left_out_of_its_study_and_counted_and_comes_back(store: Store) -> None:
     sweep = fill(store, SWEEP)
     marks.hide(store, KEYS[:2])
