@@ -51,6 +51,7 @@ def test_ones_own_data_is_chosen_and_a_bad_file_changes_nothing(address: str, pa
         (npz(y_test=None), "y_test"),
         (npz(y_train=np.arange(79) % 3), "80"),
     ):
+        settle(page)  # a file that is chosen while the page is still being made is lost on a busy machine
         upload(page, 0, "broken.npz", content)
         alert = page.get_by_test_id("stAlert").filter(has_text=says)
         expect(alert.first).to_be_visible(timeout=LATE)

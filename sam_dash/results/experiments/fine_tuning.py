@@ -53,7 +53,7 @@ def figure(frame: pd.DataFrame) -> go.Figure:
     fig.update_xaxes(title_text="Layer gradients of a step, in whole gradients", range=[0, 2.2], zeroline=False)
     fig.update_yaxes(title_text=PANEL, tickformat=".0%", zeroline=False)
     return fig.update_layout(
-        height=400, margin={"l": 55, "r": 10, "t": 20, "b": 50},
+        height=420, margin={"l": 55, "r": 10, "t": 40, "b": 50},
         legend={"orientation": "h", "y": -0.2, "x": 0},
     )  # fmt: skip
 
