@@ -23,7 +23,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from sam_dash import variants
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
-from sam_dash.maths.fast.ways import Moment, Way, choose, ways
+from sam_dash.maths.fast.ways import Moment, Way, choose, on_module, ways
 from sam_dash.maths.flat import refuse_not_finite
 from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats, cut, samples
 from sam_dash.maths.loss import get as get_loss
@@ -153,8 +153,8 @@ class SharpnessAware(torch.optim.Optimizer):
                 out = self._shared(batch, w, at, k)
             else:
                 out = self._way(batch, w, at, min(m, n), n).take(batch, w, self.memory, at, self.knobs)
-            if loss is None and sum(map(len, self.live.mean)) >= n:
-                loss = torch.cat(self.live.mean)[:n].mean()
+            if loss is None and self.live.losses:
+                loss = torch.cat(self.live.losses).mean()
         loss = self._loss(batch) if loss is None else loss
         if k < self.ranks.size:
             out = self._averaged(out)
@@ -201,6 +201,7 @@ class SharpnessAware(torch.optim.Optimizer):
             check_repeats(self.live, cut(batch, m)[0], w)
             found = ways(self.variant, self.live, m, n)
             self.chosen[key] = choose(found, batch, w, self.memory, at, self.knobs)
+            self.live.losses.clear()
         self.way = self.chosen[key].name
         return self.chosen[key]
 
@@ -213,8 +214,7 @@ class SharpnessAware(torch.optim.Optimizer):
             )
         self.way = f"plain, {k} ranks together"
         L = SharedOracle.on(self.live, batch, layout=self.live.layout, ranks=self.ranks, k=k, **at._asdict())
-        out = self.variant.step(L, w, self.memory, **self.knobs)
-        return out._replace(eps=out.eps.norm()[None])
+        return on_module(self.variant, L, w, self.memory, self.knobs)
 
     def _averaged(self, out: Step) -> Step:
         """The mean over all ranks: one all-reduce of h, and a small one of the rest; g stays the rank's own."""

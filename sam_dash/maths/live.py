@@ -64,7 +64,7 @@ class Live:
     clean: Tensor | None = None  # w while it is held
     at: Tensor | None = None  # the w that is written
     used: set[int] = field(default_factory=set)  # the parameters that had a gradient
-    mean: list[Tensor] = field(default_factory=list)  # losses (n,) found at the clean w
+    losses: list[Tensor] = field(default_factory=list)  # of the batch at the clean w, part by part
     buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # and what they are before every forward
     kept: list[Tensor] = field(default_factory=list)  # the parameters before they were first written
     whole: tuple[Tensor, Tensor] | None = None  # a w and the full data's gradient there
@@ -100,7 +100,7 @@ class Live:
         """The parameters as w (d,). In the end they and the buffers are what they were, bit for bit."""
         self.buffers = [(b, b.clone()) for b in self.module.buffers()]
         self.clean = self.at = self.read()
-        self.used, self.mean = set(), []
+        self.used, self.losses = set(), []
         try:
             yield self.clean
         finally:
@@ -127,10 +127,11 @@ class Live:
 
 @dataclass
 class Draws:
-    """The states of the generators before and after the first forward of a batch."""
+    """The states of the generators before and after the first forward of a batch; its losses (n,) at the clean w."""
 
     before: dict[str, Tensor] | None = None
     after: dict[str, Tensor] = field(default_factory=dict)
+    losses: Tensor | None = None
 
     @contextmanager
     def repeated(self, live: Live) -> Iterator[None]:
@@ -242,7 +243,6 @@ def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
     before, oracle = states(live), LiveOracle.on(live, batch)
     first, again = oracle.losses(w), oracle.losses(w)
     put(live, before)
-    live.mean.clear()
     if not torch.allclose(first, again, rtol=1e-3, atol=1e-5, equal_nan=True):
         apart = float((first - again).abs().max())
         raise ValueError(
@@ -265,6 +265,6 @@ def _forward(live: Live, draws: Draws, w: Tensor, batch: Any) -> Tensor:
             f"the loss of {n} samples is {found}; expected one number a sample, ({n},): pass per-sample losses, "
             "such as torch.nn.CrossEntropyLoss(reduction='none')"
         )
-    if w is live.clean:
-        live.mean.append(losses.detach())
+    if w is live.clean and draws.losses is None:
+        draws.losses = losses.detach()
     return losses

@@ -43,3 +43,13 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
         return Step(h, torch.cat(eps), *others)
 
     return m_step
+
+
+def with_length(step: Callable[..., Step]) -> Callable[..., Step]:
+    """The step with ||eps|| (1,) in place of eps, of which B/m would take as much memory as so many networks."""
+
+    def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        out = step(L, w, s, **knobs)
+        return out._replace(eps=out.eps.norm()[None])
+
+    return shorter

@@ -29,7 +29,7 @@ from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout
-from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.spec import RunSpec
@@ -87,11 +87,8 @@ def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
         eps = out.eps.norm(dim=-1).reshape(len(W), -1)
         g, h = (torch.linalg.vector_norm(a, dim=1) for a in (out.g, out.h))
         cosine = torch.linalg.vecdot(out.g, out.h) / (g * h).clamp_min(1e-30)
-        return (
-            Descent(out.h),
-            out.state,
-            {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info},
-        )
+        found = {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
+        return Descent(out.h), out.state, found
 
     return take
 
@@ -185,16 +182,6 @@ def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
         return step
     chunk = max(1, STEP_FLOATS // problem.w0.numel())
     return per_micro_batch(step, spec.m, chunk=chunk if chunk < B // spec.m else None)
-
-
-def with_length(step: Callable[..., Step]) -> Callable[..., Step]:
-    """The step with ||eps|| (1,) in place of eps, of which B/m would take as much memory as so many networks."""
-
-    def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
-        out = step(L, w, s, **knobs)
-        return out._replace(eps=out.eps.norm()[None])
-
-    return shorter
 
 
 def diagnostics(out: Step) -> Scalars:

@@ -27,7 +27,7 @@ from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.live import Live, LiveOracle, call, cut
 from sam_dash.maths.loss import Loss
-from sam_dash.maths.micro import per_micro_batch
+from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
 
 NOT_THIS_WAY = (
@@ -99,10 +99,17 @@ def plain(v: Variant, live: Live) -> Take:
     """The whole batch at once."""
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
-        out = v.step(LiveOracle.on(live, batch, layout=live.layout, **at._asdict()), w, state, **knobs)
-        return out._replace(eps=out.eps.norm()[None])
+        return on_module(v, LiveOracle.on(live, batch, layout=live.layout, **at._asdict()), w, state, knobs)
 
     return take
+
+
+def on_module(v: Variant, L: LiveOracle, w: Tensor, state: Any, knobs: dict[str, Any]) -> Step:
+    """The step by the definition on the module itself, which remembers its losses at w where they were found."""
+    out = with_length(v.step)(L, w, state, **knobs)
+    if L.draws.losses is not None:
+        L.live.losses.append(L.draws.losses)
+    return out
 
 
 def looped(v: Variant, live: Live, m: int) -> Take:
@@ -162,11 +169,7 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
         parameters = live.layout.unflatten(w)
         return live.loss(call(lambda *a, **k: functional_call(live.module, parameters, a, k), x), y)  # type: ignore
 
-    def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
-        out = v.step(L, w, s, **knobs)
-        return out._replace(eps=out.eps.norm()[None])
-
-    step = per_micro_batch(shorter, m)
+    step = per_micro_batch(with_length(v.step), m)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         if live.scale != 1:
@@ -179,7 +182,7 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
 def told(live: Live, outs: list[Tensor], batch: Any) -> None:
     """Let the module know its losses at w, from the outputs of the first pass, which is there."""
     if outs:
-        live.mean.append(of_ours(live).values(outs[0], batch[1]))
+        live.losses.append(of_ours(live).values(outs[0], batch[1]))
 
 
 def of_ours(live: Live) -> Loss:
