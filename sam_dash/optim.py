@@ -23,7 +23,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from sam_dash import variants
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
-from sam_dash.maths.fast.ways import Moment, Way, choose, on_module, ways
+from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
 from sam_dash.maths.flat import refuse_not_finite
 from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats, cut, samples
 from sam_dash.maths.loss import get as get_loss
@@ -87,14 +87,8 @@ class SharpnessAware(torch.optim.Optimizer):
         self.model = model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
         self.forward = model if isinstance(model, DataParallel) else self.model
         self.knobs = self.variant.check(knobs)
-        self.m, self.loss, self.full, self.counts, self.clip, self.scaler = (
-            m,
-            get_loss(loss) if isinstance(loss, str) else loss,
-            full,
-            counts,
-            clip,
-            scaler,
-        )
+        self.loss = get_loss(loss) if isinstance(loss, str) else loss
+        self.m, self.full, self.counts, self.clip, self.scaler = m, full, counts, clip, scaler
         self.ranks = Ranks.here()
         _check(self)
         given = [p for p in self.model.parameters() if p.requires_grad] if params is None else list(params)
@@ -145,7 +139,7 @@ class SharpnessAware(torch.optim.Optimizer):
         m = self.m or n * self.ranks.size
         k = self.ranks.sharing(m, n)
         loss = self._loss(batch) if self._has_statistics() else None
-        generator = _copy(self.generator)
+        generator = self.generator.clone_state()
         with self.live.held() as w:
             self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
             at = self._moment(w, generator)
@@ -199,8 +193,7 @@ class SharpnessAware(torch.optim.Optimizer):
         key = (n, m, self.model.training, torch.is_autocast_enabled())
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
-            found = ways(self.variant, self.live, m, n)
-            self.chosen[key] = choose(found, batch, w, self.memory, at, self.knobs)
+            self.chosen[key] = choose(self.variant, self.live, m, batch, w, self.memory, at, self.knobs)
             self.live.losses.clear()
         self.way = self.chosen[key].name
         return self.chosen[key]
@@ -297,22 +290,12 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is found anew: the ways, the process groups, and a scheduler's wrapper round `step`."""
-        kept = {k: v for k, v in vars(self).items() if k not in ("chosen", "ranks", "step", "generator", "variant")}
-        return kept | {"_generator": self.generator.get_state(), "_variant": self.variant.key}
+        kept = {k: v for k, v in vars(self).items() if k not in ("chosen", "ranks", "step")}
+        return kept | {"variant": self.variant.key}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rest = {k: v for k, v in state.items() if k not in ("_generator", "_variant")}
-        super().__setstate__(rest)
-        self.variant, self.chosen, self.ranks = variants.get(state["_variant"]), {}, Ranks.here()
-        self.generator = torch.Generator()
-        self.generator.set_state(state["_generator"])
-
-
-def _copy(generator: torch.Generator) -> torch.Generator:
-    """A generator in the same state."""
-    out = torch.Generator()
-    out.set_state(generator.get_state())
-    return out
+        super().__setstate__(state | {"variant": variants.get(state["variant"])})
+        self.chosen, self.ranks = {}, Ranks.here()
 
 
 def _batch(closure: Callable[[], Batch] | None) -> Batch:

@@ -118,7 +118,7 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
     for name in NETWORKS:
         module, w, batch, _ = problem(name)
         for m in (1, 12):
-            kinds |= {type(f) for f in FactoredOracle(Taps(module), CROSS_ENTROPY, batch, m).grad(w).factors}
+            kinds |= {type(f) for f in FactoredOracle(CROSS_ENTROPY, batch, m, taps=Taps(module)).grad(w).factors}
     assert kinds == {
         factors.LowRank,
         factors.Dense,
@@ -133,7 +133,7 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
 def test_every_factor_knows_its_norm_and_its_sum(name) -> None:
     module, w, batch, _ = problem(name)
     for m in (1, 3):
-        g = FactoredOracle(Taps(module), CROSS_ENTROPY, batch, m).grad(w)
+        g = FactoredOracle(CROSS_ENTROPY, batch, m, taps=Taps(module)).grad(w)
         torch.testing.assert_close(g.norm(), g.dense().norm(dim=1))
         torch.testing.assert_close((0.3 * g).mean(), 0.3 * g.dense().mean(0))
 
@@ -141,7 +141,7 @@ def test_every_factor_knows_its_norm_and_its_sum(name) -> None:
 def test_the_module_given_is_left_alone() -> None:
     module, w, batch, _ = problem("cnn")
     before, expected = flatten(module), module(batch[0])
-    FactoredOracle(Taps(module), CROSS_ENTROPY, batch, 3).grad(w)
+    FactoredOracle(CROSS_ENTROPY, batch, 3, taps=Taps(module)).grad(w)
     assert torch.equal(flatten(module), before)
     assert torch.equal(module(batch[0]), expected)
 
@@ -164,7 +164,7 @@ def test_a_layer_that_runs_twice_has_no_factors() -> None:
     taps = Taps(nn.Sequential(layer, nn.ReLU(), layer))
     w = torch.randn(20)
     with pytest.raises(NotFactoredError, match="does not run exactly once"):
-        FactoredOracle(taps, CROSS_ENTROPY, (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)), 2).grad(w)
+        FactoredOracle(CROSS_ENTROPY, (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)), 2, taps=taps).grad(w)
 
 
 def test_shared_parameters_have_no_factors() -> None:
@@ -183,7 +183,7 @@ def test_shared_parameters_have_no_factors() -> None:
 )  # fmt: skip
 def test_what_factors_cannot_do_is_refused_and_not_done_wrongly(ask) -> None:
     module, w, batch, _ = problem("wide mlp")
-    g = FactoredOracle(Taps(module), CROSS_ENTROPY, batch, 3).grad(w)
+    g = FactoredOracle(CROSS_ENTROPY, batch, 3, taps=Taps(module)).grad(w)
     assert isinstance(g, Factored)
     with pytest.raises((NotFactoredError, TypeError)):
         ask(g, w)

@@ -24,7 +24,7 @@ from sam_dash.maths.fast.chain_parts import Gradient, Layer, Part, PerSample, af
 from sam_dash.maths.fast.unformed import Groups, NotFactoredError, Shifted
 from sam_dash.maths.flat import as_written
 from sam_dash.maths.loss import Loss
-from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.oracle import Oracle
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def mask_(d: Tensor, a: Tensor) -> Tensor:
     return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChainOracle(Groups):
     """The oracle of all micro-batches of S stacks at once, as `FactoredOracle` is of one.
 
@@ -119,17 +119,8 @@ class ChainOracle(Groups):
     """
 
     chain: Chain
-    loss: Loss
-    batch: Batch
-    m: int
-    noise: Tensor | None = None
-    full: Any = None
-    t: int = 0
-    rate: float = 1.0
-    descents: list[Tensor] = field(default_factory=list)
     places: list[tuple[Tensor, list[Layer]]] = field(default_factory=list)  # where gradients were asked for
     labels: list[Tensor] = field(default_factory=list)  # as numbers, once they are
-    seen: Callable[[Tensor], None] | None = None
 
     @property
     def samples(self) -> int:
@@ -215,9 +206,10 @@ def chain_step(
     def stacked(L: Oracle, W: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        full = None if L.full is None else ChainOracle(chain, loss, L.full.batch, L.full.batch[1].shape[1])
+        full = None if L.full is None else ChainOracle(loss, L.full.batch, L.full.batch[1].shape[1], chain=chain)
         noise = None if L.noise is None else L.noise.transpose(0, 1)
-        oracle = ChainOracle(chain, loss, L.batch, m or L.batch[1].shape[1], noise, full, L.t, L.rate, seen=seen)
+        size = m or L.batch[1].shape[1]
+        oracle = ChainOracle(loss, L.batch, size, noise, full, L.t, L.rate, seen=seen, chain=chain)
         out = step(oracle, W, s, **knobs)
         plain = isinstance(out.aside, tuple) and isinstance(out.moves, tuple)
         if plain and out.h is out.g and isinstance(out.eps, Tensor) and oracle.places[0][0] is W:  # at w itself: SGD

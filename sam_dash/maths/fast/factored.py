@@ -12,7 +12,7 @@ gradients. They can be scaled, normed and added to w, which is all that SAM, USA
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from sam_dash.maths.fast.factors import Factor
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted
 from sam_dash.maths.loss import Loss
-from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.oracle import Oracle
 
 
 def norms(factors: Sequence[Factor]) -> Tensor:
@@ -73,20 +73,11 @@ class PerSample(Each):
         return Factored([f.weighted(p) for f in self.factors], p.new_ones(1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FactoredOracle(Groups):
-    """The oracle of all G = n/m micro-batches at once; `noise` and `full` as in `Oracle`."""
+    """The oracle of all G = n/m micro-batches at once."""
 
     taps: Taps
-    loss: Loss
-    batch: Batch
-    m: int
-    noise: Tensor | None = None
-    full: Any = None
-    t: int = 0
-    rate: float = 1.0
-    descents: list[Tensor] = field(default_factory=list)
-    seen: Callable[[Tensor], None] | None = None
 
     @property
     def samples(self) -> int:
@@ -153,7 +144,7 @@ def factored_step(
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         if s != ():
             raise NotFactoredError("a step with a state")
-        oracle = FactoredOracle(taps, loss, L.batch, m, L.noise, L.full, L.t, L.rate, seen=seen)
+        oracle = FactoredOracle(loss, L.batch, m, L.noise, L.full, L.t, L.rate, seen=seen, taps=taps)
         return oracle.ended(step(oracle, w, s, **knobs))
 
     return m_step

@@ -7,12 +7,15 @@ more, `NotFactoredError` says so, and the plain vmapped step, which is the defin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from torch import Tensor
 
 from sam_dash.maths.contract import Step
+from sam_dash.maths.loss import Loss
+from sam_dash.maths.oracle import Batch
 
 
 class NotFactoredError(Exception):
@@ -84,11 +87,22 @@ class Each(Unformed, ABC):
         return super().__torch_function__(func, _types, args, kwargs)
 
 
+@dataclass(frozen=True)
 class Groups:
-    """The common part of oracles of all micro-batches; `descents` are the mean gradients at w + eps_j so far."""
+    """The common part of oracles of all micro-batches of m: `noise`, `full`, `t` and `rate` as in `Oracle`.
 
+    `descents` are the mean gradients at w + eps_j so far; `seen` is called with the outputs of every pass at w.
+    """
+
+    loss: Loss
+    batch: Batch
     m: int
-    descents: list[Tensor]
+    noise: Tensor | None = None
+    full: Any = None
+    t: int = 0
+    rate: float = 1.0
+    descents: list[Tensor] = field(default_factory=list)
+    seen: Callable[[Tensor], None] | None = None
 
     @property
     def samples(self) -> int:

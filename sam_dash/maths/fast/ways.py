@@ -25,7 +25,7 @@ from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
-from sam_dash.maths.live import Live, LiveOracle, call, cut
+from sam_dash.maths.live import Live, LiveOracle, call, cut, samples
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
@@ -59,40 +59,38 @@ class Way(NamedTuple):
     take: Take
 
 
-def ways(v: Variant, live: Live, m: int, n: int) -> Iterator[Way]:
-    """The ways for batches of n samples in micro-batches of m, fastest first; of a `Loss` there are more."""
-    if m == n:
-        yield Way("plain", plain(v, live))
-    elif v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
+def ways(v: Variant, live: Live, m: int) -> Iterator[Way]:
+    """The ways that are not plain autograd, for micro-batches of m, fastest first; of a `Loss` there are more."""
+    if v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
         for name, make in (("chain", chain), ("factored", factored)):
             try:
                 yield Way(name, make(v, live, m))
             except (NotFactoredError, ValueError):
                 continue
-    if m < n and not repeated(live.module):
+    if not repeated(live.module):
         yield Way("vmapped", vmapped(v, live, m))
-    if m < n:
-        yield Way("looped", looped(v, live, m))
 
 
-def choose(found: Iterator[Way], batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Way:
-    """The first way whose step on this batch agrees with the plain loop's. Generators are left as they are."""
-    reference: Step | None = None
-    tried = list(found)
-    if len(tried) == 1:
-        return tried[0]
+def choose(v: Variant, live: Live, m: int, batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Way:
+    """The first way whose step on this batch agrees with the plain loop's, else the loop; all of the batch needs none.
+
+    Generators are left as they are.
+    """
+    if m == samples(batch):
+        return Way("plain", plain(v, live))
+    loop, reference = Way("looped", looped(v, live, m)), None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # torch warns where vectorising falls back to a loop
-        for way in tried[:-1]:
+        for way in ways(v, live, m):
             try:
                 out = way.take(batch, w, state, at, knobs)
             except NOT_THIS_WAY:
                 continue
-            reference = reference or tried[-1].take(batch, w, state, at, knobs)
+            reference = reference or loop.take(batch, w, state, at, knobs)
             apart = (out.descent - reference.descent).norm()
             if bool(apart <= TOLERANCE.get(w.dtype, ROUGH) * reference.descent.norm()):
                 return way
-    return tried[-1]
+    return loop
 
 
 def plain(v: Variant, live: Live) -> Take:

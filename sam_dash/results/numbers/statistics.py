@@ -119,15 +119,15 @@ def paired(a: Mapping[int, float], b: Mapping[int, float], interval: str = "ci")
     return mean(difference(a, b).values(), interval)
 
 
-def logarithms(ratios: Iterable[float]) -> Mean:
+def logarithms(ratios: Iterable[float], interval: str = "ci") -> Mean:
     """Mean of the logarithms of the positive values: a ratio is 1 where it is 0."""
     x = np.asarray(list(ratios), float)
-    return mean(np.log(x[x > 0]))
+    return mean(np.log(x[x > 0]), interval)
 
 
-def geometric(ratios: Iterable[float]) -> Mean:
-    """Geometric mean of the positive values with the t-interval of their logarithms; its `se` is nan."""
-    m = logarithms(ratios)
+def geometric(ratios: Iterable[float], interval: str = "ci") -> Mean:
+    """Geometric mean of the positive values with the interval of their logarithms; its `se` is nan."""
+    m = logarithms(ratios, interval)
     return Mean(math.exp(m.mean), math.exp(m.low), math.exp(m.high), m.n)
 
 

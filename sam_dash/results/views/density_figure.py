@@ -11,6 +11,7 @@ from sam_dash.results.drawing import cells, lines
 from sam_dash.results.numbers import further
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Missing, Selection, StudyView
+from sam_dash.runs.measures.density import PRODUCTS, STARTS, WIDTH
 
 
 def one_seed(study: Study, seed: int) -> pd.DataFrame:
@@ -25,8 +26,8 @@ def caption(frame: pd.DataFrame) -> str:
     seed, n = frame["seed"].iloc[0], frame["run"].nunique()
     return (
         f"Spectral density of H on the training samples, one seed ({seed:g}), {n} runs. Stochastic Lanczos quadrature "
-        "from 8 random starts of 40 steps, smoothed by a Gaussian of .25 in asinh; bands: 95 % intervals over the "
-        "starts (t with 7 degrees of freedom, of the logarithm). Not a mean over seeds."
+        f"from {STARTS} random starts of {PRODUCTS} steps, smoothed by a Gaussian of {WIDTH:g} in asinh; bands: 95 % "
+        f"intervals over the starts (t with {STARTS - 1} degrees of freedom, of the logarithm). Not a mean over seeds."
     )
 
 

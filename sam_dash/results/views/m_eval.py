@@ -54,10 +54,9 @@ def _ratios(rows: list[dict[str, Any]], interval: str) -> Iterator[dict[str, Any
     for mean in (r for r in rows if r["kind"] == "mean" and r["variant"] != "sgd"):
         at = [r for r in seeds if (r["line"], r["x"]) == (mean["line"], mean["x"]) and (r["x"], r["seed"]) in sgd]
         each = [r | {"panel": RATIO, "y": r["y"] / sgd[r["x"], r["seed"]], "stderr": math.nan} for r in at]
-        logs = statistics.mean([math.log(r["y"]) for r in each], interval)
         if each:
-            ends = {k: math.exp(v) for k, v in zip(("y", "low", "high"), logs[:3], strict=True)}
-            yield mean | {"panel": RATIO, "n": logs.n, "stderr": math.nan} | ends
+            m = statistics.geometric([r["y"] for r in each], interval)
+            yield mean | {"panel": RATIO, "n": m.n, "stderr": math.nan, "y": m.mean, "low": m.low, "high": m.high}
             yield from each
 
 
