@@ -269,13 +269,6 @@ def test_m_train_and_m_eval_are_kept_apart() -> None:
     )
 
 
-def test_sam_is_taken_at_an_equal_length_or_between_two_in_log_length() -> None:
-    assert equal_length.at_length({0.1: 1.0, 0.4: 3.0}, 0.2) == pytest.approx(2.0)
-    assert equal_length.at_length({0.1: 1.0}, 0.101) == 1.0
-    assert equal_length.at_length({0.1: 1.0}, 0.2) is None
-    assert equal_length.at_length({}, 0.2) is None
-
-
 def test_rw_sam_is_compared_with_sam_of_its_own_length_and_seed() -> None:
     s = study(simple)
     per_run = equal_length.per_run(s.finals, "test_acc")
@@ -289,15 +282,6 @@ def test_rw_sam_is_compared_with_sam_of_its_own_length_and_seed() -> None:
     assert list(equal_length.shown(list(found.values()), "test_acc")["Reading"]) == [
         "RW-SAM is lower", "no SAM run of this length",
     ]  # fmt: skip
-
-
-def test_a_curve_over_m_is_inverted_in_log_m() -> None:
-    assert equal_length.invert({1: 10.0, 4: 30.0, 16: 40.0}, 20.0) == pytest.approx(1.0)
-    assert equal_length.invert({1: 10.0, 4: 30.0}, 30.0) == 2.0
-    assert equal_length.invert({1: 10.0, 4: 30.0}, 35.0) == "above"
-    assert equal_length.invert({1: 10.0, 4: 30.0}, 5.0) == "below"
-    assert equal_length.invert({1: 10.0, 4: 30.0, 16: 10.0}, 20.0) is None, "it passes 20 twice"
-    assert equal_length.invert({1: 10.0}, 10.0) is None
 
 
 def test_an_equivalent_m_has_an_interval_over_seeds_or_says_where_it_is() -> None:
@@ -405,10 +389,3 @@ def test_a_squared_norm_below_0_is_remarked_and_one_that_may_be_0_is_not() -> No
     assert told.startswith("‖G‖² is below 0 for SGD (−0.101), by 201 standard errors over seeds. No squared norm is")
     s = study(lambda r: simple(r) | {"grad_sq": r.seed - 0.5})
     assert noise_law.scale_findings(noise_law.scales(s.finals), cells.of(s)) == []
-
-
-@pytest.mark.parametrize(("length", "expected"), [(0.1019, 5.0), (0.1021, None), (0.0981, 5.0), (0.0979, None)])
-def test_a_length_within_2_percent_is_the_same_and_beyond_it_there_is_none(
-    length: float, expected: float | None
-) -> None:
-    assert equal_length.at_length({0.1: 5.0}, length) == expected

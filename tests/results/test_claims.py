@@ -296,6 +296,31 @@ def test_one_seed_tests_nothing_and_two_do() -> None:
         assert UNTESTED not in {v.verdict for k, v in tested.items() if k != "lam_max"}
 
 
+def test_a_difference_of_one_common_seed_leaves_the_order_untested() -> None:
+    sgd, plain, weighted = (
+        cell("sgd", None, "tr_V", 3.0, 0.1),
+        sam("tr_V", {4: 2.0}),
+        reweighted("tr_V", {0.5: 1.0}, 0.1),
+    )
+    for few in range(3):
+        cells = [[r for r in rows if i != few or r["seed"] == 0] for i, rows in enumerate((sgd, plain, weighted))]
+        found = judged(*cells)["order"]
+        assert (found.verdict, found.why) == (UNTESTED, "Not tested: one common seed: no interval.")
+        assert found.effect.n == 1
+        assert claims.interval(found) == "–"
+    assert judged(sgd, plain, weighted)["order"].verdict == SUPPORTED
+
+
+def test_an_m_of_one_seed_is_not_among_the_choices_for_as_accurate() -> None:
+    base, weighted = sam("test_acc", {1: 0.8, 2: 0.8}, 0.0), reweighted("test_acc", {0.5: 0.797}, 0.01)
+    fewer = [r for r in base if r["m"] == 1 or r["seed"] == 0]
+    both, one = (judged(rows, weighted)["rw_equal"] for rows in (base, fewer))
+    assert both.ruling.p == pytest.approx(2 * one.ruling.p)
+    assert "m-SAM at m = 1, the m < B that it comes nearest to; widened for 1 choices" in one.why
+    none = judged([r for r in base if r["seed"] == 0], weighted)["rw_equal"]
+    assert none.why == "Not tested: one common seed: no interval."
+
+
 @pytest.mark.parametrize(("p", "verdict"), [(0.0249, SUPPORTED), (0.0251, OPEN)])
 def test_a_claim_that_falls_with_the_correction_is_inconclusive_and_named(p: float, verdict: str) -> None:
     """Two claims are tested, so that the smaller p counts twice."""

@@ -185,6 +185,33 @@ def test_the_interval_of_a_correlation_is_fishers(n: int, r: float) -> None:
     assert not found.excludes(ends.high - 1e-6)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-100, 1e100])
+def test_a_correlation_has_no_unit_and_takes_what_differs_by_more_than_rounding(unit: float) -> None:
+    x, y = unit * np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.0, 3.0, 2.0, 4.0])
+    assert statistics.correlation(x, y) == pytest.approx(statistics.correlation(x / unit, y))
+    for size, told in ((1.0e-12, False), (1.6e-12, True)):  # the norm of the deviations is sqrt(2/3) of it
+        apart = unit * np.array([1.0, 1.0, 1 + size])
+        assert math.isfinite(statistics.correlation(apart, y[:3]).r) == told
+        assert math.isfinite(statistics.correlation(y[:3], apart).r) == told
+
+
+def test_what_is_the_same_in_all_correlates_with_nothing() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(3, 9):
+        for value in (0.0, *rng.uniform(1e5, 1e7, 20)):
+            found = statistics.correlation([value] * n, rng.standard_normal(n))
+            assert (math.isnan(found.r), found.n) == (True, n)
+    assert math.isnan(statistics.correlation([], []).r)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_points_on_a_line_have_a_correlation_of_1_and_no_interval(sign: int) -> None:
+    found = statistics.correlation([-1.0, -1.0, 1.0, 1.0, math.nan], [-sign, -sign, sign, sign, 5.0])
+    assert (found.r, found.n) == (sign, 4)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
 def test_the_interval_of_a_median_holds_it_in_95_of_100_samples_and_takes_what_was_not_reached() -> None:
     generator = np.random.default_rng(0)
     found = [statistics.median(generator.exponential(1, 20)) for _ in range(2000)]

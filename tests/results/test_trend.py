@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,28 @@ def test_few_runs_have_spearmans_p_over_all_orders() -> None:
     assert two.spearman_p == pytest.approx(1 / 3), "two of the six ways to share four ranks between two m"
 
 
+def test_spearmans_p_is_over_all_orders_up_to_seven_runs_and_students_from_eight() -> None:
+    seven, eight = (trend.trend({0: {2**j: float(j) for j in range(n)}}) for n in (7, 8))
+    assert seven.spearman_p == pytest.approx(2 / math.factorial(7))
+    assert (eight.spearman, eight.spearman_p) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "page", "spearman"),
+    [
+        ([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], True, True), ([[1.0, 2.0, 3.0]], False, True),
+        ([[1.0], [2.0], [3.0]], False, False),
+        ([[1.0, 2.0], [1.0]], False, True), ([[1.0, 2.0]], False, False), ([[1.0, 1.0], [1.0, 1.0]], False, False),
+    ],
+)  # fmt: skip
+def test_page_takes_three_m_and_two_seeds_and_spearman_two_m_three_runs_and_two_values(
+    values: list[list[float]], page: bool, spearman: bool
+) -> None:
+    found = trend.trend({seed: {2.0**j: y for j, y in enumerate(row)} for seed, row in enumerate(values)})
+    assert math.isfinite(found.page_p) == math.isfinite(found.page) == page
+    assert math.isfinite(found.spearman_p) == math.isfinite(found.spearman) == spearman
+
+
 def test_a_seed_with_a_hole_is_not_pages_and_two_m_are_no_trend() -> None:
     holed = RISING | {3: {1.0: 1.0, 4.0: float("nan"), 16.0: 2.0}}
     assert trend.trend(holed).page == trend.trend(RISING).page
@@ -94,6 +117,7 @@ def test_gaps_are_differences_run_by_run() -> None:
         ([0.10, 0.50], 0, False),  # the best seed counts, not the worst
         ([0.16, 0.08, 0.1999], 0, True),
         ([0.16, 0.08, 0.2001], 0, False),  # on either side of 2/C
+        ([0.18, 0.14], 0, True),  # two seeds too
         ([0.12], 0, True),  # one seed inside the interval of guessing
         ([0.13], 0, False),
         ([0.8], 1, True),
@@ -107,6 +131,25 @@ def test_a_collapsed_cell_is_told_from_a_bad_one(accuracies: list[float], diverg
     assert guess is not None
     assert guess.high == pytest.approx(0.1 + stats.norm.ppf(0.975) * math.sqrt(0.09 / 797))
     assert collapse.is_collapsed(accuracies, diverged, guess) is expected
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "guess", "expected"),
+    [
+        ([0.125], collapse.Chance(0.1, 0.125, 0.2), True), ([0.1251], collapse.Chance(0.1, 0.125, 0.2), False),
+        ([0.5, 0.5], collapse.Chance(0.5, 0.25, 0.5), True), ([0.5, 0.5], collapse.Chance(0.4999, 0.25, 0.5), False),
+        ([0.5, 0.5], collapse.Chance(0.5, 0.25, 0.4999), False), ([0.0], None, False),
+    ],
+)  # fmt: skip
+def test_the_edges_of_collapse_belong_to_it(
+    accuracies: list[float], guess: collapse.Chance | None, expected: bool
+) -> None:
+    assert collapse.is_collapsed(accuracies, 0, guess) is expected
+
+
+def test_half_way_up_from_two_classes_is_three_quarters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapse, "describe", lambda name: SimpleNamespace(classes=2, n_test=100))
+    assert collapse.chance(frames.SWEEP) == pytest.approx((0.5, 0.5 + stats.norm.ppf(0.975) * 0.05, 0.75))
 
 
 def test_the_runs_of_a_collapsed_cell_leave_the_trend() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -88,30 +87,6 @@ def test_bad_settings_are_refused_in_words(visit: Visit) -> None:
     assert "expected divisors of N = 64" in at.error[0].value
     at = visit("saddles", saddle_of="In a network", escape_rho="a half")
     assert "expected a number in [0, 20]" in at.error[0].value
-
-
-def made(**steps: list[float]) -> pd.DataFrame:
-    """Runs without momentum at B = 64: `usam_05` are the steps of USAM's seeds at half the critical radius."""
-    rows = []
-    for name, values in steps.items():
-        key, _, share = name.partition("_")
-        rows += [(key, float(share) / 10 if share else np.nan, 64, 0.0, i, v) for i, v in enumerate(values)]
-    frame = pd.DataFrame(rows, columns=["variant", "share", "batch", "momentum", "seed", "step"])
-    return frame.assign(rho=frame["share"])
-
-
-NEVER = [np.nan] * 10
-EARLY, LATE = [50.0] * 10, [80.0] * 10
-
-
-def test_the_claims_follow_their_rules_on_made_up_runs() -> None:
-    good = escape_claims.judge(made(sgd=EARLY, usam_05=LATE, usam_20=NEVER, sam_05=NEVER)).set_index("Claim")["Verdict"]
-    assert list(good.iloc[:3]) == [escape_claims.SUPPORTED] * 3
-    assert list(good.iloc[3:]) == [escape_claims.UNTESTED] * 2, "one momentum and one batch size"
-    bad = escape_claims.judge(made(sgd=LATE, usam_05=EARLY, usam_20=EARLY, sam_05=EARLY)).set_index("Claim")["Verdict"]
-    assert list(bad.iloc[:3]) == [escape_claims.REFUTED] * 3
-    few = escape_claims.judge(made(sgd=EARLY[:3], usam_05=LATE[:3], usam_20=NEVER[:3], sam_05=NEVER[:3]))
-    assert list(few["Verdict"]) == [escape_claims.OPEN] * 3 + [escape_claims.UNTESTED] * 2
 
 
 def test_the_bundled_result_is_what_the_command_computes() -> None:

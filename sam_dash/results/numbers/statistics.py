@@ -207,11 +207,11 @@ def correlation(x: Iterable[float], y: Iterable[float], groups: Iterable[object]
     keep = np.isfinite(pairs).all(0)
     pairs, labels = pairs[:, keep], labels[keep]
     n, k = pairs.shape[1], len(set(labels))
+    scale = np.abs(pairs).max(1, initial=0)
     for label in set(labels):
         pairs[:, labels == label] -= pairs[:, labels == label].mean(1, keepdims=True)
     norms = np.sqrt((pairs**2).sum(1))
-    scale = np.abs(pairs).max(1, initial=0)
-    if n < 3 or (norms <= 1e-12 * (1 + scale)).any():
+    if n < 3 or (norms <= 1e-12 * scale).any():  # the same in all, but for rounding
         return Correlation(NAN, NAN, NAN, n)
     r = float(np.clip(pairs[0] @ pairs[1] / norms.prod(), -1, 1))
     free = n - 2 - k

@@ -92,7 +92,7 @@ def lengths_missing(found: list[Equal]) -> tuple[float, ...]:
         if e.outside:
             step = 10 ** (math.floor(math.log10(e.length)) - 1)
             wanted += [math.floor(e.length * 0.9 / step + 1e-9) * step, math.ceil(e.length * 1.1 / step - 1e-9) * step]
-    return tuple(sorted({round(v, 6) for v in wanted if v > 0}))
+    return tuple(sorted({float(f"{v:.3g}") for v in wanted}))
 
 
 def shown(found: list[Equal], quantity: str) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def equivalents_shown(found: list[Equivalent], quantity: str, sizes: list[float]
     """For people: an m only where every seed's value is inside the range of m; elsewhere which side it is on."""
     rows = []
     for e in found:
-        m, told = statistics.Mean(math.nan, math.nan, math.nan, 0, math.nan), "no m-SAM curve to read it off"
+        m, told = statistics.NOTHING, "no m-SAM curve to read it off"
         n = e.log2_m.n + e.below + e.above
         if e.below or e.above:
             side = [f"{k} of {n} seeds {where}" for k, where in (
