@@ -1,34 +1,43 @@
-"""Do the tests notice a slip? A seeded sample of one-line mutants, each tried against the tests nearest to its module.
+"""Do the tests notice a slip? A seeded sample of one-line mutants, each tried against the tests that run its line.
 
 make mutants, or python -m tests.mutants [--seed 0] [--sample 60] [--files sam_dash/maths/noise.py ...]
 
-Which tests: the file of the module's own name, then those that import it, then those that import what imports it
-(`mapping.py`), up to three distances, until one fails; of a variant those that import the registry, the tests that bear
-its name first. No page, browser or engine is among them. A mutant survives if all pass. A test that fails is believed
-only if it passes without the mutant, and an overrun of the time only if these tests come to an end in it without.
-Exit status 1 if fewer than 95 % are killed.
+Which tests run a line, and for how long, is measured first (`covered.py`; kept in build/ until a text changes). Those
+that run it are then tried, quick ones first, until one fails, as far as BUDGET reaches: what none of these notices
+survives. A line that is run when its module is imported, or by no test in its own process, is judged by the tests that
+run any line of the module and by the files nearest to it (`mapping.py`). A test that fails is believed only if it
+passes without the mutant, and an overrun of the time only if these tests come to an end in it without. Exit status 1 if
+fewer than 95 % are killed.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import os
 import random
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tests.mutants import equivalent
+from tests.mutants.covered import Kept
 from tests.mutants.mapping import Mapping
 from tests.mutants.operators import Mutant, mutants
-from tests.mutants.trial import Outcome, attempt, copied, preload
+from tests.mutants.trial import Outcome, attempt, changed, copied, measured, preload
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("sam_dash/variants", "sam_dash/maths", "sam_dash/results/numbers", "sam_dash/results/claims")
-LIMIT = 400.0  # seconds for the tests at one distance
-DISTANCES = 3
+LIMIT = 1500.0  # seconds for a file of tests that is measured
+BUDGET = 60.0  # seconds of tests, as measured, that a mutant is tried against
+PATIENCE = 60.0  # seconds beyond ten times those
+QUICK = 0.5  # seconds of a test that is tried before all others
 WANTED = 0.95
 
 
@@ -37,7 +46,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sample", type=int, default=60, help="how many mutants")
-    parser.add_argument("--files", nargs="*", help="of these files only")
+    parser.add_argument("--files", nargs="*", help="of these files and folders only")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     chosen = sample(root, options.files, options.sample, options.seed)
@@ -45,9 +54,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     return judge(root, chosen, Trials(root, options.workers).run(chosen))
 
 
-def sample(root: Path, files: list[str] | None, size: int, seed: int) -> list[Mutant]:
+def sample(root: Path, places: list[str] | None, size: int, seed: int) -> list[Mutant]:
     """Mutants drawn without replacement, leaving out those known to be no change."""
-    names = files or [str(p.relative_to(root)) for place in PLACES for p in sorted((root / place).rglob("*.py"))]
+    paths = [root / place for place in places or PLACES]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
+    names = [str(file.relative_to(root)) for file in files]
     found = [m for name in names for m in mutants(name, text_of(root, name)) if not equivalent.known(m, root)]
     return sorted(random.Random(seed).sample(found, min(size, len(found))), key=lambda m: (m.file, m.line, m.start))
 
@@ -62,48 +73,107 @@ class Trials:
 
     def __init__(self, root: Path, workers: int) -> None:
         self.root, self.workers, self.mapping = root, workers, Mapping(root)
-        self.sound: dict[tuple[str, ...], Outcome] = {}
+        self.tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
 
     def run(self, chosen: list[Mutant]) -> list[str]:
         """For each mutant the test that killed it, "" for a survivor."""
+        self.measure({mutant.file for mutant in chosen})
         with ProcessPoolExecutor(self.workers, get_context("fork")) as pool:
-            return list(pool.map(self._in_a_copy, chosen))
+            parts = list(pool.map(self._in_a_copy, [chosen[i :: self.workers] for i in range(self.workers)]))
+        killers = {mutant: killer for part in parts for mutant, killer in part.items()}
+        return [killers[mutant] for mutant in chosen]
 
-    def _in_a_copy(self, mutant: Mutant) -> str:
+    def measure(self, changed: Iterable[str]) -> None:
+        """Find out which tests run which lines: of all files of tests from which an import leads to one of these."""
+        kept, start = Kept(self.root), time.perf_counter()
+        files = sorted({file for name in changed for level in self.mapping.nearest(name) for file in level})
+        known = {file: kept.get(file) for file in files}
+        missing = [file for file, found in known.items() if found is None]
+        with ProcessPoolExecutor(self.workers, get_context("fork")) as pool:
+            for file, found in zip(missing, pool.map(self._measured, missing), strict=True):
+                kept.put(file, found)
+                known[file] = found
+        for found in filter(None, known.values()):
+            self.tests |= found["tests"]
+            if found["failed"]:
+                print("left out, as they fail without a mutant:", *found["failed"], flush=True)
+        if missing:
+            print(f"measured {len(missing)} files of tests in {time.perf_counter() - start:.0f} s", flush=True)
+
+    def _measured(self, file: str) -> dict[str, Any]:
         with copied(self.root) as tree:
-            killer = self.trial(tree, mutant)
-        print(f"{'killed  ' if killer else 'SURVIVED'} {describe(self.root, mutant)}  {killer}", flush=True)
-        return killer
+            return measured(tree, file, LIMIT)
+
+    def _in_a_copy(self, mutants: list[Mutant]) -> dict[Mutant, str]:
+        out = {}
+        with copied(self.root) as tree:
+            for mutant in mutants:
+                killer = out[mutant] = self.trial(tree, mutant)
+                said = "killed  " if killer else "SURVIVED"
+                print(f"{said} {describe(self.root, mutant)}  {killer}", flush=True)
+        return out
 
     def trial(self, tree: Path, mutant: Mutant) -> str:
         """The test that kills a mutant, "" if all pass."""
-        text = text_of(self.root, mutant.file)
-        for tests in self.stages(mutant.file):
-            (tree / mutant.file).write_text(mutant.applied(text), encoding="utf-8")
-            outcome = attempt(tree, tests, LIMIT)
-            (tree / mutant.file).write_text(text, encoding="utf-8")
-            if not outcome.ended and self.without(tree, tests).ended:
-                return f"not ended after {LIMIT:.0f} s"
-            if outcome.failed:
-                alone = (outcome.failed,) if "::" in outcome.failed else tests
-                if self.without(tree, alone).failed:
-                    raise SystemExit(f"fails without a mutant too: {outcome.failed}")
+        text = mutant.applied(text_of(self.root, mutant.file))
+        for tests in filter(None, self.stages(mutant)):
+            limit = PATIENCE + 10 * sum(self.tests[test][0] for test in tests)
+            with changed(tree / mutant.file, text):
+                outcome = attempt(tree, tests, limit)
+            if not outcome.ended and attempt(tree, tests, limit).ended:
+                return f"not ended after {limit:.0f} s"
+            if outcome.failed and not self._fails_anyway(tree, outcome, limit):
                 return outcome.failed
         return ""
 
-    def stages(self, file: str) -> list[tuple[str, ...]]:
-        """The arguments of pytest, one run after the other."""
-        levels = [tuple(level) for level in self.mapping.nearest(file)[:DISTANCES]]
-        if not file.startswith("sam_dash/variants/"):
-            return levels
-        name = Path(file).stem
-        return [(*levels[0], "-k", name), (*levels[0], "-k", f"not {name}")]
+    def _fails_anyway(self, tree: Path, outcome: Outcome, limit: float) -> bool:
+        if "::" not in outcome.failed:  # not to be collected, or fallen
+            return False
+        anyway = attempt(tree, [outcome.failed], limit).failed
+        if anyway:
+            print(f"not believed, as it fails without a mutant too: {anyway}", flush=True)
+        return bool(anyway)
 
-    def without(self, tree: Path, tests: tuple[str, ...]) -> Outcome:
-        """What these tests do where nothing is changed."""
-        if tests not in self.sound:
-            self.sound[tests] = attempt(tree, tests, LIMIT)
-        return self.sound[tests]
+    def stages(self, mutant: Mutant) -> Iterator[list[str]]:
+        """The tests to try, one run after the other."""
+        text = text_of(self.root, mutant.file)
+        lines = statement(text, mutant.line)
+        running = {test for test, (_, ran) in self.tests.items() if lines & set(ran.get(mutant.file, ()))}
+        if running:
+            yield self._order(running)
+        if not running or at_import(text, mutant.line):
+            of_module = {test for test, (_, ran) in self.tests.items() if mutant.file in ran}
+            near = {file for level in self.mapping.nearest(mutant.file)[:2] for file in level}
+            yield self._order(of_module | {test for test in self.tests if _file(test) in near})
+
+    def _order(self, tests: set[str]) -> list[str]:
+        whole: dict[str, float] = {}
+        for test in tests:
+            whole[_file(test)] = whole.get(_file(test), 0.0) + self.tests[test][0]
+        order = sorted(tests, key=lambda t: (self.tests[t][0] > QUICK, whole[_file(t)], self.tests[t][0]))
+        spent = accumulate(self.tests[test][0] for test in order)
+        return [test for k, (test, after) in enumerate(zip(order, spent, strict=True)) if after <= BUDGET or not k]
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def statement(text: str, line: int) -> set[int]:
+    """The lines of the innermost statement that holds a line; of one with a body, those of its head."""
+    found = {line}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):  # the innermost is walked last
+            body = getattr(node, "body", None)
+            last = body[0].lineno - 1 if body else node.end_lineno or 0
+            found = set(range(node.lineno, max(last, node.lineno) + 1)) if line <= last else found
+    return found
+
+
+def at_import(text: str, line: int) -> bool:
+    """Whether a line is run when the module is imported: it is in the body of no function."""
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    return not any(f.body[0].lineno <= line <= (f.end_lineno or 0) for f in functions)
 
 
 def describe(root: Path, mutant: Mutant) -> str:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.mutants import __main__ as check
 from tests.mutants import equivalent
+from tests.mutants.covered import Kept
 from tests.mutants.mapping import Mapping
-from tests.mutants.operators import mutants
+from tests.mutants.operators import Mutant, mutants
 
 MODULE = """def top(values):
     return max(values)
@@ -95,20 +96,113 @@ def test_a_planted_survivor_is_found_and_shown_and_fails_the_check(tree: Path, c
     assert "\n1 of 3 mutants killed (33.3%)" in out
 
 
-def test_a_test_that_fails_without_the_mutant_is_not_believed(tree: Path) -> None:
-    (tree / "tests/maths/test_thing.py").write_text(TESTS + "\ndef test_broken():\n    assert thing.above(2)\n")
-    with pytest.raises(SystemExit, match="test_broken"):
-        check.main(["--files", "sam_dash/maths/thing.py", "--sample", "1", "--workers", "1"], tree)
+def test_a_test_that_fails_without_the_mutant_is_not_believed(tree: Path, capfd: pytest.CaptureFixture) -> None:
+    tests = tree / "tests/maths/test_thing.py"
+    tests.write_text(TESTS + "\ndef test_broken():\n    assert thing.above(2)\n")
+    check.main(["--files", "sam_dash/maths", "--sample", "99", "--workers", "1"], tree)
+    out = capfd.readouterr().out
+    assert "left out, as they fail without a mutant: tests/maths/test_thing.py::test_broken\n" in out
+    assert "\n1 of 3 mutants killed (33.3%)" in out
+    trials = check.Trials(tree, 1)
+    trials.tests = {"tests/maths/test_thing.py::test_broken": (0.1, {"sam_dash/maths/thing.py": [5]})}  # as it was once
+    edge = next(m for m in mutants("sam_dash/maths/thing.py", MODULE) if m.new == ">=")
+    assert trials.trial(tree, edge) == ""
+    assert "not believed, as it fails without a mutant too" in capfd.readouterr().out
 
 
 def test_a_mutant_that_never_ends_is_killed_as_these_tests_do(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "LIMIT", 20.0)
+    monkeypatch.setattr(check, "PATIENCE", 10.0)
     (tree / "sam_dash/maths/thing.py").write_text(ENDLESS)
     test = "from sam_dash.maths import thing\n\ndef test_two():\n    assert thing.count(2) == 0\n"
     (tree / "tests/maths/test_thing.py").write_text(test)
     endless = next(m for m in mutants("sam_dash/maths/thing.py", ENDLESS) if m.new == "+=")
-    assert check.Trials(tree, 1).trial(tree, endless) == "not ended after 20 s"
+    trials = check.Trials(tree, 1)
+    trials.measure({endless.file})
+    assert trials.trial(tree, endless).startswith("not ended after 1")
     assert (tree / "sam_dash/maths/thing.py").read_text() == ENDLESS
+
+
+SHARED = """import functools
+
+FACTOR = 2
+
+@functools.cache
+def cached(x):
+    return FACTOR * x
+
+def fixed(x):
+    return x
+
+def unused(x):
+    return x + 1
+"""
+SHARED_TESTS = """import pytest
+from sam_dash.maths import thing
+
+@pytest.fixture(scope="module")
+def made():
+    return thing.fixed(3)
+
+def test_cached():
+    assert thing.cached(1) == 2
+
+def test_cached_again():
+    assert thing.cached(1) == 2
+
+def test_made(made):
+    assert made == 3
+
+def test_made_again(made):
+    assert made == 3
+
+def test_nothing():
+    pass
+"""
+
+
+def test_a_test_runs_what_is_cached_and_what_its_fixtures_ran_and_is_forgotten_when_that_changes(tree: Path) -> None:
+    module, tests = tree / "sam_dash/maths/thing.py", tree / "tests/maths/test_thing.py"
+    module.write_text(SHARED)
+    tests.write_text(SHARED_TESTS)
+    trials = check.Trials(tree, 1)
+    trials.measure({"sam_dash/maths/thing.py"})
+
+    def running(line: int) -> list[set[str]]:
+        mutant = Mutant("sam_dash/maths/thing.py", line, 0, 1, "")
+        return [{test.rpartition("::")[2] for test in stage} for stage in trials.stages(mutant)]
+
+    assert running(7) == [{"test_cached", "test_cached_again"}]
+    assert running(10) == [{"test_made", "test_made_again"}]
+    every = {"test_cached", "test_cached_again", "test_made", "test_made_again", "test_nothing"}
+    assert running(3) == [every], "run at import: by all tests of the file that imports it"
+    assert running(13) == [every], "by no test in this process: as at import"
+    kept = Kept(tree)
+    assert kept.get("tests/maths/test_thing.py") is not None
+    module.write_text(SHARED.replace("2", "3"))
+    assert Kept(tree).get("tests/maths/test_thing.py") is None
+    module.write_text(SHARED)
+    tests.write_text(SHARED_TESTS.replace("3", "4"))
+    assert Kept(tree).get("tests/maths/test_thing.py") is None
+
+
+def test_quick_tests_are_tried_first_and_as_many_as_the_budget_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = check.Trials(check.ROOT, 1)
+    line = check.text_of(check.ROOT, "sam_dash/maths/tail.py").splitlines().index("    if spread <= 0:") + 1
+    seconds = {"b::slow": 3.0, "a::quick": 0.2, "b::quick": 0.1, "b::slower": 9.0, "a::long": 20.0}
+    trials.tests = {test: (s, {"sam_dash/maths/tail.py": [line]}) for test, s in seconds.items()}
+    edge = Mutant("sam_dash/maths/tail.py", line, 0, 1, "")
+    assert list(trials.stages(edge)) == [["b::quick", "a::quick", "b::slow", "b::slower", "a::long"]]
+    monkeypatch.setattr(check, "BUDGET", 5.0)
+    assert list(trials.stages(edge)) == [["b::quick", "a::quick", "b::slow"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [(1, {1}), (2, {2, 3}), (3, {2, 3}), (4, {4}), (5, {5, 6}), (6, {5, 6}), (7, {7}), (9, {9})]
+)
+def test_a_line_is_run_where_its_statement_is(line: int, expected: set[int]) -> None:
+    text = "def f(x):\n    y = g(\n        x)\n    if x:\n        return (y +\n            1)\n    return y\n\nz = 1\n"
+    assert check.statement(text, line) == expected
+    assert check.at_import(text, line) == (line in (1, 9))
 
 
 def test_the_tests_of_a_module_come_nearest_first() -> None:
