@@ -35,8 +35,9 @@ from tests.mutants.trial import Outcome, attempt, changed, copied, measured, pre
 ROOT = Path(__file__).parents[2]
 PLACES = ("sam_dash/variants", "sam_dash/maths", "sam_dash/results/numbers", "sam_dash/results/claims")
 LIMIT = 1500.0  # seconds for a file of tests that is measured
-BUDGET = 60.0  # seconds of tests, as measured, that a mutant is tried against
+BUDGET = 30.0  # seconds of tests, as measured, that a mutant is tried against
 PATIENCE = 60.0  # seconds beyond ten times those
+DISTANCES = 3  # imports between a module and a file of tests that is asked
 QUICK = 0.5  # seconds of a test that is tried before all others
 WANTED = 0.95
 
@@ -84,9 +85,9 @@ class Trials:
         return [killers[mutant] for mutant in chosen]
 
     def measure(self, changed: Iterable[str]) -> None:
-        """Find out which tests run which lines: of all files of tests from which an import leads to one of these."""
+        """Find out which tests run which lines: of the files of tests from which few imports lead to these."""
         kept, start = Kept(self.root), time.perf_counter()
-        files = sorted({file for name in changed for level in self.mapping.nearest(name) for file in level})
+        files = sorted({file for name in changed for level in self.mapping.nearest(name)[:DISTANCES] for file in level})
         known = {file: kept.get(file) for file in files}
         missing = [file for file, found in known.items() if found is None]
         with ProcessPoolExecutor(self.workers, get_context("fork")) as pool:

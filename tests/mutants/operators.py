@@ -20,6 +20,7 @@ PAIRS = (
 )  # fmt: skip
 RENAMED = dict(PAIRS) | {b: a for a, b in PAIRS}
 BARE = ("max", "min", "all", "any")  # as functions; `sum` has no counterpart among them
+GUARDS = ("strict", "frozen")  # of zip and of dataclasses: they change no number, but refuse what no caller does
 DROPPED = ("abs", "sqrt", "square", "clamp", "clamp_min", "clamp_max", "clip")
 
 
@@ -59,8 +60,10 @@ def mutants(file: str, text: str) -> list[Mutant]:
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    """What is executed: neither annotations nor what is evaluated for type checking only."""
+    """What is executed: neither annotations nor what is evaluated for type checking only, nor `GUARDS`."""
     if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.keyword) and node.arg in GUARDS:
         return
     yield node
     for name, value in ast.iter_fields(node):

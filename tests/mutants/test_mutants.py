@@ -68,6 +68,7 @@ def lines(text: str) -> set[str]:
         ("x = (λ).clamp(a)", {"x = (λ)"}),
         ("x = a if b else c", {"x = a if not (b) else c"}),
         ('x = a + "text"', set()),
+        ("x = zip(a, b, strict=True)", set()),
         ("def f(a: x[1]) -> x[2]: pass", set()),
         ("if TYPE_CHECKING:\n    x = 1", set()),
     ],

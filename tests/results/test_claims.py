@@ -232,6 +232,17 @@ def test_less_accurate_takes_every_m_and_shows_the_largest_p() -> None:
             assert found.effect.mean == pytest.approx(-0.02)
 
 
+def test_as_accurate_is_shown_at_the_m_below_the_batch_that_comes_nearest() -> None:
+    base, weighted = sam("test_acc", {1: 0.84, 2: 0.80, 4: 0.70}, 0.001), reweighted("test_acc", {0.5: 0.801}, 0.001)
+    found = judged(base, weighted)["rw_equal"]
+    assert "m-SAM at m = 2, the m < B that it comes nearest to; widened for 2 choices" in found.why
+    assert found.effect.mean == pytest.approx(0.001)
+    whole = judged([r for r in base if r["m"] == 4], weighted)["rw_equal"]
+    assert (whole.verdict, whole.why) == (
+        UNTESTED, "Not tested: it takes normalised RW-SAM at λ > 0, and m-SAM at some m < B.",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("y", "verdict"), [(0.801, SUPPORTED), (0.7, REFUTED), (0.9, SUPPORTED)])
 def test_rw_sam_as_accurate_as_a_small_m(y: float, verdict: str) -> None:
     rows = sam("test_acc", {1: 0.84, 2: 0.8, 4: 0.76}, 0.001), reweighted("test_acc", {0.5: y}, 0.001)

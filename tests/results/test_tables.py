@@ -127,3 +127,73 @@ def test_records_are_those_of_pandas() -> None:
         plain = frame.to_dict("records")
         assert repr(tables.records(frame)) == repr(plain)
     assert tables.records(frames.summary()[:0]) == []
+
+
+def rows(variant: str, m: float | None, values: list[float], **known: object) -> list[dict[str, object]]:
+    """A row a seed, of tr(H)."""
+    plain = {"network": "mlp:8", "variant": variant, "m": m, "rho": None, "lam": None, "quantity": "tr_H"}
+    more = {"stderr": 0.0, "converged": True, "status": "done"}
+    return [plain | more | {"run": f"{variant}{m}{s}", "seed": s, "value": v} | known for s, v in enumerate(values)]
+
+
+def test_the_error_of_a_mean_is_the_root_mean_square_of_those_known_and_it_converged_where_all_did() -> None:
+    finals = pd.DataFrame(rows("sgd", None, [1.0, 2.0, 3.0]) + rows("sam", 4, [1.0, 2.0]) + rows("sam", 1, [5.0]))
+    finals["stderr"] = [0.3, 0.4, math.nan, 0.1, 0.1, math.nan]
+    finals["converged"] = [True, False, True, True, True, True]
+    frame = tables.summary(finals, finals, ("tr_H",))
+    means = frame[frame["kind"] == "mean"]
+    assert list(means["stderr"])[:2] == pytest.approx([math.sqrt((0.09 + 0.16) / 2), 0.1])
+    assert math.isnan(means["stderr"].iloc[2])
+    assert list(means["converged"]) == [False, True, True]
+    assert list(frame.loc[frame["kind"] == "seed", "converged"]) == list(finals["converged"])
+
+
+def test_a_mean_is_of_the_finite_values_and_says_how_many_of_the_runs_gave_none() -> None:
+    runs = pd.DataFrame(rows("sam", 4, [0.0] * 4) + rows("sam", 1, [0.0] * 2))
+    finals = pd.DataFrame(rows("sam", 4, [1.0, math.inf, 3.0]))
+    frame = tables.summary(finals, runs, ("tr_H", "tr_V"))
+    assert list(frame["kind"]) == ["mean", "seed", "seed"]
+    assert (frame["y"][0], frame["n"][0], frame["missing"][0]) == (2.0, 2, 2)
+    assert list(frame["seed"][1:]) == [0, 2]
+
+
+def test_runs_of_two_networks_are_not_pooled() -> None:
+    two = pd.DataFrame(rows("sgd", None, [1.0]) + rows("sgd", None, [1.0], network="mlp:9"))
+    with pytest.raises(ValueError, match=r"runs of 2 networks \(mlp:8, mlp:9\)"):
+        tables.summary(two, two, ("tr_H",))
+    tables.one_network(two.drop(columns="network"))
+    tables.one_network(two[:1])
+
+
+def test_full_batches_are_m_b_and_no_m_and_a_variant_swept_over_a_knob_is_left_out() -> None:
+    finals = pd.DataFrame(
+        rows("sgd", None, [1.0]) + rows("sam", 4, [1.0]) + rows("sam", 1, [1.0], rho=0.1)
+        + [r for lam in (0.0, 1.0) for r in rows("rwsam", 4, [1.0], lam=lam)] + rows("asam", 4, [1.0], lam=0.5)
+    )  # fmt: skip
+    assert list(tables.at_full_batch(finals, 4)["variant"]) == ["sgd", "sam", "rwsam", "rwsam", "asam"]
+    kept, runs = tables.without_swept(finals, finals[::-1], "lam")
+    assert list(kept["variant"]) == ["sgd", "sam", "sam", "asam"]
+    assert list(runs["variant"]) == ["asam", "sam", "sam", "sgd"]
+
+
+def test_a_curve_is_the_mean_over_the_seeds_that_have_got_there() -> None:
+    runs = pd.DataFrame(rows("sam", 4, [0.0] * 2) + rows("sgd", None, [0.0]))
+    points = [("sam40", 1, 2.0), ("sam41", 1, 4.0), ("sam40", 2, 6.0), ("sam41", 2, math.nan), ("sgdNone0", 1, 7.0)]
+    curves = pd.DataFrame(points, columns=["run", "step", "value"]).assign(quantity="tr_H", epoch=0.5)
+    found = tables.curve_means(runs, pd.concat([curves, curves.assign(quantity="tr_V", value=9.0)]), "tr_H")
+    assert [(r["variant"], r["step"], r["value"], r["n"]) for r in tables.records(found)] == [
+        ("sam", 1, 3.0, 2), ("sam", 2, 6.0, 1), ("sgd", 1, 7.0, 1),
+    ]  # fmt: skip
+
+
+def test_what_is_recorded_at_every_step_is_averaged_and_what_was_not_is_no_row() -> None:
+    found = tables.series_means({"a": {"ess": [1.0, 2.0, 6.0], "eps_norm": []}})
+    assert tables.records(found) == [{"run": "a", "quantity": "ess", "value": 3.0}]
+    assert tables.curves_frame([{"run": "a", "quantity": "tr_H", "value": 1}])["dof"][0] == math.inf
+
+
+def test_a_slope_takes_two_m() -> None:
+    one, two = rows("sam", 4, [1.0, 2.0]), rows("sam", 1, [3.0, 5.0])
+    assert tables.slopes(pd.DataFrame(one), ("tr_H",)).empty
+    (found,) = tables.records(tables.slopes(pd.DataFrame(one + two + rows("sgd", None, [9.0])), ("tr_H", "tr_V")))
+    assert (found["variant"], found["slope"], found["n"], found["levels"]) == ("sam", -1.25, 2, 2)

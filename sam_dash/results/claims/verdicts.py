@@ -73,7 +73,7 @@ class Cells:
         return out
 
 
-def _slope(cells: Cells, quantity: str, sign: int) -> Found:
+def _slope(cells: Cells, quantity: str) -> Found:
     by_seed: dict[int, dict[float, float]] = {}
     for m in cells.sizes():
         for seed, y in cells.of(quantity, cells.swept, m=m).items():
@@ -85,11 +85,11 @@ def _slope(cells: Cells, quantity: str, sign: int) -> Found:
     if mean.n < 2:
         return _untested("it takes every m on two seeds or more.", mean)
     levels = found.levels
-    best = levels[int(np.argmax(sign * np.array(found.means)))]
+    best = levels[int(np.argmax(words.better(quantity) * np.array(found.means)))]
     why = f"Over m = {levels[0]:g} to {levels[-1]:g}."
     if best != levels[0]:
         why += f" The mean is best at m = {best:g}, not at m = {levels[0]:g}."
-    return Found(rule.positive(mean if sign > 0 else -mean), why, mean, quantity, "per halving of m")
+    return Found(_better(mean, quantity), why, mean, quantity, "per halving of m")
 
 
 def _nsam(cells: Cells) -> Found:
@@ -105,17 +105,22 @@ def _nsam(cells: Cells) -> Found:
     return Found(test, "In test accuracy." + said[test.side], mean, "test_acc", "(n-SAM − SGD)")
 
 
-def _best(cells: Cells, quantity: str, sign: int) -> tuple[str, dict[int, float], int] | None:
+def _better(mean: Mean, quantity: str, choices: int = 1) -> rule.Sides:
+    """That a difference is one for the better."""
+    return rule.positive(mean if words.better(quantity) == 1 else -mean, choices)
+
+
+def _best(cells: Cells, quantity: str) -> tuple[str, dict[int, float], int] | None:
     """The RW-SAM setting with the best mean, its values, and among how many it was chosen."""
     found = {k: v for k, v in cells.reweighted(quantity).items() if v}
     if not found:
         return None
-    name = max(found, key=lambda k: sign * statistics.mean(found[k].values()).mean)
+    name = max(found, key=lambda k: words.better(quantity) * statistics.mean(found[k].values()).mean)
     return name, found[name], len(found)
 
 
-def _reweighted(cells: Cells, quantity: str, sign: int) -> Found:
-    best = _best(cells, quantity, sign)
+def _reweighted(cells: Cells, quantity: str) -> Found:
+    best = _best(cells, quantity)
     sam = cells.of(quantity, "sam", m=float(cells.batch))
     if best is None or not sam:
         return _untested("it takes normalised RW-SAM at λ > 0, and SAM at m = B.")
@@ -124,12 +129,12 @@ def _reweighted(cells: Cells, quantity: str, sign: int) -> Found:
     if mean.n < 2:
         return _untested("one common seed: no interval.", mean)
     why = f"In {words.quantity(quantity).name}, at {name}, the best of {k}."
-    test = rule.positive(mean if sign > 0 else -mean, k)
+    test = _better(mean, quantity, k)
     return Found(test, why, mean.widened(k), quantity, "(RW-SAM − SAM)")
 
 
 def _order(cells: Cells) -> Found:
-    best = _best(cells, "tr_V", -1)
+    best = _best(cells, "tr_V")
     sgd, sam = cells.of("tr_V", "sgd"), cells.of("tr_V", "sam", m=float(cells.batch))
     if best is None or not sgd or not sam:
         return _untested("it takes SGD, SAM at m = B and normalised RW-SAM at λ > 0.")
@@ -147,7 +152,7 @@ def _order(cells: Cells) -> Found:
 
 
 def _equal(cells: Cells) -> Found:
-    best, sizes = _best(cells, "test_acc", 1), cells.sizes(below=True)
+    best, sizes = _best(cells, "test_acc"), cells.sizes(below=True)
     if best is None or not sizes:
         return _untested("it takes normalised RW-SAM at λ > 0, and m-SAM at some m < B.")
     name, values, k = best
@@ -198,12 +203,10 @@ def _drift(cells: Cells) -> Found:
 
 
 _RULES: dict[str, Callable[[Cells], Found]] = {
-    "tr_H": partial(_slope, quantity="tr_H", sign=-1), "lam_max": partial(_slope, quantity="lam_max", sign=-1),
-    "tr_V": partial(_slope, quantity="tr_V", sign=-1), "accuracy": partial(_slope, quantity="test_acc", sign=1),
-    "nsam": _nsam, "order": _order,
-    "rw_accuracy": partial(_reweighted, quantity="test_acc", sign=1),
-    "rw_flat": partial(_reweighted, quantity="tr_H", sign=-1),
-    "rw_equal": _equal, "drift": _drift,
+    "tr_H": partial(_slope, quantity="tr_H"), "lam_max": partial(_slope, quantity="lam_max"),
+    "tr_V": partial(_slope, quantity="tr_V"), "accuracy": partial(_slope, quantity="test_acc"),
+    "nsam": _nsam, "order": _order, "rw_accuracy": partial(_reweighted, quantity="test_acc"),
+    "rw_flat": partial(_reweighted, quantity="tr_H"), "rw_equal": _equal, "drift": _drift,
 }  # fmt: skip
 
 
