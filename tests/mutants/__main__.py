@@ -2,12 +2,12 @@
 
 make mutants, or python -m tests.mutants [--seed 0] [--sample 60] [--files sam_dash/maths/noise.py ...]
 
-Which tests run a line, and for how long, is measured first (`covered.py`; kept in build/ until a text changes). Those
-that run it are then tried, quick ones first, until one fails, as far as BUDGET reaches: what none of these notices
-survives. A line that is run when its module is imported, or by no test in its own process, is judged by the tests that
-run any line of the module and by the files nearest to it (`mapping.py`). A test that fails is believed only if it
-passes without the mutant, and an overrun of the time only if these tests come to an end in it without. Exit status 1 if
-fewer than 95 % are killed.
+Which tests: those that run the line, of the file of the module's own name, then of those that import it, then of those
+that import what imports it (`mapping.py`), quick ones first, until one fails, as far as BUDGET reaches: what none of
+these notices survives. What each runs is measured when it is first asked for (`covered.py`) and kept in build/ until a
+text changes. A line that is run at import counts for all tests, and one that no test runs in its own process for those
+nearest to it. A test that fails is believed only if it passes without the mutant, and an overrun of the time only if
+these tests come to an end in it without. Exit status 1 if fewer than 95 % are killed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import difflib
 import os
 import random
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import accumulate
 from multiprocessing import get_context
@@ -73,37 +72,14 @@ class Trials:
     """Trials side by side, each worker in a copy of the tree."""
 
     def __init__(self, root: Path, workers: int) -> None:
-        self.root, self.workers, self.mapping = root, workers, Mapping(root)
-        self.tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
+        self.root, self.workers, self.mapping, self.kept = root, workers, Mapping(root), Kept(root)
 
     def run(self, chosen: list[Mutant]) -> list[str]:
         """For each mutant the test that killed it, "" for a survivor."""
-        self.measure({mutant.file for mutant in chosen})
         with ProcessPoolExecutor(self.workers, get_context("fork")) as pool:
             parts = list(pool.map(self._in_a_copy, [chosen[i :: self.workers] for i in range(self.workers)]))
         killers = {mutant: killer for part in parts for mutant, killer in part.items()}
         return [killers[mutant] for mutant in chosen]
-
-    def measure(self, changed: Iterable[str]) -> None:
-        """Find out which tests run which lines: of the files of tests from which few imports lead to these."""
-        kept, start = Kept(self.root), time.perf_counter()
-        files = sorted({file for name in changed for level in self.mapping.nearest(name)[:DISTANCES] for file in level})
-        known = {file: kept.get(file) for file in files}
-        missing = [file for file, found in known.items() if found is None]
-        with ProcessPoolExecutor(self.workers, get_context("fork")) as pool:
-            for file, found in zip(missing, pool.map(self._measured, missing), strict=True):
-                kept.put(file, found)
-                known[file] = found
-        for found in filter(None, known.values()):
-            self.tests |= found["tests"]
-            if found["failed"]:
-                print("left out, as they fail without a mutant:", *found["failed"], flush=True)
-        if missing:
-            print(f"measured {len(missing)} files of tests in {time.perf_counter() - start:.0f} s", flush=True)
-
-    def _measured(self, file: str) -> dict[str, Any]:
-        with copied(self.root) as tree:
-            return measured(tree, file, LIMIT)
 
     def _in_a_copy(self, mutants: list[Mutant]) -> dict[Mutant, str]:
         out = {}
@@ -116,15 +92,20 @@ class Trials:
 
     def trial(self, tree: Path, mutant: Mutant) -> str:
         """The test that kills a mutant, "" if all pass."""
-        text = mutant.applied(text_of(self.root, mutant.file))
-        for tests in filter(None, self.stages(mutant)):
-            limit = PATIENCE + 10 * sum(self.tests[test][0] for test in tests)
+        text, left = mutant.applied(text_of(self.root, mutant.file)), BUDGET
+        for tests in self.stages(tree, mutant):
+            spent = list(accumulate(tests.values()))
+            some = [test for test, after in zip(tests, spent, strict=True) if after <= left] or list(tests)[:1]
+            left -= sum(tests[test] for test in some)
+            limit = PATIENCE + 10 * sum(tests[test] for test in some)
             with changed(tree / mutant.file, text):
-                outcome = attempt(tree, tests, limit)
-            if not outcome.ended and attempt(tree, tests, limit).ended:
+                outcome = attempt(tree, some, limit)
+            if not outcome.ended and attempt(tree, some, limit).ended:
                 return f"not ended after {limit:.0f} s"
             if outcome.failed and not self._fails_anyway(tree, outcome, limit):
                 return outcome.failed
+            if left <= 0:
+                break
         return ""
 
     def _fails_anyway(self, tree: Path, outcome: Outcome, limit: float) -> bool:
@@ -135,25 +116,40 @@ class Trials:
             print(f"not believed, as it fails without a mutant too: {anyway}", flush=True)
         return bool(anyway)
 
-    def stages(self, mutant: Mutant) -> Iterator[list[str]]:
-        """The tests to try, one run after the other."""
+    def stages(self, tree: Path, mutant: Mutant) -> Iterator[dict[str, float]]:
+        """The tests to try and their seconds, one run after the other: of what is measured first, then file by file."""
         text = text_of(self.root, mutant.file)
-        lines = statement(text, mutant.line)
-        running = {test for test, (_, ran) in self.tests.items() if lines & set(ran.get(mutant.file, ()))}
-        if running:
-            yield self._order(running)
-        if not running or at_import(text, mutant.line):
-            of_module = {test for test, (_, ran) in self.tests.items() if mutant.file in ran}
-            near = {file for level in self.mapping.nearest(mutant.file)[:2] for file in level}
-            yield self._order(of_module | {test for test in self.tests if _file(test) in near})
+        lines, everywhere = statement(text, mutant.line), at_import(text, mutant.line)
+        levels = self.mapping.nearest(mutant.file)[:DISTANCES]
+        none = True
+        for level in levels:
+            known = [file for file in level if self.kept.get(file) is not None]
+            for files in (known, *([file] for file in level if file not in known)):
+                of = [(test, *found) for file in files for test, found in self.measured(tree, file).items()]
+                running = {t: s for t, s, ran in of if lines & set(ran.get(mutant.file, ())) or everywhere}
+                none &= not running
+                if running:
+                    yield in_order(running)
+        if none:
+            yield in_order({t: s for file in levels[0] for t, (s, _) in self.measured(tree, file).items()})
 
-    def _order(self, tests: set[str]) -> list[str]:
-        whole: dict[str, float] = {}
-        for test in tests:
-            whole[_file(test)] = whole.get(_file(test), 0.0) + self.tests[test][0]
-        order = sorted(tests, key=lambda t: (self.tests[t][0] > QUICK, whole[_file(t)], self.tests[t][0]))
-        spent = accumulate(self.tests[test][0] for test in order)
-        return [test for k, (test, after) in enumerate(zip(order, spent, strict=True)) if after <= BUDGET or not k]
+    def measured(self, tree: Path, file: str) -> dict[str, Any]:
+        """The tests of a file with their seconds and lines."""
+        found = self.kept.get(file)
+        if found is None:
+            found = measured(tree, file, LIMIT)
+            self.kept.put(file, found)
+            if found["failed"]:
+                print("left out, as they fail without a mutant:", *found["failed"], flush=True)
+        return dict(found["tests"])
+
+
+def in_order(tests: dict[str, float]) -> dict[str, float]:
+    """Quick tests first, and by file, those of the quickest file first."""
+    whole: dict[str, float] = {}
+    for test, seconds in tests.items():
+        whole[_file(test)] = whole.get(_file(test), 0.0) + seconds
+    return dict(sorted(tests.items(), key=lambda t: (t[1] > QUICK, whole[_file(t[0])], t[1])))
 
 
 def _file(test: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import sys
 import threading
 import time
@@ -95,24 +96,32 @@ class Recorder:
 
 
 class Kept:
-    """What was measured of each file of tests, in a file; forgotten with a change of it or of what it ran."""
+    """What was measured of each file of tests, in a file each; forgotten with a change of it or of what it ran."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.path = root, root / "build" / "mutants.json"
-        self.known = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.root, self.folder = root, root / "build" / "mutants"
         self.helpers = [str(p.relative_to(root)) for p in sorted(root.glob("tests/**/*.py"))
                         if not p.name.startswith("test_") and "mutants" not in p.parts]  # fmt: skip
+        self.sound: dict[str, dict[str, Any]] = {}
 
     def get(self, test: str) -> dict[str, Any] | None:
         """Of a file of tests, as `Recorder.found`; None where it is to be measured."""
-        known = self.known.get(test)
-        return known["found"] if known and known["key"] == self._key(test, known["found"]) else None
+        if test not in self.sound and self._path(test).is_file():
+            known = json.loads(self._path(test).read_text())
+            if known["key"] == self._key(test, known["found"]):
+                self.sound[test] = known["found"]
+        return self.sound.get(test)
 
     def put(self, test: str, found: dict[str, Any]) -> None:
         """Keep it."""
-        self.known[test] = {"key": self._key(test, found), "found": found}
-        self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(json.dumps(self.known))
+        self.sound[test] = found
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._path(test).with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps({"key": self._key(test, found), "found": found}))
+        part.replace(self._path(test))  # at once: other workers read it
+
+    def _path(self, test: str) -> Path:
+        return self.folder / f"{test.replace('/', '.')}.json"
 
     def _key(self, test: str, found: dict[str, Any]) -> str:
         ran = {file for _, lines in found["tests"].values() for file in lines}

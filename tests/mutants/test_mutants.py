@@ -11,6 +11,7 @@ from tests.mutants import equivalent
 from tests.mutants.covered import Kept
 from tests.mutants.mapping import Mapping
 from tests.mutants.operators import Mutant, mutants
+from tests.mutants.trial import Outcome
 
 MODULE = """def top(values):
     return max(values)
@@ -105,7 +106,8 @@ def test_a_test_that_fails_without_the_mutant_is_not_believed(tree: Path, capfd:
     assert "left out, as they fail without a mutant: tests/maths/test_thing.py::test_broken\n" in out
     assert "\n1 of 3 mutants killed (33.3%)" in out
     trials = check.Trials(tree, 1)
-    trials.tests = {"tests/maths/test_thing.py::test_broken": (0.1, {"sam_dash/maths/thing.py": [5]})}  # as it was once
+    once = {"tests/maths/test_thing.py::test_broken": (0.1, {"sam_dash/maths/thing.py": [5]})}
+    trials.kept.put("tests/maths/test_thing.py", {"tests": once, "failed": []})
     edge = next(m for m in mutants("sam_dash/maths/thing.py", MODULE) if m.new == ">=")
     assert trials.trial(tree, edge) == ""
     assert "not believed, as it fails without a mutant too" in capfd.readouterr().out
@@ -117,9 +119,7 @@ def test_a_mutant_that_never_ends_is_killed_as_these_tests_do(tree: Path, monkey
     test = "from sam_dash.maths import thing\n\ndef test_two():\n    assert thing.count(2) == 0\n"
     (tree / "tests/maths/test_thing.py").write_text(test)
     endless = next(m for m in mutants("sam_dash/maths/thing.py", ENDLESS) if m.new == "+=")
-    trials = check.Trials(tree, 1)
-    trials.measure({endless.file})
-    assert trials.trial(tree, endless).startswith("not ended after 1")
+    assert check.Trials(tree, 1).trial(tree, endless).startswith("not ended after 1")
     assert (tree / "sam_dash/maths/thing.py").read_text() == ENDLESS
 
 
@@ -166,11 +166,10 @@ def test_a_test_runs_what_is_cached_and_what_its_fixtures_ran_and_is_forgotten_w
     module.write_text(SHARED)
     tests.write_text(SHARED_TESTS)
     trials = check.Trials(tree, 1)
-    trials.measure({"sam_dash/maths/thing.py"})
 
     def running(line: int) -> list[set[str]]:
         mutant = Mutant("sam_dash/maths/thing.py", line, 0, 1, "")
-        return [{test.rpartition("::")[2] for test in stage} for stage in trials.stages(mutant)]
+        return [{test.rpartition("::")[2] for test in stage} for stage in trials.stages(tree, mutant)]
 
     assert running(7) == [{"test_cached", "test_cached_again"}]
     assert running(10) == [{"test_made", "test_made_again"}]
@@ -186,15 +185,26 @@ def test_a_test_runs_what_is_cached_and_what_its_fixtures_ran_and_is_forgotten_w
     assert Kept(tree).get("tests/maths/test_thing.py") is None
 
 
-def test_quick_tests_are_tried_first_and_as_many_as_the_budget_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = check.Trials(check.ROOT, 1)
-    line = check.text_of(check.ROOT, "sam_dash/maths/tail.py").splitlines().index("    if spread <= 0:") + 1
+def test_quick_tests_are_tried_first_and_as_many_as_the_budget_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seconds = {"b::slow": 3.0, "a::quick": 0.2, "b::quick": 0.1, "b::slower": 9.0, "a::long": 20.0}
-    trials.tests = {test: (s, {"sam_dash/maths/tail.py": [line]}) for test, s in seconds.items()}
-    edge = Mutant("sam_dash/maths/tail.py", line, 0, 1, "")
-    assert list(trials.stages(edge)) == [["b::quick", "a::quick", "b::slow", "b::slower", "a::long"]]
-    monkeypatch.setattr(check, "BUDGET", 5.0)
-    assert list(trials.stages(edge)) == [["b::quick", "a::quick", "b::slow"]]
+    order = check.in_order(seconds)
+    assert list(order) == ["b::quick", "a::quick", "b::slow", "b::slower", "a::long"]
+    tried: list[list[str]] = []
+    monkeypatch.setattr(check, "attempt", lambda tree, tests, limit: tried.append(tests) or Outcome("", True))
+    monkeypatch.setattr(check.Trials, "stages", lambda self, tree, mutant: iter([order, {"c::next": 1.0}]))
+    (tmp_path / "f.py").write_text("x = 1\n")
+    (mutant,) = mutants("f.py", "x = 1\n")
+    for budget, expected in (
+        (99.0, [[*order], ["c::next"]]),
+        (3.4, [[*order][:3], ["c::next"]]),
+        (0.05, [[*order][:1]]),
+    ):
+        monkeypatch.setattr(check, "BUDGET", budget)
+        assert check.Trials(tmp_path, 1).trial(tmp_path, mutant) == ""
+        assert tried == expected
+        tried.clear()
 
 
 @pytest.mark.parametrize(
