@@ -25,9 +25,10 @@ from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
 from sam_dash.maths.flat import refuse_not_finite
-from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats, cut, samples
+from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.ranks import Ranks, SharedOracle
+from sam_dash.maths.samples import cut, samples
 
 Batch = tuple[Any, Any]
 

@@ -5,8 +5,9 @@ H is the Hessian of the mean loss f(w) over the given samples, without weight de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,21 +16,16 @@ from torch.func import grad, jvp, vjp, vmap
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
+from sam_dash.maths.samples import Stream, chunks, count, samples
 
 HVP = Callable[[Tensor], Tensor]
-OutputsFn = Callable[[Tensor, Tensor], Tensor]
+OutputsFn = Callable[[Tensor, Any], Tensor]
 EXACT_TRACE = "exact: tr(GGN), piecewise linear network"
 SYMMETRIC = {
     torch.float64: 1e-6,
     torch.float32: 1e-3,
 }  # |u . Hv - v . Hu| / ||H||_F, of rounding at most 2e-6 in float32
 ELEMENTS = 2**24  # floats that one chunk of per-sample gradients may hold: 64 MB in float32
-
-
-def chunks(batch: Batch, size: int) -> Iterator[Batch]:
-    """The batch in pieces of at most `size` samples."""
-    x, y = batch
-    return zip(x.split(size), y.split(size), strict=True)
 
 
 def hvp(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> HVP:
@@ -76,7 +72,7 @@ def ggn_vp(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch, *, chunk:
 
         def one(v: Tensor) -> Tensor:
             u = jvp(lambda z: outputs_fn(z, x), (w,), (v,))[1]
-            return pull(loss.curved(mean, u))[0] / len(x)
+            return pull(loss.curved(mean, u))[0] / len(out)
 
         return vmap(one)
 
@@ -85,14 +81,14 @@ def ggn_vp(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch, *, chunk:
 
 def _averaged(piece: Callable[[Batch], HVP], batch: Batch, chunk: int) -> HVP:
     """The mean of a product over the samples; beyond `chunk`, linearised anew for each piece at each call."""
-    n = len(batch[1])
-    if n <= chunk:
+    n = count(batch)
+    if n <= chunk and not isinstance(batch, Stream):
         return piece(batch)
 
     def product(V: Tensor) -> Tensor:
         total = torch.zeros_like(V)
         for part in chunks(batch, chunk):
-            total += piece(part)(V) * (len(part[1]) / n)
+            total += piece(part)(V) * (samples(part) / n)
         return total
 
     return product
@@ -111,13 +107,22 @@ def gaussian(b: int, like: Tensor, generator: torch.Generator) -> Tensor:
 
 def trace(product: HVP, like: Tensor, generator: torch.Generator, *, probes: int = 128) -> Estimate:
     """tr(H) as the mean of z^T H z over Rademacher probes z (Hutchinson, 1990). `like` is any vector (d,)."""
+    return trace_by_layer(product, like, generator, [like.numel()], probes=probes)[0]
+
+
+def trace_by_layer(
+    product: HVP, like: Tensor, generator: torch.Generator, sizes: Sequence[int], *, probes: int = 128
+) -> list[Estimate]:
+    """The traces of the diagonal blocks of H of so many parameters, which sum to tr(H), from the probes of `trace`."""
     if probes < 2:
         raise ValueError(f"probes = {probes}: expected at least 2, else there is no standard error")
-    samples = []
-    for size in torch.arange(probes).split(16):
+    at_once = max(1, min(16, ELEMENTS // (4 * like.numel())))
+    found = []
+    for size in torch.arange(probes).split(at_once):
         z = rademacher((len(size), like.numel()), like, generator)
-        samples.append((z.double() * product(z).double()).sum(1))
-    return Estimate.of_mean(torch.cat(samples), "Hutchinson, Rademacher probes")
+        blocks = (z.double() * product(z).double()).split(list(sizes), 1)
+        found.append(torch.stack([block.sum(1) for block in blocks]))
+    return [Estimate.of_mean(rows, "Hutchinson, Rademacher probes") for rows in torch.cat(found, 1)]
 
 
 def split_trace(
@@ -137,14 +142,22 @@ def ggn_trace(loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch) -> Est
     It equals tr(H) almost everywhere where the outputs are piecewise linear in each weight (`flat.piecewise_linear`);
     Martens, JMLR 2020, arXiv:1412.1193, section 9. For the cross-entropy a term is p_c ||grad l(x_i, c)||^2.
     """
+    return ggn_trace_by_layer(loss, outputs_fn, w, batch, [w.numel()])[0]
+
+
+def ggn_trace_by_layer(
+    loss: Loss, outputs_fn: OutputsFn, w: Tensor, batch: Batch, sizes: Sequence[int]
+) -> list[Estimate]:
+    """The traces of the diagonal blocks of the GGN of so many parameters, which sum to `ggn_trace`."""
 
     def along(v: Tensor, part: Batch) -> Tensor:
         return (outputs_fn(v, part[0]) * part[1]).sum(-1)
 
-    total = 0.0
+    total = torch.zeros(len(sizes), dtype=torch.float64, device=w.device)
     for x, _ in chunks(batch, max(1, ELEMENTS // w.numel())):
         for c, r in loss.factors(loss.mean(outputs_fn(w, x))):
             rows = per_sample_grads(along, w, (x, r))
-            total += float(c.double() @ rows.square().sum(1).double())
-    n = len(batch[1])
-    return Estimate(total / n, 0.0, EXACT_TRACE, n)
+            blocks = rows.square().split(list(sizes), 1)
+            total += torch.stack([c.double() @ block.sum(1).double() for block in blocks])
+    n = count(batch)
+    return [Estimate(value / n, 0.0, EXACT_TRACE, n) for value in total.tolist()]

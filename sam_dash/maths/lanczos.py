@@ -9,16 +9,25 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sam_dash.maths.curvature import HVP, gaussian
+from sam_dash.maths.curvature import ELEMENTS, HVP, gaussian
 from sam_dash.maths.estimate import Estimate
 
 
 class Spectrum(NamedTuple):
-    """Ritz values of b Lanczos runs from random starts: nodes, their weights in the start vector, residuals (b, j)."""
+    """Ritz values of b Lanczos runs from random starts, after so many steps.
+
+    `nodes`, their `weights` in the start vector (without a restart), and `residuals` (b, j).
+    """
 
     nodes: Tensor
     weights: Tensor
     residuals: Tensor
+    steps: int
+
+    def split(self, size: int) -> list[Spectrum]:
+        """The runs in parts of so many."""
+        parts = zip(self.nodes.split(size), self.weights.split(size), self.residuals.split(size), strict=True)
+        return [Spectrum(*part, self.steps) for part in parts]
 
     def top(self, k: int, tol: float, run: int = 0) -> list[Estimate]:
         """The k largest eigenvalues, from one run; `stderr` is the residual ||H v - theta v||.
@@ -28,7 +37,7 @@ class Spectrum(NamedTuple):
         values, errors = (a[run, -k:].flip(0).tolist() for a in (self.nodes, self.residuals))
         method = "Lanczos, full re-orthogonalisation; error: residual bound"
         return [
-            Estimate(v, e, method, self.nodes.shape[1], e / abs(v) if v else math.inf, e <= tol * abs(v))
+            Estimate(v, e, method, self.steps, e / abs(v) if v else math.inf, e <= tol * abs(v))
             for v, e in zip(values, errors, strict=True)
         ]
 
@@ -51,11 +60,18 @@ class Lanczos:
         self.room = (starts / starts.norm(dim=1, keepdim=True))[:, None]  # for vectors to come: doubled when it is full
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
+        self.steps = 0
+        self.kept: tuple[Tensor, Tensor] | None = None  # of a restart: Ritz values (b, p), couplings to what follows
 
     @property
     def Q(self) -> Tensor:
-        """The vectors so far (b, j, d)."""
-        return self.room[:, : len(self.alphas) + 1]
+        """The vectors that are kept (b, j, d)."""
+        return self.room[:, : self._first + len(self.alphas) + 1]
+
+    @property
+    def _first(self) -> int:
+        """The number of Ritz vectors that lead."""
+        return 0 if self.kept is None else self.kept[0].shape[1]
 
     @property
     def last(self) -> Tensor:
@@ -70,20 +86,44 @@ class Lanczos:
         beta = r.norm(dim=1)
         self.alphas.append(alpha)
         self.betas.append(beta)
-        if len(self.alphas) == self.room.shape[1]:
+        self.steps += 1
+        if Q.shape[1] == self.room.shape[1]:
             self.room = torch.cat([self.room, torch.empty_like(self.room)], 1)
         torch.div(r, beta[:, None], out=self.last)
 
     def spectrum(self) -> Spectrum:
         """The Ritz values, their weights and residuals after the iterations so far."""
+        nodes, s = self._ritz()
+        return Spectrum(nodes, s[:, 0].square(), self.betas[-1][:, None].double() * s[:, -1].abs(), self.steps)
+
+    def _ritz(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues (b, j) and eigenvectors (b, j, j) of the projection of H on the vectors."""
         off = torch.stack(self.betas, 1)[:, :-1].double()
         T = torch.diag_embed(torch.stack(self.alphas, 1).double())
-        nodes, s = torch.linalg.eigh(T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1))
-        return Spectrum(nodes, s[:, 0].square(), self.betas[-1][:, None].double() * s[:, -1].abs())
+        T = T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
+        if self.kept is not None:
+            values, couplings = self.kept
+            p = values.shape[1]
+            T = torch.nn.functional.pad(T, (p, 0, p, 0))
+            T[:, :p, :p] = torch.diag_embed(values)
+            T[:, :p, p] = T[:, p, :p] = couplings
+        nodes, s = torch.linalg.eigh(T)
+        return nodes, s
+
+    def restart(self, p: int) -> None:
+        """Keep the p largest Ritz vectors and the last vector only (Wu & Simon, SIMAX 2000: thick restart)."""
+        nodes, s = self._ritz()
+        top = s[:, :, -p:]
+        ritz = top.transpose(1, 2).to(self.room) @ self.Q[:, :-1]
+        last = self.last.clone()
+        self.kept = nodes[:, -p:], self.betas[-1][:, None].double() * top[:, -1]
+        self.alphas, self.betas = [], []
+        self.room[:, :p], self.room[:, p] = ritz, last
 
     def take(self, runs: Sequence[int]) -> None:
         """Go on with those runs only."""
         i = list(runs)
+        self.kept = self.kept and (self.kept[0][i], self.kept[1][i])
         self.room, self.alphas, self.betas = self.room[i], [a[i] for a in self.alphas], [b[i] for b in self.betas]
 
 
@@ -139,9 +179,11 @@ def each_top(
     """The k largest eigenvalues of each of S Hessians, from starts (S, d) in lock-step; see `Spectrum.top`.
 
     A run ends, and costs nothing any more, once its k largest Ritz pairs have residuals of at most `tol` |theta|, or
-    after `iterations`.
+    after `iterations`. No more than `vectors(k, d)` of d numbers are kept of each run: then it starts again from its
+    largest Ritz vectors.
     """
     S, d = starts.shape
+    most = vectors(k, d)
     if not 1 <= k <= d:
         raise ValueError(f"k = {k}: expected between 1 and d = {d} eigenvalues")
     runs, going = Lanczos(starts), list(range(S))
@@ -149,7 +191,7 @@ def each_top(
     while going:
         runs.advance(product(runs.last[:, None])[:, 0])
         found = runs.spectrum()
-        j, goes_on = found.nodes.shape[1], runs.betas[-1].tolist()
+        j, goes_on = runs.steps, runs.betas[-1].tolist()
         left = []
         for i, s in enumerate(going):
             out[s] = found.top(k, tol, i)
@@ -159,4 +201,11 @@ def each_top(
             product = product.take(left)
             runs.take(left)
         going = [going[i] for i in left]
+        if going and runs.Q.shape[1] >= most:
+            runs.restart(k + 5)
     return out
+
+
+def vectors(k: int, d: int) -> int:
+    """How many vectors of d numbers a run keeps for its k largest eigenvalues: `ELEMENTS` numbers, or 2k + 20."""
+    return max(2 * k + 20, ELEMENTS // d)

@@ -16,41 +16,18 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.samples import arguments, cut, each, samples
 
 Losses = Callable[[Any, Any], Tensor]  # (outputs, y) -> (n,)
 
 
-def samples(batch: Any) -> int:
-    """The number of samples of a batch: the length of its tensors, which must all be as long."""
-    lengths = {len(leaf) for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim}
-    if len(lengths) != 1:
-        found = ", ".join(map(str, sorted(lengths))) or "none"
-        raise ValueError(f"expected a batch whose tensors all lead with the same number of samples; found {found}")
-    return lengths.pop()
-
-
-def cut(batch: Any, size: int) -> list[Any]:
-    """A batch in parts of `size` consecutive samples; what is no tensor of samples goes along whole."""
-    n = samples(batch)
-
-    def part(start: int) -> Any:
-        def of(leaf: Any) -> Any:
-            return leaf[start : start + size] if isinstance(leaf, Tensor) and leaf.ndim else leaf
-
-        return pytree.tree_map(of, batch)
-
-    return [part(start) for start in range(0, n, size)]
-
-
 def call(module: nn.Module, x: Any) -> Any:
     """The module's outputs for x: a dict gives its keyword arguments, a tuple or list its arguments."""
-    if isinstance(x, dict):
-        return module(**x)
-    return module(*x) if isinstance(x, tuple | list) else module(x)
+    args, kwargs = arguments(x)
+    return module(*args, **kwargs)
 
 
 @dataclass(eq=False)
@@ -226,7 +203,7 @@ class LiveOracle(Oracle):
 
     def take(self, index: Tensor) -> LiveOracle:
         """The oracle of those samples only, with masks of its own."""
-        part = pytree.tree_map(lambda a: a[index] if isinstance(a, Tensor) and a.ndim else a, self.batch)
+        part = each(self.batch, lambda leaf: leaf[index])
         facts = {"noise": self.noise, "full": self.full, "t": self.t, "rate": self.rate, "counts": self.counts}
         return LiveOracle.on(self.live, part, layout=self.layout, **facts)
 

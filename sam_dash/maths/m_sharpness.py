@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import grad_and_value
 
 from sam_dash.maths.contract import unit
-from sam_dash.maths.curvature import ELEMENTS
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.noise import check_sizes, shuffled
+from sam_dash.maths.noise import of_groups
 from sam_dash.maths.oracle import Batch, LossesFn, mean_loss
 
 
@@ -39,19 +38,11 @@ def m_sharpness(
 
     The error is the sampling error over the micro-batches: their standard deviation over the root of their number.
     """
-    check_sizes(m, len(batch[1]))
-    batch = shuffled(batch, generator)
-    chunk = max(1, ELEMENTS // (4 * w.numel()))  # micro-batches, each with weights of its own
 
-    def rise(x: Tensor, y: Tensor) -> Tensor:
-        f = mean_loss(losses_fn, (x, y))
+    def rise(one: Batch) -> Tensor:
+        f = mean_loss(losses_fn, one)
         g, here = grad_and_value(f)(w)
         return f(w + rho * unit(g)) - here
 
-    found = {}
-    for size in m:
-        whole = len(batch[1]) // size * size
-        x, y = (a[:whole].unflatten(0, (-1, size)) for a in batch)
-        rises = vmap(rise, chunk_size=chunk)(x, y)
-        found[size] = Estimate.of_mean(rises, method(rho))
-    return found
+    found = of_groups(rise, w, batch, m, generator)
+    return {size: Estimate.of_mean(rises, method(rho)) for size, rises in found.items()}

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from sam_dash.maths.contract import Step
-from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.oracle import Batch, Oracle
+from sam_dash.maths.samples import cut, grouped, over, samples
 
 
 def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = None) -> Callable[..., Step]:
@@ -28,18 +28,18 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
     """
 
     def m_step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
-        def one(x: Tensor, y: Tensor) -> Step:
-            return step(replace(L, batch=(x, y)), w, s, **knobs)
+        def one(batch: Batch) -> Step:
+            return step(replace(L, batch=batch), w, s, **knobs)
 
-        x, y = (a.unflatten(0, (-1, m)) for a in L.batch)  # (B/m, m, ...)
+        groups = grouped(L.batch, m)  # (B/m, m, ...)
         eps, sums = [], None
-        for part in zip(*(a.split(chunk or len(a)) for a in (x, y)), strict=True):
-            out = vmap(one)(*part)
+        for part in cut(groups, chunk or samples(groups)):
+            out = over(one, part)
             eps.append(out.eps)
             rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
             more = pytree.tree_map(lambda a: a.sum(0), rest)
             sums = more if sums is None else pytree.tree_map(torch.add, sums, more)
-        h, *others = pytree.tree_map(lambda a: a / len(x), sums)
+        h, *others = pytree.tree_map(lambda a: a / samples(groups), sums)
         return Step(h, torch.cat(eps), *others)
 
     return m_step

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
-from sam_dash.maths import scale, tail
-from sam_dash.maths.curvature import ELEMENTS, chunks
+from sam_dash.maths import scale
+from sam_dash.maths.curvature import ELEMENTS
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.oracle import Batch, LossesFn, mean_loss, per_sample_grads
+from sam_dash.maths.oracle import Batch, LossesFn, mean_grad, per_sample_grads
+from sam_dash.maths.samples import chunks, count, grouped, lengths, over, samples, shuffled
 
 
 def method(m: int) -> str:
@@ -21,64 +21,15 @@ def method(m: int) -> str:
     return f"covariance of {'per-sample gradients' if m == 1 else f'mean gradients of {m} samples'}, unbiased"
 
 
-def tr_V(
-    losses_fn: LossesFn, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
-) -> dict[int, Estimate]:
-    """The trace of the covariance of mean gradients of m samples, for each m; m = 1 is tr(V).
-
-    Unbiased: over G disjoint groups, 1/(G-1) sum_j ||gbar_j - gbar||^2, whose expectation over the random grouping is
-    tr(V)/m. The groups of all m come from one order of the samples. Errors are sampling errors over the groups.
-    """
-    check_sizes(m, n := len(batch[1]))
-    batch = shuffled(batch, generator)
-    centre = torch.zeros_like(w)
-    for part in chunks(batch, 4096):
-        centre += grad(mean_loss(losses_fn, part))(w) * (len(part[1]) / n)
-    groups: dict[int, list[Tensor]] = {size: [] for size in m}
-    totals = {size: torch.zeros_like(w, dtype=torch.float64) for size in m}
-    whole = math.lcm(*m)  # no group is cut
-    size_of_chunk = max(whole, ELEMENTS // w.numel() // whole * whole)
-    for part in chunks(batch, size_of_chunk):
-        dev = per_sample_grads(losses_fn, w, part) - centre
-        for size in m:
-            whole = len(dev) // size * size
-            means = dev[:whole].unflatten(0, (-1, size)).mean(1)  # (groups, d), relative to the centre
-            groups[size].append(means.square().sum(1).double())
-            totals[size] += means.sum(0).double()
-    out = {}
-    for size in m:
-        squares = torch.cat(groups[size])
-        spread = float(squares.sum()) - float(totals[size].square().sum()) / len(squares)
-        out[size] = estimate(spread, squares.std(), len(squares), method(size))
-    return out
-
-
 BY_LAYER = "covariance of per-sample gradients in one layer, unbiased"
-
-
-def by_layer(losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int]) -> dict[str, Estimate]:
-    """The part of tr(V) of each layer, of so many parameters in the order of w: the trace of its block of V.
-
-    Unbiased as tr(V), of which they are the summands; errors are sampling errors over the samples.
-    """
-    check_sizes((1,), n := len(batch[1]))
-    centre = torch.zeros_like(w)
-    for part in chunks(batch, 4096):
-        centre += grad(mean_loss(losses_fn, part))(w) * (len(part[1]) / n)
-    found = []
-    for part in chunks(batch, max(1, ELEMENTS // w.numel())):
-        dev = (per_sample_grads(losses_fn, w, part) - centre).split(list(sizes.values()), 1)
-        found.append(torch.stack([block.square().sum(1).double() for block in dev]))
-    squares = torch.cat(found, 1)
-    return {name: estimate(float(x.sum()), x.std(), n, BY_LAYER) for name, x in zip(sizes, squares, strict=True)}
 
 
 class Noise(NamedTuple):
     """The gradient noise of one run, in all that is measured of it.
 
-    `by_m`: tr(V) of means of m samples, by m (`tr_V`). `by_layer`: what each layer adds to it, in order (`by_layer`).
-    `grad_sq`: the squared norm of the mean gradient, without bias (`scale.grad_sq`). `deviations`: ||g_i - gbar|| of
-    every sample (n,) (`tail.deviations`).
+    `by_m`: tr(V) of means of m samples, by m. `by_layer`: what each layer adds to tr(V), in order: the trace of its
+    block of V. `grad_sq`: the squared norm of the mean gradient, without bias (`scale.grad_sq`). `deviations`:
+    ||g_i - gbar|| of every sample (n,).
     """
 
     by_m: dict[int, Estimate]
@@ -91,26 +42,72 @@ def noise(
     losses_fn: LossesFn, w: Tensor, batch: Batch, sizes: Mapping[str, int], *, m: Sequence[int] = (1,),
     generator: torch.Generator | None = None,
 ) -> Noise:  # fmt: skip
-    """The gradient noise at w (d,); `sizes` are those of the layers (`Layout.sizes`), and 1 is among the m."""
-    by_m = tr_V(losses_fn, w, batch, m=m, generator=generator)
-    layers = list(by_layer(losses_fn, w, batch, sizes).values())
-    grad_sq = scale.grad_sq(losses_fn, w, batch, by_m[1].value)
-    return Noise(by_m, layers, grad_sq, tail.deviations(losses_fn, w, batch))
+    """The gradient noise at w (d,); `sizes` are those of the layers (`Layout.sizes`).
 
-
-def check_sizes(m: Sequence[int], n: int) -> None:
-    """Raise ValueError for an m of which n samples do not make two groups."""
+    tr(V) at m is unbiased: over G disjoint groups, 1/(G-1) sum_j ||gbar_j - gbar||^2, whose expectation over the random
+    grouping is tr(V)/m. The groups of all m come from one order of the samples; those of a stream lie within its
+    batches. Errors are sampling errors over the groups, or over the samples.
+    """
+    check_sizes(m, *lengths(batch))
+    batch = shuffled(batch, generator)
+    centre = mean_grad(losses_fn, w, batch, chunk=4096)
+    groups: dict[int, list[Tensor]] = {size: [] for size in m}
+    totals = {size: torch.zeros_like(w, dtype=torch.float64) for size in m}
+    squares, along = [], []
+    whole = math.lcm(*m)  # no group is cut
+    for part in chunks(batch, max(whole, ELEMENTS // w.numel() // whole * whole)):
+        dev = per_sample_grads(losses_fn, w, part) - centre
+        squares.append(torch.stack([block.square().sum(1).double() for block in dev.split(list(sizes.values()), 1)]))
+        along.append(dev @ centre)
+        for size in m:
+            cut = len(dev) // size * size
+            means = dev[:cut].unflatten(0, (-1, size)).mean(1)  # (groups, d), relative to the centre
+            groups[size].append(means.square().sum(1).double())
+            totals[size] += means.sum(0).double()
+    by_m = {}
     for size in m:
-        if not 1 <= size <= n // 2:
-            raise ValueError(f"m = {size}: expected between 1 and n/2 = {n // 2}, else there is no variance")
+        each = torch.cat(groups[size])
+        spread = float(each.sum()) - float(totals[size].square().sum()) / len(each)
+        by_m[size] = estimate(spread, each.std(), len(each), method(size))
+    layers, n = torch.cat(squares, 1), count(batch)
+    by_layer = [estimate(float(x.sum()), x.std(), n, BY_LAYER) for x in layers]
+    deviations = layers.sum(0)
+    grad_sq = scale.grad_sq(centre, torch.cat(along), float(deviations.sum()) / (n - 1))
+    return Noise(by_m, by_layer, grad_sq, deviations.sqrt())
 
 
-def shuffled(batch: Batch, generator: torch.Generator | None) -> Batch:
-    """The samples in a random order, or as they are."""
-    if generator is None:
-        return batch
-    order = torch.randperm(len(batch[1]), generator=generator).to(batch[1].device)
-    return batch[0][order], batch[1][order]
+def tr_V(
+    losses_fn: LossesFn, w: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generator: torch.Generator | None = None
+) -> dict[int, Estimate]:
+    """The trace of the covariance of mean gradients of m samples, for each m; m = 1 is tr(V)."""
+    return noise(losses_fn, w, batch, {"": w.numel()}, m=m, generator=generator).by_m
+
+
+def check_sizes(m: Sequence[int], *lengths: int) -> None:
+    """Raise ValueError for an m of which the samples, so many in memory together, do not make two groups."""
+    for size in m:
+        if size < 1 or sum(length // size for length in lengths) < 2:
+            n = max(lengths) if len(lengths) > 1 else lengths[0] // 2
+            why = "that of the largest batch" if len(lengths) > 1 else "n/2"
+            raise ValueError(f"m = {size}: expected between 1 and {why} = {n}, else there is no variance")
+
+
+def of_groups(
+    f: Callable[[Batch], Tensor], w: Tensor, batch: Batch, m: Sequence[int], generator: torch.Generator | None
+) -> dict[int, Tensor]:
+    """f of every micro-batch of m samples (groups, ...), for each m; f needs about four vectors of the size of w (d,).
+
+    The micro-batches of all m are cut from one (random) order of the samples, those of a stream within its batches.
+    """
+    check_sizes(m, *lengths(batch))
+    batch = shuffled(batch, generator)
+    at_once = max(1, ELEMENTS // (4 * w.numel()))
+    found: dict[int, list[Tensor]] = {size: [] for size in m}
+    for part in chunks(batch, max(lengths(batch))):
+        for size in m:
+            if size <= samples(part):
+                found[size].append(over(f, grouped(part, size), at_once))
+    return {size: torch.cat(parts) for size, parts in found.items()}
 
 
 def estimate(spread: float, std: Tensor | float, G: int, method: str) -> Estimate:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
-from torch.func import grad, jvp, vjp, vmap
+from torch.func import grad, jvp, vjp
 
 from sam_dash.maths.flat import Layout
+from sam_dash.maths.samples import chunks, count, each, grouped, over, samples
 
-Batch = tuple[Tensor, Tensor]
+Batch = Any  # (x, y), each of any structure, or a `Stream` of them
 LossesFn = Callable[[Tensor, Batch], Tensor]
 
 
@@ -38,7 +41,7 @@ class Oracle:
     @property
     def n(self) -> int:
         """The number of samples."""
-        return len(self.batch[1])
+        return samples(self.batch)
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
@@ -46,11 +49,9 @@ class Oracle:
 
     def grad(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss.  (d,) -> (d,)."""
-        n = self.n
-        if self.chunk is None or n <= self.chunk:
+        if self.chunk is None:
             return grad(mean_loss(self.losses_fn, self.batch))(w)
-        parts = zip(*(a.split(self.chunk) for a in self.batch), strict=True)
-        return sum(grad(mean_loss(self.losses_fn, p))(w) * (len(p[1]) / n) for p in parts)
+        return mean_grad(self.losses_fn, w, self.batch, chunk=self.chunk)
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward."""
@@ -68,17 +69,22 @@ class Oracle:
 
     def take(self, index: Tensor) -> Oracle:
         """The oracle of those samples only."""
-        return replace(self, batch=(self.batch[0][index], self.batch[1][index]))
+        return replace(self, batch=each(self.batch, lambda leaf: leaf[index]))
 
 
 def per_sample_grads(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:
     """The gradient of every sample's loss.  (d,) -> (n, d)."""
 
-    def one(x: Tensor, y: Tensor) -> Tensor:
-        return grad(lambda v: losses_fn(v, (x[None], y[None]))[0])(w)
-
-    out: Tensor = vmap(one)(*batch)
+    out: Tensor = over(lambda one: grad(mean_loss(losses_fn, one))(w), grouped(batch, 1))
     return out
+
+
+def mean_grad(losses_fn: LossesFn, w: Tensor, batch: Batch, *, chunk: int = 1024) -> Tensor:
+    """The gradient of the mean loss over all samples, `chunk` of them at once.  (d,) -> (d,)."""
+    n, total = count(batch), torch.zeros_like(w)
+    for part in chunks(batch, chunk):
+        total += grad(mean_loss(losses_fn, part))(w) * (samples(part) / n)
+    return total
 
 
 def mean_loss(losses_fn: LossesFn, batch: Batch) -> Callable[[Tensor], Tensor]:

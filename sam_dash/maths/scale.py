@@ -8,24 +8,19 @@ noise and signal are as strong as each other.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.func import jvp
 
-from sam_dash.maths.curvature import chunks
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.oracle import Batch, LossesFn, Oracle
 
 METHOD = "norm of the mean gradient, less tr(V)/n"
 
 
-def grad_sq(losses_fn: LossesFn, w: Tensor, batch: Batch, tr_v: float) -> Estimate:
-    """||gbar||^2 - tr(V)/n; it can be negative where noise drowns the gradient.
+def grad_sq(mean: Tensor, along: Tensor, tr_v: float) -> Estimate:
+    """||gbar||^2 - tr(V)/n, from gbar (d,) and g_i . gbar of every sample (n,), the latter but for a constant.
 
-    The error is the sampling error to first order, 2 sd(g_i . gbar) / sqrt(n).
+    It can be negative where noise drowns the gradient. The error is the sampling error to first order,
+    2 sd(g_i . gbar) / sqrt(n).
     """
-    n = len(batch[1])
-    mean = Oracle(losses_fn, batch, chunk=1024).grad(w)
-    along = [jvp(lambda v, p=part: losses_fn(v, p), (w,), (mean,))[1].double() for part in chunks(batch, 1024)]
+    n = len(along)
     value = float(mean.double().square().sum()) - tr_v / n
-    return Estimate(value, 2 * float(torch.cat(along).std()) / n**0.5, METHOD, n)
+    return Estimate(value, 2 * float(along.double().std()) / n**0.5, METHOD, n)

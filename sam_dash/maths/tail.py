@@ -13,9 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sam_dash.maths.curvature import ELEMENTS, chunks
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.oracle import Batch, LossesFn, Oracle, per_sample_grads
 
 METHOD = "Hill, largest tenth; no proof of a heavy tail"
 SHARE = 0.1
@@ -61,11 +59,3 @@ def fluctuation(norms: Tensor, share: float = TOP) -> Estimate:
     drift = float((first.mean() - second.mean()).abs() / x.std())
     found = hill(away, share)
     return Estimate(found.value, error, FLUCTUATIONS, found.budget, drift, drift < STEADY)
-
-
-def deviations(losses_fn: LossesFn, w: Tensor, batch: Batch) -> Tensor:
-    """||g_i - gbar|| of every sample (n,)."""
-    mean = Oracle(losses_fn, batch, chunk=1024).grad(w)
-    pieces = chunks(batch, max(1, ELEMENTS // (4 * w.numel())))
-    parts = [(per_sample_grads(losses_fn, w, part) - mean).double().square().sum(1) for part in pieces]
-    return torch.cat(parts).sqrt()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from sam_dash.maths import ascent, curvature, m_sharpness
+from sam_dash.maths import ascent, curvature, m_sharpness, noise
 from sam_dash.maths.flat import flatten, losses_fn
-from sam_dash.maths.noise import shuffled
+from sam_dash.maths.samples import shuffled
 from tests.helpers import mlp
 
 
@@ -122,10 +122,37 @@ def test_chunks_change_nothing_and_all_sizes_are_cut_from_one_random_order(probl
     losses, w, batch = problem
     order = shuffled(batch, torch.Generator().manual_seed(3))
     by_hand = ascent.by_size(losses, w, order, m=(2, 6))
-    monkeypatch.setattr(ascent, "ELEMENTS", 12 * len(w))
+    monkeypatch.setattr(noise, "ELEMENTS", 12 * len(w))
     found = ascent.by_size(losses, w, batch, m=(2, 6), generator=torch.Generator().manual_seed(3))
     for m in (2, 6):
         assert found[m].value == pytest.approx(by_hand[m].value, rel=1e-10)
+
+
+def test_batch_sharpness_is_the_ratio_of_means_of_dense_hessians_and_not_the_mean_of_ratios(problem) -> None:
+    losses, w, (x, y) = problem
+    found = ascent.batch_sharpness(losses, w, (x, y), m=(6,))[6]
+    above, below = [], []
+    for i in range(0, 60, 6):
+        one = x[i : i + 6], y[i : i + 6]
+        g = torch.autograd.functional.jacobian(lambda v, one=one: losses(v, one).mean(), w)
+        below.append(float(g @ g))
+        above.append(below[-1] * dense(losses, w, one))
+    assert found.value == pytest.approx(sum(above) / sum(below), rel=1e-9)
+    assert found.value != pytest.approx(ascent.by_size(losses, w, (x, y), m=(6,))[6].value, rel=1e-3)
+    assert (found.budget, found.dof) == (10, 9)
+
+
+def test_the_error_of_batch_sharpness_covers_the_truth_at_its_rate() -> None:
+    """Of least squares, whose terms are g_i^T H_i g_i = ||x||^2 ||g_i||^2: the ratio over all x is known."""
+    draws = torch.Generator().manual_seed(0)
+    x = 2 * torch.rand(40000, 3, generator=draws, dtype=torch.float64) - 1
+    r = torch.rand(40000, generator=draws, dtype=torch.float64)
+    squares = x.square().sum(1) * r.square()
+    curvatures = x.square().sum(1)
+    truth = 3 / 5 + 6 / 9  # E ||x||^4 / E ||x||^2 of three uniform numbers in (-1, 1)
+    found = [ascent.weighted(c, s) for c, s in zip(curvatures.split(80), squares.split(80), strict=True)]
+    covered = sum(abs(e.value - truth) < 1.99 * e.stderr for e in found) / len(found)
+    assert 0.88 < covered < 0.98
 
 
 def test_an_m_without_two_micro_batches_is_refused(problem) -> None:

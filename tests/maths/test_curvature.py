@@ -114,6 +114,23 @@ def test_the_residual_bounds_the_distance_to_the_nearest_eigenvalue(problem, ite
         assert not e.converged or e.stderr < 1e-9
 
 
+def test_a_lanczos_run_of_bounded_memory_finds_what_one_that_keeps_all_vectors_finds(monkeypatch) -> None:
+    """26 vectors are kept of a run that takes more than twice as many; its residuals are still bounds."""
+    Q, _ = torch.linalg.qr(torch.randn(300, 300, generator=generator(), dtype=torch.float64))
+    values = torch.linspace(1, 0, 300, dtype=torch.float64) ** 3
+    product, kept = lambda V: V @ (Q * values) @ Q.T, []
+    monkeypatch.setattr(lanczos, "ELEMENTS", 1)
+    advance = lanczos.Lanczos.advance
+    monkeypatch.setattr(lanczos.Lanczos, "advance", lambda self, r: (kept.append(self.room.shape[1]), advance(self, r)))
+    found = lanczos.top_eigenvalues(product, Q[0], generator(), k=3, tol=1e-5, iterations=300)
+    assert max(kept) <= 2 * 26
+    assert len(kept) == found[0].budget > 2 * 26
+    for e, true in zip(found, values, strict=False):
+        assert e.converged
+        assert abs(e.value - float(true)) <= e.stderr + 1e-12
+        assert e.value == pytest.approx(float(true), rel=1e-6)
+
+
 def test_an_unfinished_lanczos_says_so(problem) -> None:
     _, losses, w, batch, _ = problem
     e = lanczos.top_eigenvalues(curvature.hvp(losses, w, batch), w, generator(), tol=1e-8, iterations=3)[0]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sam_dash.maths import m_sharpness as sharp
-from sam_dash.maths import scale
-from sam_dash.maths.noise import shuffled
+from sam_dash.maths import noise
 from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.samples import shuffled
 from tests.helpers import oracle
 
 
@@ -40,7 +40,7 @@ def test_it_is_the_mean_rise_of_a_naive_loop(m) -> None:
 def test_chunks_change_nothing(monkeypatch) -> None:
     L, w = oracle(60)
     whole = sharp.m_sharpness(L.losses_fn, w, L.batch, m=(2,), rho=0.1)[2].value
-    monkeypatch.setattr(sharp, "ELEMENTS", 12 * w.numel())
+    monkeypatch.setattr(noise, "ELEMENTS", 12 * w.numel())
     assert sharp.m_sharpness(L.losses_fn, w, L.batch, m=(2,), rho=0.1)[2].value == pytest.approx(whole, rel=1e-10)
 
 
@@ -76,8 +76,7 @@ def test_the_squared_norm_of_the_gradient_is_unbiased() -> None:
     values, covered = [], 0
     for s in range(400):
         rows = torch.randint(0, 4000, (50,), generator=torch.Generator().manual_seed(s))
-        tr_v = float(torch.cov(grads[rows].T).trace())
-        found_here = scale.grad_sq(L.losses_fn, w, (x[rows], y[rows]), tr_v)
+        found_here = noise.noise(L.losses_fn, w, (x[rows], y[rows]), L.layout.sizes()).grad_sq
         values.append(found_here.value)
         covered += abs(found_here.value - truth) < 1.96 * found_here.stderr
     found = torch.tensor(values)

@@ -24,10 +24,10 @@ def test_the_trace_of_the_covariance_equals_the_dense_one() -> None:
 def test_a_layers_noise_is_the_trace_of_its_block_of_the_dense_covariance() -> None:
     L, w = oracle(60)
     variances = torch.cov(L.grads(w).T).diagonal()
-    found = noise.by_layer(L.losses_fn, w, L.batch, L.layout.sizes())
-    assert list(found) == ["0", "2"]
-    assert found["0"].value == pytest.approx(float(variances[:42].sum()), rel=1e-12)
-    assert found["2"].value == pytest.approx(float(variances[42:].sum()), rel=1e-12)
+    found = noise.noise(L.losses_fn, w, L.batch, L.layout.sizes()).by_layer
+    assert list(L.layout.sizes()) == ["0", "2"]
+    assert found[0].value == pytest.approx(float(variances[:42].sum()), rel=1e-12)
+    assert found[1].value == pytest.approx(float(variances[42:].sum()), rel=1e-12)
 
 
 def test_the_error_of_a_layers_noise_covers_the_truth_at_its_rate() -> None:
@@ -36,12 +36,12 @@ def test_the_error_of_a_layers_noise_covers_the_truth_at_its_rate() -> None:
     L, w = oracle(60)
     x, y = torch.randn(4000, 5).double(), torch.randint(0, 3, (4000,))
     sizes = L.layout.sizes()
-    truth = noise.by_layer(L.losses_fn, w, (x, y), sizes)
+    truth = noise.noise(L.losses_fn, w, (x, y), sizes).by_layer
     found = []
     for s in range(300):
         index = torch.randint(0, 4000, (200,), generator=generator(s))
-        found.append(noise.by_layer(L.losses_fn, w, (x[index], y[index]), sizes))
-    for layer, true in truth.items():
+        found.append(noise.noise(L.losses_fn, w, (x[index], y[index]), sizes).by_layer)
+    for layer, true in enumerate(truth):
         values = torch.tensor([f[layer].value for f in found])
         covered = sum(abs(f[layer].value - true.value) < 1.96 * f[layer].stderr for f in found)
         assert covered / 300 > 0.9

@@ -78,6 +78,7 @@ def twins() -> dict[str, tuple[object, object]]:
 TWINS = twins()
 COMPARED = {
     "noise.noise", "curvature.ggn_trace", "m_sharpness.m_sharpness", "ascent.by_size", "ascent.ascent",
+    "ascent.batch_sharpness",
     "curvature.hvp",  # in test_products
 }  # fmt: skip
 
@@ -118,8 +119,12 @@ def test_the_trace_of_the_ggn_is_that_of_per_sample_gradients(case) -> None:
 @pytest.mark.usefixtures("_pieces")
 @pytest.mark.parametrize(
     ("name", "definition", "more"),
-    [("m_sharpness.m_sharpness", m_sharpness.m_sharpness, {"rho": 0.3}), ("ascent.by_size", ascent.by_size, {})],
-    ids=["rises", "curvatures"],
+    [
+        ("m_sharpness.m_sharpness", m_sharpness.m_sharpness, {"rho": 0.3}),
+        ("ascent.by_size", ascent.by_size, {}),
+        ("ascent.batch_sharpness", ascent.batch_sharpness, {}),
+    ],
+    ids=["rises", "curvatures", "batch sharpness"],
 )
 def test_what_is_measured_at_moved_weights_is_that_of_copies_of_them(case, name, definition, more) -> None:
     loss, module, way, W, (x, y) = case

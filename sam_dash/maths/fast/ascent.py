@@ -5,13 +5,13 @@ The twins of those in `ascent`. At each m it is the second derivative of one for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.func import jvp
 
-from sam_dash.maths.ascent import BY_SIZE, EXACT
+from sam_dash.maths.ascent import BY_SIZE, EXACT, weighted
 from sam_dash.maths.contract import TINY
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast.passes import Net, at_each_size, linearise, pieces
@@ -34,8 +34,25 @@ def by_size(
     net: Net, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Sequence[torch.Generator] = ()
 ) -> list[dict[int, Estimate]]:
     """a_m(w) of each run, at W (S, d) on samples (S, n, ...), (S, n)."""
+    found = _along(net, W, batch, m, generators)
+    return [{size: Estimate.of_mean(terms[1], BY_SIZE) for size, terms in run.items()} for run in found]
+
+
+def batch_sharpness(
+    net: Net, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Sequence[torch.Generator] = ()
+) -> list[dict[int, Estimate]]:
+    """b_m(w) of each run, from the same micro-batches."""
+    found = _along(net, W, batch, m, generators)
+    return [{size: weighted(terms[1], terms[0].square()) for size, terms in run.items()} for run in found]
+
+
+def _along(
+    net: Net, W: Tensor, batch: Batch, m: Sequence[int], generators: Sequence[torch.Generator]
+) -> list[dict[int, Tensor]]:
+    """||g_I|| and u_I^T H_I u_I (2, groups), the first two derivatives along u_I, of each run at each m."""
     zero, one = W.new_zeros(()), W.new_ones(())
-    return at_each_size(
-        net, W, batch, m, generators, BY_SIZE,
-        lambda f, _: jvp(lambda t: jvp(f, (t,), (one,))[1], (zero,), (one,))[1],
-    )  # fmt: skip
+
+    def derivatives(f: Callable[[Tensor], Tensor], _: Tensor) -> Tensor:
+        return torch.stack(jvp(lambda t: jvp(f, (t,), (one,))[1], (zero,), (one,)))
+
+    return at_each_size(net, W, batch, m, generators, derivatives)

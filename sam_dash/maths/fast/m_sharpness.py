@@ -21,4 +21,5 @@ def m_sharpness(
 ) -> list[dict[int, Estimate]]:
     """s_m(w) of each run, at W (S, d) on samples (S, n, ...), (S, n)."""
     radius = W.new_tensor(rho)
-    return at_each_size(net, W, batch, m, generators, method(rho), lambda f, here: f(radius) - here)
+    found = at_each_size(net, W, batch, m, generators, lambda f, here: f(radius) - here)
+    return [{size: Estimate.of_mean(rises, method(rho)) for size, rises in run.items()} for run in found]

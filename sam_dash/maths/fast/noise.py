@@ -1,7 +1,7 @@
 """Gradient noise from norms of factored gradients: no per-sample gradient is formed.
 
-The twin of `noise.noise`, and so of `noise.tr_V`, `noise.by_layer`, `scale.grad_sq` and `tail.deviations`, for S
-stacked runs at once, in one pass of about a full gradient's price (ghost norms: Goodfellow, arXiv:1510.01799).
+The twin of `noise.noise`, for S stacked runs at once, in one pass of about a full gradient's price (ghost norms:
+Goodfellow, arXiv:1510.01799).
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from sam_dash.maths.contract import TINY
 from sam_dash.maths.curvature import ELEMENTS
-from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast.chain import Chain, backward, chain_or_none, shifted, weight_gradients
 from sam_dash.maths.fast.chain_parts import Gradient, Layer, Part, affine
 from sam_dash.maths.fast.factored import norms
@@ -91,12 +90,13 @@ def pieces(net: Net, W: Tensor, batch: Batch, multiple: int) -> Iterator[Batch]:
 
 
 def at_each_size(
-    net: Net, W: Tensor, batch: Batch, m: Sequence[int], generators: Sequence[torch.Generator], method: str,
+    net: Net, W: Tensor, batch: Batch, m: Sequence[int], generators: Sequence[torch.Generator],
     each: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor],
-) -> list[dict[int, Estimate]]:  # fmt: skip
-    """The mean over the micro-batches of each m of `each(f, f(0))`, f(t) the losses (S, n) at w + t u_j; for each run.
+) -> list[dict[int, Tensor]]:  # fmt: skip
+    """`each(f, f(0))` (..., groups) of every micro-batch of each m, f(t) the losses (S, n) at w + t u_j; for each run.
 
-    u_j is the unit gradient of micro-batch j. Samples that fill no micro-batch are left out.
+    `each` returns (..., S, n), whose means over the micro-batches are taken. u_j is the unit gradient of micro-batch j.
+    Samples that fill no micro-batch are left out.
     """
     check_sizes(m, batch[1].shape[1])
     batch = shuffled(batch, generators)
@@ -107,9 +107,9 @@ def at_each_size(
             if cut := y.shape[1] // size * size:  # the last piece may be shorter than a group
                 labels = y[:, :cut]
                 values = each(_losses(net.loss, at.moved(size), labels), net.loss(out[:, :cut], labels))
-                found[size].append(values.unflatten(1, (-1, size)).mean(2))
-    rises = {size: torch.cat(parts, 1) for size, parts in found.items()}
-    return [{size: Estimate.of_mean(rises[size][s], method) for size in m} for s in range(len(W))]
+                found[size].append(values.unflatten(-1, (-1, size)).mean(-1))
+    joined = {size: torch.cat(parts, -1) for size, parts in found.items()}
+    return [{size: joined[size].select(-2, s) for size in m} for s in range(len(W))]
 
 
 def _losses(loss: Loss, outputs: Callable[[Tensor], Tensor], y: Tensor) -> Callable[[Tensor], Tensor]:

@@ -25,10 +25,11 @@ from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
-from sam_dash.maths.live import Live, LiveOracle, call, cut, samples
+from sam_dash.maths.live import Live, LiveOracle, call
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
+from sam_dash.maths.samples import cut, samples
 
 NOT_THIS_WAY = (
     NotFactoredError, RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, UserWarning

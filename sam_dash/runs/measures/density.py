@@ -38,14 +38,14 @@ def density(of: Measured) -> list[Found]:
     import torch
 
     from sam_dash.maths.curvature import gaussian
-    from sam_dash.maths.lanczos import Spectrum, lanczos
+    from sam_dash.maths.lanczos import lanczos
     from sam_dash.problems.stack import torch_stream
 
     streams = [torch_stream(seed, "density") for seed in of.seeds]
     starts = torch.cat([gaussian(STARTS, w, g) for w, g in zip(of.W, streams, strict=True)])
     S, product = len(of.W), of.product
     found = lanczos(lambda V: product(V.unflatten(0, (S, STARTS))).flatten(0, 1), starts, iterations=PRODUCTS)
-    return [on_a_grid(Spectrum(*one)) for one in zip(*(a.split(STARTS) for a in found), strict=True)]
+    return [on_a_grid(one) for one in found.split(STARTS)]
 
 
 def on_a_grid(spectrum: Spectrum) -> Found:
