@@ -47,7 +47,7 @@ class Recorder:
                     if isinstance(value, functools._lru_cache_wrapper):
                         value.cache_clear()
         self.lines = set()
-        start, failures = time.perf_counter(), len(self.failed)
+        start, failures = time.process_time(), len(self.failed)  # whatever else the machine does
         threading.settrace(self._call)
         sys.settrace(self._call)
         try:
@@ -59,7 +59,7 @@ class Recorder:
             for definition in definitions:
                 self.lines |= self.shared.get(definition, set())
         if len(self.failed) == failures:
-            self.tests[item.nodeid] = round(time.perf_counter() - start, 3), self._by_file()
+            self.tests[item.nodeid] = round(time.process_time() - start, 3), self._by_file()
         return found
 
     @pytest.hookimpl(wrapper=True)
