@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -10,15 +11,24 @@ from typing import Any
 
 import pytest
 
+from sam_dash.runs.store import Store
 from tests.browser.driver import launch, served
+from tests.synthetic import SWEEP, fill
 
 PROBE = re.compile(r"/\w+/_stcore/(health|host-config)$")
+FILLED = dataclasses.replace(SWEEP, problem=dataclasses.replace(SWEEP.problem, label_noise=0.3))
 playwright_api = pytest.importorskip("playwright.sync_api")
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("served")) as found:
+    """A server whose store holds one study, of which a run failed and another diverged."""
+    folder = tmp_path_factory.mktemp("served")
+    store = Store(folder / "store.db")
+    runs = FILLED.runs()
+    fill(store, FILLED, {runs[4].key: "failed", runs[9].key: "diverged"})
+    store.close()
+    with served(folder) as found:
         yield found
 
 

@@ -27,32 +27,6 @@ def study(address: str, browser: Any) -> str:
     return found
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    ("query", "heading", "charts"),
-    [
-        ("sharpness", "Sharpness over m", 2), ("rho_m", "ρ × m", 1),
-        ("matched?against=Seconds", "Matched comparisons", 2),
-        ("rw_sam", "RW-SAM over λ", 1), ("rw_sam?rw_part=Its+weights", "RW-SAM over λ", 3),
-        ("noise", "Gradient noise", 2),
-        ("dynamics?clock=Step", "Dynamics of training", 1),
-    ],
-)  # fmt: skip
-def test_every_analysis_page_is_drawn(
-    address: str, page: Any, study: str, query: str, heading: str, charts: int
-) -> None:
-    page.goto(f"{address}/{query}{'&' if '?' in query else '?'}study={study}")
-    settle(page)
-    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=30_000)
-    assert page.locator(".js-plotly-plot").count() == charts
-    assert page.get_by_test_id("stException").count() == 0
-    for figure in page.locator("[data-testid=stPlotlyChart]").all():
-        assert (
-            len(figure.get_attribute("aria-label") or figure.locator("[aria-label]").first.get_attribute("aria-label"))
-            > 40
-        )
-
-
 @pytest.mark.timeout(180)
 def test_the_curves_are_the_numbers_of_their_csv(address: str, page: Any, study: str, tmp_path: Path) -> None:
     page.goto(f"{address}/dynamics?study={study}&clock=Step&curves=tr(H)")

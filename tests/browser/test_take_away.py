@@ -14,7 +14,6 @@ from playwright.sync_api import expect
 
 from sam_dash.results.drawing import paper
 from sam_dash.results.numbers import study as studies
-from sam_dash.ui import router
 from tests.browser.driver import settle
 from tests.browser.test_journey import text
 
@@ -80,25 +79,15 @@ def test_a_sceptic_sees_what_differs_between_two_runs_and_how_good_the_estimates
 
 
 PHONE = "Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36"
-COVERED = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
-  const box = e => e.getBoundingClientRect(), buttons = [...plot.querySelectorAll('.modebar-btn')].map(box);
-  return [...plot.querySelectorAll('.legendtext')].filter(t => buttons.some(b =>
-    b.left < box(t).right && box(t).left < b.right && b.top < box(t).bottom && box(t).top < b.bottom))
-    .map(t => t.textContent);
-})"""
 
 
 @pytest.mark.timeout(150)
-def test_on_a_telephone_no_button_lies_over_a_legend_and_a_drag_over_a_figure_scrolls(
-    address: str, browser: Any
-) -> None:
+def test_on_a_telephone_a_drag_over_a_figure_scrolls(address: str, browser: Any) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=PHONE, has_touch=True)
     page = context.new_page()
     touch = context.new_cdp_session(page)
-    for name in ("sharpness", "matched", "rw_sam", ""):
-        page.goto(f"{address}/{name}?{EXAMPLE}")
-        settle(page)
-        assert page.evaluate(COVERED) == [], name
+    page.goto(f"{address}/sharpness?{EXAMPLE}")
+    settle(page)
     main = "document.querySelector('[data-testid=stMain]').scrollTop"
     page.evaluate(f"() => {{ {main} = 300 }}")
     page.wait_for_function(f"() => {main} === 300")
@@ -112,25 +101,6 @@ def test_on_a_telephone_no_button_lies_over_a_legend_and_a_drag_over_a_figure_sc
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.wait_for_function(f"() => {main} > 350", timeout=5000)
     context.close()
-
-
-@pytest.mark.timeout(300)
-def test_on_a_telephone_every_page_fits_its_width(address: str, browser: Any) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 800}, user_agent=PHONE)
-    page = context.new_page()
-    wide = []
-    pages = [*(name for name in router.PAGES if name != "overview"), "", "saddles?saddle_of=In+a+network"]
-    for name in pages:
-        page.goto(f"{address}/{name}{'&' if '?' in name else '?'}{EXAMPLE}")
-        settle(page)
-        over = page.evaluate("() => { const m = document.querySelector('[data-testid=stMain]'); "
-                             "return m.scrollWidth - m.clientWidth }")  # fmt: skip
-        charts = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')]"
-                               ".map(p => p.getBoundingClientRect().right)")  # fmt: skip
-        if over > 1 or any(right > 391 for right in charts):
-            wide.append((name, over, charts))
-    context.close()
-    assert wide == []
 
 
 @pytest.mark.timeout(150)

@@ -19,7 +19,7 @@ from sam_dash.runs.fastest import recorded
 from sam_dash.runs.graphs import Moving, NotRecordedError, Recorded, cuda_graph
 from sam_dash.runs.loop import steps
 from sam_dash.runs.train import train
-from tests.runs.test_gpu_ready import NETWORKS, B
+from tests.runs.test_gpu_ready import NETWORKS, B, sizes
 from tests.runs.test_train import TINY, Recorder
 
 READ_THEIR_NUMBER = {
@@ -66,7 +66,7 @@ def equal(a, b):
 def test_recorded_steps_are_the_plain_steps_bit_for_bit_on_every_path(key, network) -> None:
     make, shape = NETWORKS[network]
     P, tried = problem(make(), shape, 4 * B, seeds=2), set()
-    for m in (B, 2) if variants.get(key).uses_m else (None,):
+    for m in sizes(key, network):
         runs = [spec(key, m, B, lr=0.1)] * 2
         for path in ("chain", "eager", "factored", "vmapped"):
             try:
