@@ -66,6 +66,7 @@ def test_the_effect_is_the_change_per_halving_with_its_t_interval_over_seeds() -
 
 
 def test_accuracy_that_is_best_before_the_smallest_m_is_said_not_to_be_monotone() -> None:
+    assert judged(sam("test_acc", {1: 0.86, 2: 0.8, 4: 0.7, 16: 0.6}))["accuracy"].why == "Over m = 1 to 16."
     found = judged(sam("test_acc", {1: 0.84, 2: 0.86, 4: 0.76}, 0.001))["accuracy"]
     assert found.verdict == SUPPORTED
     assert "The mean is best at m = 2, not at m = 1" in found.why

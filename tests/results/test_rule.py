@@ -96,6 +96,7 @@ def test_all_take_the_largest_p_and_one_against_is_enough() -> None:
     tests = [Sides(0.01, 0.9), Sides(0.04, 0.2), Sides(0.03, 0.3)]
     assert rule.every(tests) == (0.04, 0.2)
     assert rule.every(tests, 3) == pytest.approx((0.04, 0.6))
+    assert rule.every(tests, 6) == (0.04, 1)
     assert rule.every([*tests, Sides(0.06, 0.5)]).side == OPEN
     assert rule.every([*tests, Sides(1.0, 0.001)]).side == REFUTED
 
