@@ -216,7 +216,9 @@ def test_a_step_of_size_nothing_leaves_the_module_bit_for_bit_as_it_was(name, m)
         ("perceptron", 4, "chain"), ("perceptron", 16, "plain"), ("layer norm", 4, "factored"),
         ("convolution", 1, "factored"), ("tanh", 1, "factored"), 
         ("GRU", 4, "looped"), ("LSTM with dropout", 4, "looped"), ("dropout", 1, "looped"),
-        ("a hook that changes", 4, "vmapped"), ("weight_norm, old", 4, "looped"), ("the same layer twice", 4, "looped"),
+        ("a hook that changes", 4, "intercepted"), ("transformer", 1, "intercepted"),
+        ("tied weights", 4, "intercepted"), ("a frozen weight", 4, "intercepted"),
+        ("weight_norm, old", 4, "looped"), ("the same layer twice", 4, "intercepted"),
     ],
 )  # fmt: skip
 def test_the_way_is_the_fastest_that_is_right(name, m, way) -> None:

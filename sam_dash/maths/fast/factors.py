@@ -93,7 +93,7 @@ class LowRank:
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
         out = own_forward(layer, h)
-        extra = (h.reshape(self.X.shape) @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
+        extra = (h.reshape(len(self.X), -1, h.shape[-1]) @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
         return out + extra.reshape(out.shape)
 
 

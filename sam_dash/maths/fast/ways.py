@@ -1,10 +1,11 @@
 """The ways to take a step of a variant on a user's own module; the first that is right for both is taken.
 
-    plain      the whole batch by the module's own forward and autograd (`maths.live`)
-    chain      a perceptron, all micro-batches in one pass that is written out (`fast.chain`)
-    factored   layers whose gradients have factors, all micro-batches in one pass (`fast.factored`)
-    vmapped    the definition, vectorised over micro-batches (`maths.micro`)
-    looped     one micro-batch after another by the module's own forward and autograd: anything
+    plain        the whole batch by the module's own forward and autograd (`maths.live`)
+    chain        a perceptron, all micro-batches in one pass that is written out (`fast.chain`)
+    factored     layers whose gradients have factors, all micro-batches in one pass (`fast.factored`)
+    intercepted  functions that are given a parameter are met, all micro-batches in one pass (`fast.intercepted`)
+    vmapped      the definition, vectorised over micro-batches (`maths.micro`)
+    looped       one micro-batch after another by the module's own forward and autograd: anything
 
 A way that is not plain autograd is believed only when its first step agrees with `looped`.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ from torch.utils import _pytree as pytree
 from sam_dash.maths.contract import Step, Variant
 from sam_dash.maths.fast.chain import Chain, chain_step
 from sam_dash.maths.fast.factored import factored_step
+from sam_dash.maths.fast.intercepted import InterceptedOracle, plan_of
+from sam_dash.maths.fast.interception import Plan
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
-from sam_dash.maths.live import Live, LiveOracle, call
+from sam_dash.maths.live import Live, LiveOracle, call, put, states
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
@@ -68,6 +71,8 @@ def ways(v: Variant, live: Live, m: int) -> Iterator[Way]:
                 yield Way(name, make(v, live, m))
             except (NotFactoredError, ValueError):
                 continue
+    if v.uses_m:
+        yield Way("intercepted", intercepted(v, live, m))
     if not repeated(live.module):
         yield Way("vmapped", vmapped(v, live, m))
 
@@ -156,6 +161,34 @@ def factored(v: Variant, live: Live, m: int) -> Take:
         told(live, outs, batch)
         outs.clear()
         return out._replace(eps=out.eps.norm(dim=-1))
+
+    return take
+
+
+def intercepted(v: Variant, live: Live, m: int) -> Take:
+    """All micro-batches of any module in one pass; a later batch on which that fails is looped over."""
+    plans: list[Plan] = []
+    loop = looped(v, live, m)
+
+    def step(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        if state != () or torch.is_autocast_enabled():
+            raise NotFactoredError("a step with a state, or autocast")
+        plan = plans[0] if plans else plan_of(live, batch, m)
+        L = InterceptedOracle(cast(Loss, live.loss), batch, m, at.noise, at.full, at.t, at.rate, live=live, plan=plan)
+        out = L.ended(v.step(L, w, state, **knobs))
+        plans[:] = [plan]
+        return out._replace(eps=out.eps.norm(dim=-1))
+
+    def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        before, told = states(live), len(live.losses)
+        try:
+            return step(batch, w, state, at, knobs)
+        except NOT_THIS_WAY:
+            if not plans:
+                raise
+            put(live, before)
+            del live.losses[told:]
+            return loop(batch, w, state, at, knobs)
 
     return take
 
