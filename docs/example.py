@@ -40,7 +40,7 @@ def thin(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_density(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Of the spectral densities, a hundred numbers a run, those of the first seed."""
+    """The curves with the spectral densities, a hundred numbers a run, of the first seed only."""
     first = curves["run"].isin(runs.loc[runs["seed"] == runs["seed"].min(), "run"])
     return curves[first | ~curves["quantity"].str.startswith(PREFIX)]
 

@@ -125,7 +125,7 @@ def _data(base: Problem, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _given(args: argparse.Namespace, parsers: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Those of the options that were given, parsed."""
+    """The options that were given, parsed."""
     return {name: parse(text) for name, parse in parsers.items() if (text := getattr(args, name)) is not None}
 
 

@@ -115,6 +115,14 @@ def test_the_pages_are_thin() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) <= 30
 
 
+def test_a_docstring_begins_with_what_it_names() -> None:
+    """Not with a word that points at something beside it."""
+    vague = re.compile(r'^ *r?"""((?:Of|Those|These|The same|Itself)\b[^\n]*)', re.MULTILINE)
+    assert vague.findall('"""Of all.\n    """The same.') == ["Of all.", "The same."]
+    found = {p.name: vague.findall(p.read_text()) for p in [*FILES, *(ROOT / "pages").glob("*.py")]}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
 def test_no_symbol_is_made_a_capital() -> None:
     """ρ, λ and p begin sentences as they are, and no word is cased elsewhere."""
     cased = re.compile(r"\.(capitalize|title|swapcase)\(\)|\[:?[01]?\]\.upper\(\)")

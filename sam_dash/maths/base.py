@@ -45,7 +45,7 @@ class Descent(NamedTuple):
 
     @classmethod
     def of(cls, step: Step) -> Descent:
-        """Of a step, without the rest of it."""
+        """What of a step the base optimiser takes."""
         return cls(step.h, step.aside, step.moves)
 
 

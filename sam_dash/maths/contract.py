@@ -109,7 +109,7 @@ class Cost:
     period: int = 1
 
     def in_gradients(self, n_over_b: float) -> float:
-        """The same in mini-batch gradients: a forward is 1/3, a backward 2/3, a product 2, a full gradient N/B."""
+        """This cost in mini-batch gradients: a forward is 1/3, a backward 2/3, a product 2, a full gradient N/B."""
         passes = self.gradients + self.forwards / 3 + self.backwards * 2 / 3 + self.products * 2
         return passes + self.full * n_over_b
 

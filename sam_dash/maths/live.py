@@ -49,7 +49,7 @@ class Live:
 
     @classmethod
     def of(cls, module: nn.Module, loss: Losses, parameters: list[nn.Parameter]) -> Live:
-        """Those parameters of the module."""
+        """The module as a function of these parameters of it."""
         names = {id(p): name for name, p in module.named_parameters()}
         layout = Layout(tuple(names[id(p)] for p in parameters), tuple(p.shape for p in parameters))
         return cls(module, loss, parameters, layout)

@@ -23,7 +23,7 @@ GAPS = {
 SHARPNESS = ("tr_H", "lam_max", "tr_V", "test_acc", "train_loss")
 RW_SAM = (*SHARPNESS, "ess", "eps_norm")
 PANELS = (*SHARPNESS[:4], "gap_acc", "train_loss")
-"""Of the page Sharpness: one row."""
+"""The panels of the page Sharpness: one row."""
 SERIES = tuple(recorded.SERIES)
 """Recorded at every step; a figure over cells shows their mean over training."""
 TENTHS = recorded.TENTHS
@@ -82,7 +82,7 @@ def p_text(p: float) -> str:
 
 
 LESS = ("tr_H", "lam_max", "tr_V", "test_loss", "gap_acc", "gap_loss")
-"""Of which less is better; of the train loss that is not so where labels are wrong."""
+"""Quantities of which less is better; of the train loss that is not so where labels are wrong."""
 
 
 def better(key: str) -> int:

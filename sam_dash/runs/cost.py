@@ -49,8 +49,8 @@ class Speed(NamedTuple):
 
 
 UNKNOWN = Speed(0.8, 5.0, (4.0, 25.0))
-"""Of a machine on which no run has finished. Workers that share cores are in it: two of one core each took 1.5 to 2.3
-times what was predicted (docs/LOG.md).
+"""The speed of a machine on which no run has finished. Workers that share cores are in it: two of one core each
+took 1.5 to 2.3 times what was predicted (docs/LOG.md).
 """
 
 
@@ -234,7 +234,7 @@ def _data(name: str, _data_hash: str) -> Dataset:
 
 
 def multiply_adds(problem: Problem) -> int:
-    """Of one sample's forward pass."""
+    """Multiply-adds of one sample's forward pass."""
     return _size(problem)[1]
 
 

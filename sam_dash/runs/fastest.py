@@ -71,7 +71,7 @@ def _agree(found: Any, expected: Any) -> bool:
 
 
 def _seconds(take: Take, both: tuple[Arguments, Arguments]) -> float:
-    """Of one step, over as many in turn as take `SECONDS`; the GPU has done them all by then."""
+    """Seconds of one step, over as many in turn as take `SECONDS`; the GPU has done them all by then."""
     cuda, steps = both[0][0].is_cuda, 0
     if cuda:
         torch.cuda.synchronize()

@@ -125,7 +125,7 @@ class Leases:
             return list(c.scalars(end.returning(runs.c.key)))
 
     def asked(self, claims: Sequence[str]) -> list[str]:
-        """Of these claims: those all of whose running runs have been asked to stop."""
+        """Which of these claims have been asked to stop, in all of their running runs."""
         mine = select(runs.c.claim).where(RUNNING, runs.c.claim.in_(claims)).group_by(runs.c.claim)
         with self.store.read() as c:
             return list(c.scalars(mine.having(func.min(case((runs.c.cancel, 1), else_=0)) == 1)))
@@ -143,7 +143,7 @@ class Leases:
             c.execute(mine.values(_let_go(why)))
 
     def heartbeats(self, claims: Sequence[str]) -> dict[tuple[str, int], int]:
-        """Of the running runs that are not under these claims: heartbeat by key and attempt."""
+        """The heartbeats of the running runs that are not under these claims, by key and attempt."""
         others = select(runs.c.key, runs.c.attempt, runs.c.heartbeat).where(RUNNING, runs.c.claim.not_in(claims))
         with self.store.read() as c:
             return {(key, attempt): heartbeat for key, attempt, heartbeat in c.execute(others)}

@@ -44,7 +44,7 @@ class Measured:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Of every run."""
+        """The seed of every run."""
         return [self.problem.seeds[run] for run in self.runs]
 
     @cached_property
@@ -79,7 +79,7 @@ def measure(
 
 
 def measure_group(of: Measured) -> list[Found]:
-    """Of runs measured at once."""
+    """The measurements of runs that are measured at once."""
     found: list[Found] = [{} for _ in of.runs]
     for key in of.spec.measures.what:
         for one, quantities in zip(found, MEASURES[key].function(of), strict=True):

@@ -20,12 +20,12 @@ SCORES = {
     "test_loss": Quantity("Test loss", "Test loss", "mean loss on the test samples"),
     "test_acc": Quantity("Test accuracy", "Test accuracy", "share of test samples classified correctly", CLASS),
 }
-"""Of every look, in the order of `sam_dash.runs.scores.evaluate`."""
+"""Measured at every look, in the order of `sam_dash.runs.scores.evaluate`."""
 
 SECONDS = {
     "train_seconds": Quantity("Training time (s)", "Training time (s)", "of the steps alone, a share of the stack's")
 }
-"""Of the last look."""
+"""Measured at the last look."""
 
 SERIES = {
     "eps_norm": Quantity("Mean ‖ε‖", "Mean ‖ε‖", "length of the perturbation, mean over the steps of training"),
@@ -42,7 +42,7 @@ SERIES = {
         "Active weights", "Active weights", "share of the weights in the tensors drawn, mean over steps"
     ),
 }
-"""Of every step; a figure over cells shows their mean over training."""
+"""Recorded at every step; a figure over cells shows their mean over training."""
 
 TENTH = "what a tenth of the batch holds of RW-SAM's weights, tenth 1 the most"
 SHARES = {
@@ -51,7 +51,7 @@ SHARES = {
         At("J", "Weight of tenth {}", "Weight of tenth {}", TENTH),
     )
 }  # fmt: skip
-"""Of every step, as `p_tenth@1` ... `p_tenth@10`."""
+"""Recorded at every step, as `p_tenth@1` ... `p_tenth@10`."""
 
 TENTHS = tuple(f"p_tenth@{j}" for j in range(1, 11))
 

@@ -58,7 +58,7 @@ class Walk:
 
     @property
     def every(self) -> int:
-        """Of so many steps one is kept."""
+        """How many steps there are to one that is kept."""
         return -(-self.steps // MAX_POINTS)
 
 

@@ -40,7 +40,7 @@ def clock() -> str:
 
 
 def scale() -> str:
-    """Of the vertical axes: Auto, Linear or Log."""
+    """The scale of the vertical axes: Auto, Linear or Log."""
     chosen = st.segmented_control(
         "Scale", ["Auto", "Linear", "Log"], default="Auto", required=True, key="scale", bind="query-params",
         help="Of everything but accuracies. Auto: logarithmic where values span more than a factor of 20.",

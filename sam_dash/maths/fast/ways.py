@@ -238,7 +238,7 @@ def tensors(batch: Any) -> tuple[Tensor, Tensor]:
 
 
 def stacked(batch: Any) -> tuple[Tensor, Tensor]:
-    """The same as a stack of one run's."""
+    """The batch of one run as that of a stack of one."""
     x, y = tensors(batch)
     return x[None], y[None]
 

@@ -103,7 +103,7 @@ class Looks:
 
 
 def of(study: Study, also: pd.DataFrame | None = None) -> Looks:
-    """Those of a study, and after them of the runs or values of further ones of its problem."""
+    """The looks of a study's cells, and after them of the runs or values of further ones of its problem."""
     runs = study.runs
     if also is not None:
         new = also[~also["run"].isin(runs["run"])]

@@ -72,7 +72,7 @@ def points(rows: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def _traces(kinds: Mapping[str, pd.DataFrame], line: str, axes: Axes, panel: str) -> Iterable[dict[str, Any]]:
-    """Of a line's rows in one panel, by kind."""
+    """The traces of a line's rows in one panel, by kind."""
     if not kinds:
         return
     first = next(iter(kinds.values()))

@@ -18,7 +18,7 @@ ROW = 29  # of a legend, px
 TITLE = 24  # of a legend, px
 DROP = 8  # of a legend below the upper edge, px: the tool bar is higher than its title
 LETTERS = {1: 50, 3: 80, 6: 140}
-"""Of a legend side by side at least, by the number of panels that there is room for."""
+"""Letters of a legend side by side at least, by the number of panels that there is room for."""
 POINTS = '<span style="font-size:10px">, points</span>'
 LOG = '<span style="font-size:10px">, log</span>'  # after a title: beside the labels of an axis it reads as one of them
 
@@ -92,7 +92,8 @@ def in_points(low: float, high: float) -> dict[str, Any]:
 def layout(
     rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int, title: str = "Method"
 ) -> dict[str, Any]:
-    """Of rows of panels of that height (px), with the legend of `names` above them and margins that hold their labels;
+    """The layout of rows of panels of that height (px), with the legend of `names` above and margins that hold labels.
+
     `room`: a key of `LETTERS`. The first row of the legend is its `title`, beside which the tool bar stands.
     """
     top = 45 + DROP + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])

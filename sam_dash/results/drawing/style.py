@@ -83,7 +83,7 @@ def shade(colour: str, share: float) -> str:
 
 
 def turned(known: Iterable[str], first: str, turn: int) -> list[str]:
-    """These, from the one that is `turn` after `first` on."""
+    """The known values in a circle, from the one that is `turn` after `first` on."""
     names = list(known)
     start = names.index(first) + turn
     return [names[(start + k) % len(names)] for k in range(len(names))]

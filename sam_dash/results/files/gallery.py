@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 
 def pictures(study: Study, curves: Curves) -> list[Picture]:
-    """Of each network every view, at each ρ or of all together; the figure of an experiment, of its preset's study.
+    """Every view of each network, at each ρ or of all together; the figure of an experiment, of its preset's study.
 
     `curves`: what was recorded along the way. Where there are several networks or ρ, they are in the names.
     """
@@ -69,7 +69,7 @@ def _picture(view: View[Any], at: Any, name: str) -> Iterator[Picture]:
 
 
 def _experiments(study: Study) -> Iterator[Picture]:
-    """Of the experiments whose preset is this one study; of the others see `elsewhere`."""
+    """The figures of the experiments whose preset is this one study; of the others see `elsewhere`."""
     for e in EXPERIMENTS.values():
         if e.preset == study.spec.preset and len(presets.get(e.preset).sweeps) == 1:
             yield from _picture(Result(e), study, f"experiment-{e.name}")

@@ -13,8 +13,7 @@ PREFIX = "density@"
 
 
 def rows(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Of measurements (run, step, quantity, value, stderr, method, dof): run, step, eigenvalue, density, stderr, low,
-    high, scale.
+    """The densities among measurements: run, step, eigenvalue, density, stderr, low, high, scale.
 
     `scale` is the c of asinh(eigenvalue / c), per unit of which the density is. `low` to `high` is its 95 % interval:
     of Student's t over the few random starts, on a logarithmic scale, since near an isolated eigenvalue a start gives a

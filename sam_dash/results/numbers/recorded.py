@@ -29,7 +29,7 @@ def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -
 
 
 def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epoch: float, points: int) -> pd.DataFrame:
-    """Of runs in a store: run, step, epoch, quantity, value; what is recorded at every step as means over windows."""
+    """Curves (run, step, epoch, quantity, value) of runs in a store; series as means over windows."""
     measured = [q for q in quantities if q not in words.RECORDED]
     frames = [tables.curves_frame(store.measurements(keys=keys, quantities=measured))] if measured else []
     for run, columns in store.series(keys, [q for q in quantities if q in words.RECORDED]).items():
@@ -39,12 +39,12 @@ def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epo
 
 
 def among(curves: pd.DataFrame) -> Callable[[Sequence[str], int], pd.DataFrame]:
-    """Of curves that were read, at the points that they have, those of some quantities."""
+    """A reader of curves that were read, at the points that they have, those of some quantities."""
     return lambda quantities, points: curves[curves["quantity"].isin(list(quantities))]
 
 
 def bundled() -> pd.DataFrame:
-    """Of the bundled example."""
+    """The curves of the bundled example."""
     return tables.curves_frame(tables.records(studies.read_curves(studies.EXAMPLE)))
 
 

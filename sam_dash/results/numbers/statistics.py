@@ -47,7 +47,7 @@ class Mean(NamedTuple):
         return Mean(-self.mean, -self.high, -self.low, self.n, self.se)
 
     def widened(self, choices: int) -> Mean:
-        """The same with the t-interval of level 1 - .05/choices: Bonferroni's, for the best of so many."""
+        """This mean with the t-interval of level 1 - .05/choices: Bonferroni's, for the best of so many."""
         half = half_width(self.se, self.n, choices)
         return self._replace(low=self.mean - half, high=self.mean + half)
 

@@ -88,7 +88,7 @@ def seeds(study: Study) -> list[int]:
 
 
 class Density(StudyView):
-    """Of one seed, without a mean. Option: `seed`, the least of those measured."""
+    """The spectral densities of one seed, without a mean. Option: `seed`, the least of those measured."""
 
     key, title, page = "density", "Spectral densities", "sharpness"
     whole = True

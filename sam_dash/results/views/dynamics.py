@@ -210,7 +210,7 @@ class Dynamics(StudyView):
         return str(at.options.get("clock", "Epoch"))
 
     def beta(self, at: Selection) -> float:
-        """Of the smoothing."""
+        """The weight of the past in the smoothing."""
         return float(at.options.get("beta", 0.0))
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:

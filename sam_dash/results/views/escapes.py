@@ -132,7 +132,7 @@ def alt(cells: pd.DataFrame) -> str:
 
 
 class Escapes(View[Mapping[str, Any]]):
-    """Of the runs of an answer."""
+    """The share of seeds that leave, of the runs of an answer."""
 
     key, title, page = "escape", "Share of seeds that leave the saddle", "saddles"
 
@@ -153,7 +153,7 @@ class Escapes(View[Mapping[str, Any]]):
         return alt(frame)
 
     def name(self, at: Mapping[str, Any]) -> str:
-        """Of the network."""
+        """The network's name."""
         return "saddle-network"
 
 

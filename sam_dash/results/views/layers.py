@@ -148,7 +148,7 @@ def caption(study: Study, frame: pd.DataFrame, interval: str) -> str:
 
 
 def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> list[str]:
-    """Of the layer with most noise: its share beside that of its parameters, and where it is lowest and highest."""
+    """The layer with most noise: its share beside that of its parameters, and where it is lowest and highest."""
     means = frame[frame["kind"] == "mean"]
     name = str(means.groupby("layer", sort=False)["y"].mean().idxmax())
     of = means[means["layer"] == name]
@@ -171,7 +171,7 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> lis
 
 
 class Layers(StudyView):
-    """Of the settings that `noise_law.VIEW` shows."""
+    """The layers' shares, of the settings that `noise_law.VIEW` shows."""
 
     key, title, page = "layers", "Each layer's share of tr(V)", "noise"
 

@@ -85,7 +85,7 @@ def findings(table: pd.DataFrame) -> list[str]:
 
 
 class MSharpness(StudyView):
-    """Of what is not swept over λ."""
+    """m-sharpness over m_eval, of what is not swept over λ."""
 
     key, title, page = "m_sharpness", "m-sharpness over the m of the measurement", "sharpness"
 

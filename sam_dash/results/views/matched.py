@@ -70,7 +70,7 @@ def frame(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFram
 
 
 def scatter(study: Study, table: pd.DataFrame, x: str) -> pd.DataFrame:
-    """The same of a sharpness `x` and the test accuracy, without a trajectory or a front."""
+    """The frame of a sharpness `x` and the test accuracy, without a trajectory or a front."""
     return frame(study, table, x, "test_acc", pd.DataFrame(columns=tables.CURVES)).assign(front=False)
 
 

@@ -105,7 +105,7 @@ def curves(at: Selection, y: str) -> pd.DataFrame:
 
 
 class Matched(StudyView):
-    """Of what did not collapse. Options: `x`, the train loss or a cost; `y`, the test accuracy."""
+    """The view of Matched, of what did not collapse. Options: `x`, the train loss or a cost; `y`, the test accuracy."""
 
     key, title, page = "matched", "Matched comparisons", "matched"
     drawn_with = tuple(matched.LOOK)

@@ -33,7 +33,7 @@ def per_run(finals: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain(finals: pd.DataFrame) -> pd.DataFrame:
-    """Of SGD and SAM, the latter at the largest and the smallest m: each setting has lines of its own."""
+    """The values of SGD and of SAM at the largest and the smallest m: each setting has lines of its own."""
     sam = finals["variant"] == "sam"
     ends = finals.loc[sam, "m"].agg(["min", "max"])
     return finals[finals["variant"].eq("sgd") | (sam & finals["m"].isin(ends))]
@@ -198,7 +198,7 @@ def chosen(at: Selection) -> pd.DataFrame:
 
 
 class NoiseLaw(StudyView):
-    """Of what did not collapse. Option: `settings`, see `chosen`."""
+    """tr(V) over m, of what did not collapse. Option: `settings`, see `chosen`."""
 
     key, title, page = "noise", "tr(V) of means of m samples against tr(V)/m", "noise"
 

@@ -18,7 +18,7 @@ ORDER = ("tr_H", "lam_max", "tr_V")
 
 
 class Worst(NamedTuple):
-    """Of a relative error: typical (median over runs) and worst."""
+    """A relative error: typical (median over runs) and worst."""
 
     median: float
     worst: float

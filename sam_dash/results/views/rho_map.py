@@ -165,7 +165,7 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
 
 
 class Map(StudyView):
-    """Of one variant that is swept over m, at several ρ.
+    """The map of one variant that is swept over m, at several ρ.
 
     Options: `variant`, the first such; `quantity`, the test accuracy; `pooled`, whether runs of other studies are among
     them.

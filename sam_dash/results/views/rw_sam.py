@@ -18,7 +18,7 @@ class RwSam(Multiples):
     silent = "A single λ: nothing to compare along the axis."
 
     def rows(self, at: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Of m = B, or no m at all."""
+        """Final values and runs at m = B, or without an m."""
         return tables.at_full_batch(at.finals, at.batch), tables.at_full_batch(at.runs, at.batch)
 
 

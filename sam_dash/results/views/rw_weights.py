@@ -32,7 +32,7 @@ def frame(study: Study, curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
 
 
 def titles(batch: int) -> dict[str, str]:
-    """Of the panels."""
+    """The titles of the panels."""
     ess = f"Effective sample size 1/Σ<i>p</i>² (of B = {batch})"
     return {"ess": ess, "p_max": "Largest weight", "p_top": "Weight of the top tenth"}
 
@@ -84,7 +84,7 @@ def chosen(at: Selection) -> pd.DataFrame:
 
 
 class Weights(StudyView):
-    """Of the runs of `weighted`."""
+    """How RW-SAM weighs samples, of the runs of `weighted`."""
 
     key, title, page = "weights", "RW-SAM's weights over the epochs", "rw_sam"
 

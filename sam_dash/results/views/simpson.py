@@ -62,7 +62,7 @@ def reading(table: pd.DataFrame, x: str) -> str:
 
 
 class Correlation(StudyView):
-    """Of what did not collapse, run by run. Option: `x`, a sharpness; the first of tr(H), λ_max and tr(V)."""
+    """Accuracy over sharpness of the runs that did not collapse. Option: `x`, a sharpness; the first measured."""
 
     key, title, page = "correlation", "Sharpness and accuracy", "matched"
     drawn_with = tuple(matched.LOOK)

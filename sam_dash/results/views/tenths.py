@@ -131,7 +131,7 @@ def findings(table: pd.DataFrame, look: cells.Looks) -> list[str]:
 
 
 class Tenths(StudyView):
-    """Of the runs that `rw_weights.VIEW` shows."""
+    """The weight of each tenth of a batch, of the runs that `rw_weights.VIEW` shows."""
 
     key, title, page = "tenths", "What each tenth of the batch holds of RW-SAM's weight", "rw_sam"
 

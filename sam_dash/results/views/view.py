@@ -23,8 +23,8 @@ from sam_dash.runs.spec import SweepSpec
 
 At = TypeVar("At")
 Curves = Callable[[Sequence[str], int], pd.DataFrame]
-"""Of quantities and a number of points: run, step, epoch, quantity, value; what is recorded at every step as means over
-windows, at most so many."""
+"""The curves of quantities at a number of points: run, step, epoch, quantity, value; what is recorded at every step as
+means over windows, at most so many."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Selection:
         return replace(self, finals=tables.select(self.finals, values), runs=tables.select(self.runs, values))
 
     def but(self, **options: Any) -> Selection:
-        """The same with some options set."""
+        """This selection with some options set."""
         return replace(self, options={**self.options, **options})
 
 

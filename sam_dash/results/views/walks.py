@@ -238,7 +238,7 @@ class Walked(NamedTuple):
 
 
 class Walks(View[Walked]):
-    """Of the trajectories of an answer."""
+    """The trajectories of an answer on their landscape."""
 
     key, title, page = "walk", "Trajectories on a landscape", "saddles"
 

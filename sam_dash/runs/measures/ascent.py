@@ -24,7 +24,7 @@ HELP = "ascent-direction sharpness: curvature of the loss along its gradient"
     place=6,
 )
 def ascent(of: Measured) -> list[Found]:
-    """Of the mean loss, and the mean over micro-batches of that of their own losses."""
+    """Curvature of the mean loss along its gradient, and the mean over micro-batches of that of their own losses."""
     from sam_dash.problems.stack import torch_stream
 
     orders = [torch_stream(seed, "probes") for seed in of.seeds]
