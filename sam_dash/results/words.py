@@ -131,10 +131,15 @@ def points(share: float, sign: str = "+", digits: int = 1) -> str:
     return f"{100 * share:{sign}z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def per_cent(share: float, digits: int = 0) -> str:
+    """A share in a sentence: "30 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def span(shares: Iterable[float]) -> str:
-    """From the least to the greatest share: "30% to 75%"."""
+    """From the least to the greatest share: "30 % to 75 %"."""
     values = list(shares)
-    low, high = f"{min(values):.0%}", f"{max(values):.0%}"
+    low, high = per_cent(min(values)), per_cent(max(values))
     return low if low == high else f"{low} to {high}"
 
 

@@ -54,6 +54,12 @@ def test_rows_of_several_quantities_have_digits_of_their_own() -> None:
     assert list(columns.written(frame, by="Quantity")["y"]) == ["1,234", "−0.26", "0"]
 
 
+def test_a_count_beside_points_is_whole() -> None:
+    frame = pd.DataFrame({"Quantity": ["Accuracy (points)", "tr(H)"], "Change": [-1.7, 8.0], "Seeds": [10, 10]})
+    shown = columns.written(frame, by="Quantity")
+    assert shown[["Change", "Seeds"]].to_numpy().tolist() == [["−1.7", "10"], ["+8", "10"]]
+
+
 def test_what_is_shown_is_numbers_still_and_text_and_truth_are_left_as_they_are() -> None:
     frame = pd.DataFrame({"a": [2.5, np.nan], "of": ["x", None], "yes": [True, False]}, index=[7, 7])
     style = columns.styled(frame)

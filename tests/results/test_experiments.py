@@ -228,7 +228,7 @@ def tuned(less: float, spread: float) -> pd.DataFrame:
 def test_accuracy_is_kept_if_at_most_a_point_can_be_lost(less: float, spread: float, verdict: str) -> None:
     better, kept, than_sgd = fine_tuning.judge(tuned(less, spread))
     assert kept.verdict == verdict
-    assert "with 25% of its layer gradients" in kept.says
+    assert "with 25 % of its layer gradients" in kept.says
     assert (better.verdict, than_sgd.verdict) == (claims.SUPPORTED, claims.SUPPORTED)
 
 

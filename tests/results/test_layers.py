@@ -69,10 +69,10 @@ def test_what_is_said_names_the_layer_of_most_noise_and_calls_ties_ties() -> Non
     table, frame = framed(finals(), {"hidden1": 90, "output": 10})
     found = layers.findings(table, frame, look(table))
     assert found[0] == (
-        "Most noise is in output: 30% to 75% of tr(V), with 10% of the parameters "
+        "Most noise is in output: 30 % to 75 % of tr(V), with 10 % of the parameters "
         "(more than that in 2 and a tie with that in 1 of 3 settings)."
     )
-    assert found[1].startswith("The share of output is in a tie: even the lowest, SGD (30.0%)")
+    assert found[1].startswith("The share of output is in a tie: even the lowest, SGD (30.0 %)")
     assert "parameters" not in layers.findings(table, framed(finals(), {})[1], look(table))[0]
     one = finals()
     table, frame = framed(one[one["seed"] == 0], {"hidden1": 90, "output": 10})
@@ -87,7 +87,7 @@ def test_the_bars_are_of_100_percent_and_no_layer_is_told_by_its_colour_alone() 
     assert [sum(x) for x in zip(*(t.x for t in fig.data), strict=True)] == pytest.approx([1.0] * 4)
     assert len({(t.marker.color, t.marker.pattern.shape) for t in fig.data}) == 2
     assert len({t.marker.pattern.shape for t in fig.data}) == 2
-    assert fig.data[0].text[0] == "hidden1 90%"
+    assert fig.data[0].text[0] == "hidden1 90 %"
     assert (fig.layout.uniformtext.mode, fig.layout.uniformtext.minsize) == ("hide", 10), "no label of 5 px"
     assert layers.caption(Study("0123456789ab", SWEEP, pd.DataFrame(), pd.DataFrame()), frame, "ci").startswith(
         "Each layer's share of tr(V) of the finished weights, weights and biases together; mean over 2 seeds"

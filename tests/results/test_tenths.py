@@ -66,14 +66,14 @@ def test_what_is_said_is_paired_by_seed_and_a_tie_is_called_one() -> None:
     runs, curves = made(20)
     found = tenths.findings(tenths.per_run(curves, runs), LOOK)
     assert found[0] == (
-        "RW-SAM, λ = 1: the most weighted tenth holds 28% of the weight early and 64% late "
-        "(+36.0 points [36.0, 36.0], paired, n = 2); late, the less weighted half 20.0%."
+        "RW-SAM, λ = 1: the most weighted tenth holds 28 % of the weight early and 64 % late "
+        "(+36.0 points [36.0, 36.0], paired, n = 2); late, the less weighted half 20.0 %."
     )
     assert "(a tie, paired, n = 2)" in tenths.findings(tenths.per_run(made(20, 0.0)[1], runs), LOOK)[0]
     fewer = tenths.findings(tenths.per_run(curves, runs[runs["seed"] == 0]), LOOK)
     assert "(one seed: no interval)" in fewer[0]
     once = tenths.findings(tenths.per_run(made(1)[1], runs), LOOK)
-    assert once[0] == "RW-SAM, λ = 1: the most weighted tenth holds 27% of the weight, the less weighted half 40.6%."
+    assert once[0] == "RW-SAM, λ = 1: the most weighted tenth holds 27 % of the weight, the less weighted half 40.6 %."
 
 
 def test_the_figure_has_one_scale_and_its_caption_says_what_a_tenth_is() -> None:

@@ -268,7 +268,7 @@ def test_the_noise_page_shows_each_layers_share_where_it_was_measured(
     study = fill(store, replace(SWEEP, seeds=(3, 4, 5)))
     at = visit("noise", study=study, layers_tab="Data")
     drawn = next(c for c in at.get("plotly_chart") if c.proto.alt.startswith("Each layer's share"))
-    assert "Most noise is in hidden1: 56% to 66% of tr(V), with 85% of the parameters (less than that in 3 of 3" in (
+    assert "Most noise is in hidden1: 56 % to 66 % of tr(V), with 85 % of the parameters (less than that in 3 of 3" in (
         drawn.proto.alt
     )
     frame = shown(at, "layer")
@@ -391,7 +391,7 @@ def test_the_tenths_of_the_weights_are_drawn_where_they_were_recorded(
     monkeypatch.setattr(synthetic, "per_step", per_step)
     at = visit("rw_sam", study=fill(store, SWEEP), rw_part="Its weights", tenths_tab="Data", rw_sam_tab="Data")
     drawn = next(c for c in at.get("plotly_chart") if "most weighted tenth" in c.proto.alt)
-    assert "λ = 0.5: the most weighted tenth holds 19% of the weight early and 19% late (a tie" in drawn.proto.alt
+    assert "λ = 0.5: the most weighted tenth holds 19 % of the weight early and 19 % late (a tie" in drawn.proto.alt
     frame = next(d.value for d in at.dataframe if set(d.value.get("panel", ())) == {"early", "middle", "late"})
     means = frame[frame["kind"] == "mean"]
     assert set(means["line"]) == {"RW-SAM, λ = 0.5", "RW-SAM, λ = 1"}

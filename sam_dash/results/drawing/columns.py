@@ -41,7 +41,10 @@ def written(frame: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
                 continue
             values = rows[name].to_numpy(float, na_value=math.nan)
             bound = str(name).endswith((LOW, HIGH)) and before is not None
-            before = before if bound else decimals(f"{name} {rows[by].iloc[0]}" if by else str(name), values)
+            if pd.api.types.is_integer_dtype(frame[name]):  # a count, whatever the unit of the row
+                before = 0
+            elif not bound:
+                before = decimals(f"{name} {rows[by].iloc[0]}" if by else str(name), values)
             write = _writer(str(name), before)
             out.loc[rows.index, name] = [write(v) for v in values]
     return out.where(frame.notna(), MISSING)

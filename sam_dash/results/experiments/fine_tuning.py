@@ -90,7 +90,7 @@ def judge(frame: pd.DataFrame) -> list[Finding]:
         if "sam" in of:
             d, share = less(line, of["sam"]), float(lines.loc[line, "x"]) / FULL["sam"]
             why = f"Accuracy, {line} less SAM: {frames.points(d)}.{note}"
-            says = f"{line} keeps SAM's accuracy with {share:.0%} of its layer gradients"
+            says = f"{line} keeps SAM's accuracy with {words.per_cent(share)} of its layer gradients"
             out.append(Statement(says, rule.above(d, POINTS), why))
         if "sgd" in of:
             better(line, of["sgd"])

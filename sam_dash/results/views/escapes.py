@@ -125,9 +125,7 @@ def alt(cells: pd.DataFrame) -> str:
     """The finding in words."""
     found = []
     for (key, batch, momentum), of in cells[cells["quantity"] == "escaped"].groupby(["variant", *AT], sort=False):
-        found.append(
-            f"{words.title(str(key))} at B = {batch}, momentum {momentum:g}: {of['y'].min():.0%} to {of['y'].max():.0%}"
-        )
+        found.append(f"{words.title(str(key))} at B = {batch}, momentum {momentum:g}: {words.span(of['y'])}")
     return "Share of seeds that leave the saddle, over ρ. " + "; ".join(found) + "."
 
 

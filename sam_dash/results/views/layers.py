@@ -100,7 +100,7 @@ def figure(frame: pd.DataFrame, columns: int = 6) -> go.Figure:
         fig.add_trace(
             go.Bar(
                 x=of["y"], y=of["line"], orientation="h", name=str(name),
-                text=[f"{name} {y:.0%}" if y > 0.09 else "" for y in of["y"]], textposition="inside",
+                text=[f"{name} {words.per_cent(y)}" if y > 0.09 else "" for y in of["y"]], textposition="inside",
                 insidetextanchor="middle", textangle=0, textfont={"color": "#FFFFFF", "size": 12},
                 marker={
                     "color": first["colour"], "line": {"width": 0},
@@ -157,7 +157,7 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> lis
     if len(even):
         share, judged = float(even.iloc[0]), of[of["n"] > 1]
         more, less = (judged["low"] > share).sum(), (judged["high"] < share).sum()
-        text += f", with {share:.0%} of the parameters"
+        text += f", with {words.per_cent(share)} of the parameters"
         if len(judged):
             counts = ((more, "more than"), (less, "less than"), (len(judged) - more - less, "a tie with"))
             text += f" ({captions.listed(f'{what} that in {k}' for k, what in counts if k)} of {len(judged)} settings)"
@@ -166,7 +166,7 @@ def findings(table: pd.DataFrame, frame: pd.DataFrame, look: cells.Looks) -> lis
     for r in tables.records(table[table["layer"] == name]):
         values.setdefault(look[r]["line"], {})[r["seed"]] = r["share"]
     if len(values) > 1:
-        out.append(statistics.extremes(values, f"The share of {name} is", lambda v: f"{v:.1%}"))
+        out.append(statistics.extremes(values, f"The share of {name} is", lambda v: words.per_cent(v, 1)))
     return out
 
 

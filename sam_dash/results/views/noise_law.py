@@ -101,7 +101,7 @@ def findings(table: pd.DataFrame) -> list[str]:
             continue
         off = judged[(judged["low"] > 1) | (judged["high"] < 1)]
         if off.empty:
-            low, high = (f"{100 * (end - 1):+.2g}".replace("-", "\N{MINUS SIGN}")
+            low, high = (words.points(end - 1)
                          for end in (judged["low"].min(), judged["high"].max()))  # fmt: skip
             out.append(
                 f"{line}: no deviation from tr(V)/m is seen at any of {len(judged)} sizes; their intervals "

@@ -40,10 +40,11 @@ def titles(batch: int) -> dict[str, str]:
 def caption(study: Study, frame: pd.DataFrame) -> str:
     """What the three numbers are, and what they are of equal weights."""
     batch = study.spec.training.batch
+    tenth = max(1, round(batch / 10)) / batch
     widths = recorded.widths(study, list(dict.fromkeys(frame["panel"])), points(study))
     return (
         f"The weights p of a batch of B = {batch} in three numbers: effective sample size, largest weight, and what "
-        f"the largest tenth sum to (equal weights: {batch}, {1 / batch:.1%}, {max(1, round(batch / 10)) / batch:.0%}). "
+        f"the largest tenth sum to (equal weights: {batch}, {words.per_cent(1 / batch, 1)}, {words.per_cent(tenth)}). "
         f"{dynamics.caption(study, frame, 'Epoch', 0, widths)}"
     )
 

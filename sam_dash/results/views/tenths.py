@@ -96,7 +96,7 @@ def caption(study: Study, table: pd.DataFrame, frame: pd.DataFrame) -> str:
     return (
         f"The samples of each batch are sorted by weight at every step; a tenth is {batch / 10:g} of B = {batch}"
         f"{border}. Means over the steps of the epochs named and over {captions.over(frame)}. "
-        f"Less than {LEAST:.2%} is off the scale. Dotted: equal weights. {probe}"
+        f"Less than {words.per_cent(LEAST, 2)} is off the scale. Dotted: equal weights. {probe}"
         f"{captions.setting(study.spec)}. {captions.radius(frame)}"
     )
 
@@ -111,10 +111,10 @@ def findings(table: pd.DataFrame, look: cells.Looks) -> list[str]:
         shares = of.set_index(["panel", "seed"])
         top = shares[shares["tenth"] == 1]["value"]
         half = shares[shares["tenth"] > 5].groupby(level=["panel", "seed"])["value"].sum()
-        early, late = (statistics.mean(top[end]).mean for end in (ends[0], ends[-1]))
-        lower = f"the less weighted half {statistics.mean(half[ends[-1]]).mean:.1%}"
+        early, late = (words.per_cent(statistics.mean(top[end]).mean) for end in (ends[0], ends[-1]))
+        lower = f"the less weighted half {words.per_cent(statistics.mean(half[ends[-1]]).mean, 1)}"
         if len(ends) == 1:
-            out.append(f"{line}: the most weighted tenth holds {early:.0%} of the weight, {lower}.")
+            out.append(f"{line}: the most weighted tenth holds {early} of the weight, {lower}.")
             continue
         d = statistics.paired(dict(top[ends[-1]]), dict(top[ends[0]]))
         change = (
@@ -124,7 +124,7 @@ def findings(table: pd.DataFrame, look: cells.Looks) -> list[str]:
         )
         note = f"{change}, paired, n = {d.n}" if d.n > 1 else "one seed: no interval"
         out.append(
-            f"{line}: the most weighted tenth holds {early:.0%} of the weight early and {late:.0%} late ({note}); "
+            f"{line}: the most weighted tenth holds {early} of the weight early and {late} late ({note}); "
             f"late, {lower}."
         )
     return out
