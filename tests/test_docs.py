@@ -22,6 +22,12 @@ def test_a_generated_page_is_up_to_date(name) -> None:
     assert (HERE / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
 
 
+def test_a_file_of_results_that_the_docs_name_is_there() -> None:
+    named = re.findall(r"`(results/[\w/]+\.py)`", (HERE / "measurements.md").read_text(encoding="utf-8"))
+    assert len(named) >= 9
+    assert [name for name in named if not (ROOT / "sam_dash" / name).exists()] == []
+
+
 def test_every_variant_knob_measure_data_set_and_preset_is_documented() -> None:
     text = "".join((HERE / name).read_text(encoding="utf-8") for name in PAGES)
     wanted = [*REGISTRY, *(k for v in REGISTRY.values() for k in v.knobs), *MEASURES, *DATASETS, *PRESETS]

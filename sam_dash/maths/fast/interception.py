@@ -187,7 +187,7 @@ class First(Meeting):
         return out.view(site.shape(h, out))
 
     def gradients(self, total: Tensor, scale: float) -> dict[Key, Factor]:
-        """The gradients of each micro-batch, by their parameters; `total` is the sum of their losses, times the scale."""
+        """Each micro-batch's gradients, by their parameters; `total` is the sum of their losses, times the scale."""
         heads = [*self.stacks.values(), *(head for *_, head in self.uses)]
         found = [None if d is None else d / scale if scale != 1 else d
                  for d in torch.autograd.grad(total, heads, allow_unused=True)]  # fmt: skip
