@@ -198,6 +198,8 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
 
     def losses(w: Tensor, batch: Any) -> Tensor:
         x, y = batch
+        if not torch._C._functorch.is_batchedtensor(x):
+            raise NotFactoredError("a module that vmap cannot take, so that micro-batches would be looped over")
         parameters = live.layout.unflatten(w)
         return live.loss(call(lambda *a, **k: functional_call(live.module, parameters, a, k), x), y)  # type: ignore
 
