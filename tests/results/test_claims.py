@@ -253,9 +253,10 @@ def test_rw_sam_as_accurate_as_a_small_m(y: float, verdict: str) -> None:
 @pytest.mark.parametrize(("factor", "verdict"), [(1.02, SUPPORTED), (1.5, REFUTED)])
 def test_the_noise_of_means_is_that_of_samples_over_m(factor: float, verdict: str) -> None:
     rows = [cell("sgd", None, "tr_V", 50, 0.01)]
-    rows += [cell("sgd", None, f"tr_V@{m}", factor * 50 / m, 0.001) for m in (2, 4)]
+    rows += [cell("sgd", None, f"tr_V@{m}", factor * 50 / m, 0.001) for m in (2, 4, 8)]
     found = judged(*rows)["drift"]
     assert found.verdict == verdict
+    assert "of m = 2 to 8." in found.why
     assert found.effect.mean == pytest.approx(factor, rel=1e-3)
 
 

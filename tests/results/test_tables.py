@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,8 @@ import pytest
 from scipy import stats
 
 from sam_dash.results.drawing import cells
+from sam_dash.results.numbers import further, tables
 from sam_dash.results.numbers import study as studies
-from sam_dash.results.numbers import tables
 from sam_dash.results.views import opinions
 from sam_dash.runs.store import Store
 from tests import synthetic
@@ -197,3 +198,15 @@ def test_a_slope_takes_two_m() -> None:
     assert tables.slopes(pd.DataFrame(one), ("tr_H",)).empty
     (found,) = tables.records(tables.slopes(pd.DataFrame(one + two + rows("sgd", None, [9.0])), ("tr_H", "tr_V")))
     assert (found["variant"], found["slope"], found["n"], found["levels"]) == ("sam", -1.25, 2, 2)
+
+
+def test_a_further_sweep_keeps_what_the_study_has_and_adds_to_it() -> None:
+    study = frames.study()
+    assert further.extended(study, seeds=(2, 3)) == replace(study.spec, seeds=(2, 3))
+    one = replace(study, spec=replace(study.spec, measures=replace(study.spec.measures, what=("trace",))))
+    more = further.extended(one, variants=("sam", "rwsam"), knobs={"lam": (0.5,)}, measures={"what": ("noise",)})
+    assert more.knobs == {"rho": (0.1,), "lam": (0.5,)}
+    assert set(more.measures.what) == {*one.spec.measures.what, "noise"} > set(one.spec.measures.what)
+    assert further.seeds(replace(study, spec=replace(study.spec, seeds=(0, 2, 5)))) == (1, 3, 4)
+    told = [further.seeds_text(replace(study.spec, seeds=tuple(range(n)))) for n in (1, 2)]
+    assert told == ["1 further seed", "2 further seeds"]
