@@ -34,7 +34,7 @@ lint: $(VENV)/.test ## Check style and formatting
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.test ## Check types
-	@$(BIN)/mypy
+	@$(BIN)/mypy -n auto
 
 fix: $(VENV)/.test ## Mend what ruff can mend
 	@$(BIN)/ruff check --fix .
