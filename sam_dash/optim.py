@@ -27,6 +27,7 @@ from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
 from sam_dash.maths.flat import refuse_not_finite
 from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats
 from sam_dash.maths.loss import get as get_loss
+from sam_dash.maths.parts import mean_step, together
 from sam_dash.maths.ranks import Ranks, SharedOracle
 from sam_dash.maths.samples import cut, samples
 
@@ -55,7 +56,10 @@ class SharpnessAware(torch.optim.Optimizer):
         loss: a key of `sam_dash.maths.loss.LOSSES` ("cross_entropy", "mse", "bce"), or any function (outputs, y) ->
             (n,), one loss for each of the n samples, such as `nn.CrossEntropyLoss(reduction="none")`.
         params: what is perturbed and trained, as torch's optimisers take it: parameters, or groups with options of
-            their own. None: all that require a gradient.
+            their own, of which "rho" is the group's radius: eps = rho g / ||g|| with the norm over all groups. None:
+            all that require a gradient.
+        perturb: the parameters that are perturbed, some of those that are trained; the variant sees these only, as if
+            there were no others, and the others descend the gradient at the perturbed weights. None: all.
         full: the whole training set (x, y), which n-SAM and n-USAM need.
         counts: the class sizes (C,) of the training set, which Focal-SAM needs.
         clip: the largest norm of the descended gradient.
@@ -77,6 +81,7 @@ class SharpnessAware(torch.optim.Optimizer):
         m: int | None = None,
         loss: str | Losses = "cross_entropy",
         params: Iterable[Any] | None = None,
+        perturb: Iterable[nn.Parameter] | None = None,
         full: Batch | None = None,
         counts: Tensor | None = None,
         clip: float | None = None,
@@ -100,6 +105,7 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"{self.variant.title} brings its own descent: its base is torch.optim.SGD, no momentum")
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups, self.state = self.base.param_groups, self.base.state
+        self.perturb = None if perturb is None else list(perturb)
         self.t = 0
         for group in self.param_groups:
             group.setdefault("max_lr", group["lr"])
@@ -115,17 +121,36 @@ class SharpnessAware(torch.optim.Optimizer):
         if trained:
             shape = tuple(next(iter(trained.values())).shape)
             raise ValueError(f"a parameter of shape {shape} is not one of the model's")
-        self.live = Live.of(self.forward, self.loss, ordered)
+        perturbed = {id(p) for p in (ordered if self.perturb is None else self.perturb)}
+        if not perturbed or perturbed - set(map(id, ordered)):
+            raise ValueError(f"perturb: expected some of the {len(ordered)} parameters that are trained")
+        rest = [p for p in ordered if id(p) not in perturbed]
+        self.live = Live.of(self.forward, self.loss, [p for p in ordered if id(p) in perturbed], rest)
         self.memory = self.variant.init(self.live.read())
         self.chosen: dict[tuple[Any, ...], Way] = {}
+        self._radii(self.live.read())
+
+    def _radii(self, w: Tensor) -> Tensor | None:
+        """Each group's radius over the variant's, for each coordinate of w (d,); None where all are the variant's."""
+        radius = {id(p): group["rho"] for group in self.param_groups if "rho" in group for p in group["params"]}
+        if not radius:
+            return None
+        rho = self.knobs.get("rho")
+        if not rho:
+            why = "has no such knob" if rho is None else "itself has rho = 0: give it one that is not"
+            raise ValueError(f"a group has a rho, but {self.variant.title} {why}")
+        for value in set(radius.values()):
+            self.variant.check({"rho": value})
+        return torch.cat([w.new_full((p.numel(),), radius.get(id(p), rho) / rho) for p in self.live.parameters])
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Batch] | None = None) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Callable[[], Batch | list[Batch]] | None = None) -> Tensor:  # type: ignore[override]
         """One step on the batch (x, y) that the closure returns. After it `.grad` holds what was descended.
 
         Args:
             closure: is called once and returns x, what the model is called with (a dict: keyword arguments; a tuple:
-                arguments), and y, what the loss takes beside the outputs; all tensors in them lead with samples.
+                arguments), and y, what the loss takes beside the outputs; all tensors in them lead with samples. Or it
+                returns a list of such pairs, which are one batch that does not fit into memory at once.
 
         Returns:
             The mean loss () before the step.
@@ -135,27 +160,29 @@ class SharpnessAware(torch.optim.Optimizer):
                 and on the CPU without a scaler, where looking is free, for a loss that is NaN or infinite, with the
                 tensor that made it so. The weights are then as before.
         """
-        batch = _batch(closure)
-        n = samples(batch)
+        parts = _batches(closure)
+        sizes = [samples(part) for part in parts]
+        n = sum(sizes)
         m = self.m or n * self.ranks.size
         k = self.ranks.sharing(m, n)
-        loss = self._loss(batch) if self._has_statistics() else None
+        groups = [parts] if k > 1 else together(parts, sizes, m)
+        self._check_statistics(groups, k)
+        loss = self._loss(parts) if self._has_statistics() else None
         generator = self.generator.clone_state()
         with self.live.held() as w:
             self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
+            self.live.radii = self._radii(w)
             at = self._moment(w, generator)
-            if k > 1:
-                out = self._shared(batch, w, at, k)
-            else:
-                out = self._way(batch, w, at, min(m, n), n).take(batch, w, self.memory, at, self.knobs)
+            out = mean_step([(self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups])
             if loss is None and self.live.losses:
                 loss = torch.cat(self.live.losses).mean()
-        loss = self._loss(batch) if loss is None else loss
+        loss = self._loss(parts) if loss is None else loss
         if k < self.ranks.size:
             out = self._averaged(out)
         if not (self.scaler or loss.is_cuda or bool(loss.isfinite())):
             self.chosen.clear()  # of what was chosen on such numbers nothing is known
-            refuse_not_finite(self.model, *batch)
+            for part in parts:
+                refuse_not_finite(self.model, *part)
             raise ValueError(f"the loss is {float(loss)} at step {self.t}, though the weights, x and y are finite")
         self._descend(out, generator)
         self._last = loss, out
@@ -172,7 +199,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
         """What the variant may use at this step besides its batch."""
-        full = self.full and LiveOracle.on(self.live, self.full, chunk=4096, layout=self.live.layout)
+        full = self.full and LiveOracle.on(self.live, *cut(self.full, 4096), layout=self.live.layout, whole=True)
         return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, self._rate())
 
     def _rate(self) -> float:
@@ -191,7 +218,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
         """The way for batches of this size in the module's present mode; found at the first of them."""
-        key = (n, m, self.model.training, torch.is_autocast_enabled())
+        key = (n, m, self.model.training, torch.is_autocast_enabled(), self.live.radii is None)
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
             self.chosen[key] = choose(self.variant, self.live, m, batch, w, self.memory, at, self.knobs)
@@ -199,16 +226,31 @@ class SharpnessAware(torch.optim.Optimizer):
         self.way = self.chosen[key].name
         return self.chosen[key]
 
-    def _shared(self, batch: Batch, w: Tensor, at: Moment, k: int) -> Step:
-        """The step with one perturbation for the samples of k ranks; ValueError with BatchNorm in training mode."""
-        if any(isinstance(part, _BatchNorm) and part.training for part in self.model.modules()):
-            raise ValueError(
-                f"BatchNorm normalises each rank's {samples(batch)} samples by themselves, so no loss of the samples "
-                "of several ranks is perturbed: choose an m that divides the local batch, or GroupNorm or LayerNorm"
-            )
-        self.way = f"plain, {k} ranks together"
-        L = SharedOracle.on(self.live, batch, layout=self.live.layout, ranks=self.ranks, k=k, **at._asdict())
+    def _one(self, parts: list[Batch], w: Tensor, at: Moment, m: int, k: int) -> Step:
+        """The step on batches that share a perturbation, on k ranks, or on one that is cut."""
+        if len(parts) == 1 and k == 1:
+            n = samples(parts[0])
+            return self._way(parts[0], w, at, min(m, n), n).take(parts[0], w, self.memory, at, self.knobs)
+        facts = {"layout": self.live.layout, **at._asdict()}
+        if k > 1:
+            self.way = f"plain, {k} ranks together"
+            L: LiveOracle = SharedOracle.on(self.live, *parts, ranks=self.ranks, k=k, **facts)
+        else:
+            self.way = f"plain, {len(parts)} batches together"
+            L = LiveOracle.on(self.live, *parts, **facts)
         return on_module(self.variant, L, w, self.memory, self.knobs)
+
+    def _check_statistics(self, groups: list[list[Batch]], k: int) -> None:
+        """ValueError where BatchNorm would normalise samples with one perturbation in several parts."""
+        if k == 1 and all(len(group) == 1 for group in groups):
+            return
+        if any(isinstance(part, _BatchNorm) and part.training for part in self.model.modules()):
+            whose, local = ("each rank's", "local ") if k > 1 else ("each batch's", "")
+            raise ValueError(
+                f"BatchNorm normalises {whose} {samples(groups[0][0])} samples by themselves, so no loss of the "
+                f"samples of several {'ranks' if k > 1 else 'batches'} is perturbed: choose an m that divides the "
+                f"{local}batch, or GroupNorm or LayerNorm"
+            )
 
     def _averaged(self, out: Step) -> Step:
         """The mean over all ranks: one all-reduce of h, and a small one of the rest; g stays the rank's own."""
@@ -220,19 +262,20 @@ class SharpnessAware(torch.optim.Optimizer):
         """Whether a forward moves buffers: then one clean pass does so, and no other."""
         return self.model.training and any(True for _ in self.model.buffers())
 
-    def _loss(self, batch: Batch) -> Tensor:
-        return self.loss(call(self.forward, batch[0]), batch[1]).mean()
+    def _loss(self, parts: list[Batch]) -> Tensor:
+        return torch.cat([self.loss(call(self.forward, x), y) for x, y in parts]).mean()
 
     def _descend(self, out: Step, generator: torch.Generator) -> None:
         """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""
         moves = None if isinstance(out.moves, tuple) else self._parts(out.moves)
-        for i, (p, h) in enumerate(zip(self.live.parameters, self._parts(out.h), strict=True)):
+        descended = out.h.split([p.numel() for p in self.live.trained])
+        for i, (p, h) in enumerate(zip(self.live.trained, descended, strict=True)):
             seen = (not self.live.used or i in self.live.used) and (moves is None or bool(moves[i].any()))
-            p.grad = (h if self.live.scale == 1 else h * self.live.scale).to(p, copy=True) if seen else None
+            p.grad = (h if self.live.scale == 1 else h * self.live.scale).view_as(p).to(p, copy=True) if seen else None
         if self.scaler:
             self.scaler.unscale_(self.base)
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.live.parameters, self.clip)
+            nn.utils.clip_grad_norm_(self.live.trained, self.clip)
         if self.scaler:
             self.scaler.step(self.base)
             self.scaler.update()
@@ -254,7 +297,7 @@ class SharpnessAware(torch.optim.Optimizer):
                     p.sub_((float(group["lr"]) * clip * aside[id(p)]).to(p))
 
     def _parts(self, v: Tensor) -> list[Tensor]:
-        """v (d,) as one tensor for each parameter that is trained."""
+        """v (d,) as one tensor for each parameter that is perturbed."""
         return list(self.live.layout.unflatten(v).values())
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -299,16 +342,22 @@ class SharpnessAware(torch.optim.Optimizer):
         self.chosen, self.ranks = {}, Ranks.here()
 
 
-def _batch(closure: Callable[[], Batch] | None) -> Batch:
-    """What the closure returns; ValueError where that is not a batch (x, y)."""
-    batch = closure() if closure is not None else None
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        found = "no closure" if closure is None else f"a closure that returns {type(batch).__name__}"
+def _batches(closure: Callable[[], Batch | list[Batch]] | None) -> list[Batch]:
+    """What the closure returns as a list of batches (x, y); ValueError where that is neither one nor several."""
+    found = closure() if closure is not None else None
+    if isinstance(found, list) and found and all(map(_is_pair, found)):
+        return [cast(Batch, tuple(batch)) for batch in found]
+    if not _is_pair(found):
+        said = "no closure" if closure is None else f"a closure that returns {type(found).__name__}"
         raise ValueError(
-            f"{found}: step needs a closure that returns the batch (x, y), not a loss; it computes losses and "
-            "gradients itself, as often as the variant asks"
+            f"{said}: step needs a closure that returns the batch (x, y), not a loss, or a list of batches; "
+            "it computes losses and gradients itself, as often as the variant asks"
         )
-    return cast(Batch, tuple(batch))
+    return [cast(Batch, tuple(cast(Batch, found)))]
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, tuple | list) and len(found) == 2
 
 
 def _check(o: SharpnessAware) -> None:

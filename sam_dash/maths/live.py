@@ -9,6 +9,7 @@ that dropout has one mask in all passes; afterwards they stand where that first 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.samples import arguments, cut, each, samples
+from sam_dash.maths.samples import arguments, each, samples
 
 Losses = Callable[[Any, Any], Tensor]  # (outputs, y) -> (n,)
 
@@ -32,12 +33,18 @@ def call(module: nn.Module, x: Any) -> Any:
 
 @dataclass(eq=False)
 class Live:
-    """Some parameters of a module as one vector w (d,), of the widest of their dtypes."""
+    """The parameters of a module that are perturbed as one vector w (d,), of the widest of their dtypes.
+
+    `rest` are trained too, at the perturbed weights: they follow w in the gradient that is descended, (d + rest,).
+    """
 
     module: nn.Module
     loss: Losses
     parameters: list[nn.Parameter]
     layout: Layout
+    rest: list[nn.Parameter] = field(default_factory=list)
+    radii: Tensor | None = None  # what every displacement from the clean w is multiplied by (d,); None: 1
+    gradients: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # of w, and of w and the rest; where any is
     clean: Tensor | None = None  # w while it is held
     at: Tensor | None = None  # the w that is written
     used: set[int] = field(default_factory=set)  # the parameters that had a gradient
@@ -48,11 +55,18 @@ class Live:
     scale: float = 1.0  # what losses are multiplied by before each backward, and gradients divided by after it
 
     @classmethod
-    def of(cls, module: nn.Module, loss: Losses, parameters: list[nn.Parameter]) -> Live:
-        """The module as a function of these parameters of it."""
+    def of(
+        cls, module: nn.Module, loss: Losses, parameters: list[nn.Parameter], rest: Sequence[nn.Parameter] = ()
+    ) -> Live:
+        """The module as a function of these parameters of it, beside which the rest are trained."""
         names = {id(p): name for name, p in module.named_parameters()}
         layout = Layout(tuple(names[id(p)] for p in parameters), tuple(p.shape for p in parameters))
-        return cls(module, loss, parameters, layout)
+        return cls(module, loss, parameters, layout, list(rest))
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """All that is trained, in the order of the descended gradient."""
+        return self.parameters + self.rest
 
     def read(self) -> Tensor:
         """A copy of the parameters (d,)."""
@@ -69,15 +83,22 @@ class Live:
         if not self.kept:
             self.kept = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
-            torch._foreach_copy_(cast(list[Tensor], self.parameters), tuple(self.layout.unflatten(w.detach()).values()))
+            values = self.layout.unflatten(self.placed(w).detach()).values()
+            torch._foreach_copy_(cast(list[Tensor], self.parameters), tuple(values))
         self.at = w
+
+    def placed(self, w: Tensor) -> Tensor:
+        """The point that is meant by w (d,), each displacement by its radius; its derivative by w is taken as 1."""
+        if self.radii is None or self.clean is None or w is self.clean:
+            return w
+        return w + ((self.radii - 1) * (w - self.clean)).detach()
 
     @contextmanager
     def held(self) -> Iterator[Tensor]:
         """The parameters as w (d,). In the end they and the buffers are what they were, bit for bit."""
         self.buffers = [(b, b.clone()) for b in self.module.buffers()]
         self.clean = self.at = self.read()
-        self.used, self.losses = set(), []
+        self.used, self.losses, self.gradients = set(), [], []
         try:
             yield self.clean
         finally:
@@ -85,7 +106,7 @@ class Live:
                 with torch.no_grad():
                     torch._foreach_copy_(cast(list[Tensor], self.parameters), self.kept)
             self.rewind()
-            self.kept = []
+            self.kept, self.gradients = [], []
             self.clean = self.at = self.whole = None
 
     def rewind(self) -> None:
@@ -95,11 +116,31 @@ class Live:
                 b.copy_(value)
 
     def flat(self, grads: Sequence[Tensor | None], w: Tensor) -> Tensor:
-        """Gradients of the parameters as one vector (d,); 0 where there is none."""
+        """Gradients of all that is trained, or of `parameters`, as one vector; 0 where there is none."""
         self.used |= {i for i, g in enumerate(grads) if g is not None}
-        parts = zip(grads, self.parameters, strict=True)
+        parts = zip(grads, self.trained, strict=False)
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).detach().reshape(-1).to(w) for g, p in parts])
         return flat if self.scale == 1 else flat / self.scale
+
+    def perturbed(self, gradient: Tensor) -> Tensor:
+        """The part of a gradient (d + rest,) that the variant sees (d,)."""
+        if not self.rest:
+            return gradient
+        part = gradient[: self.layout.d]
+        self.gradients.append((part, gradient))
+        return part
+
+    def completed(self, part: Tensor) -> Tensor:
+        """The gradient (d + rest,) whose part that is; ValueError for what is no gradient that was asked for."""
+        if not self.rest:
+            return part
+        for known, gradient in self.gradients:
+            if known is part:
+                return gradient
+        raise ValueError(
+            "the variant descends a combination of gradients, which leaves open what parameters that are not perturbed "
+            "descend: choose one that descends the gradient at the perturbed weights, such as SAM, ASAM, USAM or RW-SAM"
+        )
 
 
 @dataclass
@@ -141,39 +182,61 @@ def put(live: Live, found: dict[str, Tensor]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOracle(Oracle):
-    """What `Oracle` is, of a `Live` module on a batch (x, y) of any structure. `chunk` cuts the full data only."""
+    """What `Oracle` is, of a `Live` module on a batch in parts, each (x, y) of any structure and in memory at once."""
 
     live: Live
-    draws: Draws = field(default_factory=Draws)
+    parts: tuple[tuple[Any, Draws], ...]
+    whole: bool = False  # of the full data, whose gradient all micro-batches ask for
 
     @classmethod
-    def on(cls, live: Live, batch: Any, **facts: Any) -> LiveOracle:
-        """The oracle of one batch, with generators of its own."""
-        return cls(lambda w, of: _forward(live, Draws(), w, of), batch, live=live, **facts)
+    def on(cls, live: Live, *parts: Any, **facts: Any) -> LiveOracle:
+        """The oracle of one batch, or of several as one, with generators of its own."""
+        return cls(none, parts[0], live=live, parts=tuple((part, Draws()) for part in parts), **facts)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of samples of each part."""
+        return [samples(part) for part, _ in self.parts]
 
     @property
     def n(self) -> int:
         """The number of samples."""
-        return samples(self.batch)
+        return sum(self.sizes)
+
+    @property
+    def clean(self) -> Tensor | None:
+        """Per-sample losses (n,) at the clean w, where they were found."""
+        found = [draws.losses for _, draws in self.parts]
+        return None if any(a is None for a in found) else torch.cat(cast(list[Tensor], found))
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
         with torch.no_grad():
-            return _forward(self.live, self.draws, w, self.batch).to(w)
+            return torch.cat([_forward(self.live, draws, w, part).to(w) for part, draws in self.parts])
 
     def grad(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss.  (d,) -> (d,)."""
-        if self.chunk is None:
+        return self.live.perturbed(self.gradient(w))
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """Gradient of the mean loss by all that is trained.  (d,) -> (d + rest,)."""
+        if not self.whole:
             return self._pull(w, None)
-        if self.live.whole is None or self.live.whole[0] is not w:  # all micro-batches ask for the full data's
-            parts = [LiveOracle.on(self.live, part) for part in cut(self.batch, self.chunk)]
-            self.live.whole = w, torch.stack([part.grad(w) * (part.n / self.n) for part in parts]).sum(0)
+        if self.live.whole is None or self.live.whole[0] is not w:
+            self.live.whole = w, self._pull(w, None)
         return self.live.whole[1]
 
     def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward; anew where the weights have moved."""
+        losses, pull = self.pulled(w)
+        return losses, lambda p: self.live.perturbed(pull(p))
+
+    def pulled(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The same by all that is trained: losses (n,) and p (n,) -> (d + rest,). Of several parts, anew each time."""
+        if len(self.parts) > 1:
+            return self.losses(w), lambda p: self._pull(w, p)
         with torch.enable_grad():
-            losses = _forward(self.live, self.draws, w, self.batch)
+            losses = _forward(self.live, self.parts[0][1], w, self.parts[0][0])
         kept = losses.detach().to(w)
         held = [losses]
         del losses
@@ -188,31 +251,50 @@ class LiveOracle(Oracle):
     def grads(self, w: Tensor) -> Tensor:
         """Per-sample gradients, a backward each.  (d,) -> (n, d)."""
         eye = torch.eye(self.n, dtype=w.dtype, device=w.device)
-        return torch.stack([self._pull(w, row) for row in eye])
+        return torch.stack([self._pull(w, row)[: self.live.layout.d] for row in eye])
 
     def hvp(self, w: Tensor, v: Tensor) -> Tensor:
         """The Hessian of the mean loss at w times v.  (d,), (d,) -> (d,)."""
-        live = self.live
-        with torch.enable_grad():
-            loss = _forward(live, self.draws, w, self.batch).mean() * live.scale
-            grads = torch.autograd.grad(loss, live.parameters, create_graph=True, allow_unused=True)
-            parts = live.layout.unflatten(v).values()
-            along = sum((g * part.to(g)).sum() for g, part in zip(grads, parts, strict=True) if g is not None)
-            product = torch.autograd.grad(cast(Tensor, along), live.parameters, allow_unused=True)
-        return live.flat(product, w)
+        live, products = self.live, []
+        for (part, draws), size in zip(self.parts, self.sizes, strict=True):
+            with torch.enable_grad():
+                loss = _forward(live, draws, w, part).mean() * live.scale
+                grads = torch.autograd.grad(loss, live.parameters, create_graph=True, allow_unused=True)
+                dots = zip(grads, live.layout.unflatten(v).values(), strict=True)
+                along = sum((g * a.to(g)).sum() for g, a in dots if g is not None)
+                product = torch.autograd.grad(cast(Tensor, along), live.parameters, allow_unused=True)
+            products.append(live.flat(product, w) * (size / sum(self.sizes)))
+        return torch.stack(products).sum(0)
 
     def take(self, index: Tensor) -> LiveOracle:
         """The oracle of those samples only, with masks of its own."""
-        part = each(self.batch, lambda leaf: leaf[index])
+        parts, start = [], 0
+        for (part, _), size in zip(self.parts, self.sizes, strict=True):
+            own = index[(index >= start) & (index < start + size)] - start
+            if len(own):
+                parts.append(each(part, operator.itemgetter(own)))
+            start += size
         facts = {"noise": self.noise, "full": self.full, "t": self.t, "rate": self.rate, "counts": self.counts}
-        return LiveOracle.on(self.live, part, layout=self.layout, **facts)
+        return LiveOracle.on(self.live, *parts, layout=self.layout, **facts)
 
     def _pull(self, w: Tensor, p: Tensor | None, held: Tensor | None = None) -> Tensor:
-        with torch.enable_grad():
-            losses = _forward(self.live, self.draws, w, self.batch) if held is None else held
-            loss = (losses.mean() if p is None else losses @ p.to(losses)) * self.live.scale
-            grads = torch.autograd.grad(loss, self.live.parameters, allow_unused=True, retain_graph=held is not None)
-            return self.live.flat(grads, w)
+        """The gradient (d + rest,) of the mean loss, or of sum_i p_i l_i; one part's graph at a time is in memory."""
+        out, live, n = [], self.live, sum(self.sizes)  # here, of however many ranks
+        weights = [None] * len(self.parts) if p is None else p.split(self.sizes)
+        for (part, draws), size, q in zip(self.parts, self.sizes, weights, strict=True):
+            with torch.enable_grad():
+                losses = _forward(live, draws, w, part) if held is None else held
+                loss = (losses.mean() if q is None else losses @ q.to(losses)) * live.scale
+                grads = torch.autograd.grad(loss, live.trained, allow_unused=True, retain_graph=held is not None)
+            del losses, loss
+            flat = live.flat(grads, w)
+            out.append(flat if q is not None or size == n else flat * (size / n))
+        return out[0] if len(out) == 1 else torch.stack(out).sum(0)
+
+
+def none(*_: Any) -> Any:
+    """The losses of a `LiveOracle` are its own."""
+    raise NotImplementedError
 
 
 def check_repeats(live: Live, batch: Any, w: Tensor) -> None:

@@ -93,13 +93,13 @@ class SharedOracle(LiveOracle):
         """Per-sample losses of all k ranks, in their order.  (d,) -> (n,)."""
         return self._gathered(super().losses(w))
 
-    def grad(self, w: Tensor) -> Tensor:
-        """Gradient of the mean loss.  (d,) -> (d,)."""
-        return self.ranks.mean(super().grad(w), self.k)
+    def gradient(self, w: Tensor) -> Tensor:
+        """Gradient of the mean loss by all that is trained.  (d,) -> (d + rest,)."""
+        return self.ranks.mean(super().gradient(w), self.k)
 
-    def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,)."""
-        losses, pull = super().pullback(w)
+    def pulled(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d + rest,)."""
+        losses, pull = super().pulled(w)
         own = slice(self.ranks.rank % self.k * len(losses), (self.ranks.rank % self.k + 1) * len(losses))
         return self._gathered(losses), lambda p: self.ranks.mean(pull(p[own]), self.k) * self.k
 

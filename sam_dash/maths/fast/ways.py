@@ -65,15 +65,15 @@ class Way(NamedTuple):
 
 def ways(v: Variant, live: Live, m: int) -> Iterator[Way]:
     """The ways that are not plain autograd, for micro-batches of m, fastest first; of a `Loss` there are more."""
-    if v.uses_m and len(live.parameters) == sum(1 for _ in live.module.parameters()):
+    if v.uses_m and live.radii is None and len(live.parameters) == sum(1 for _ in live.module.parameters()):
         for name, make in (("chain", chain), ("factored", factored)):
             try:
                 yield Way(name, make(v, live, m))
             except (NotFactoredError, ValueError):
                 continue
-    if v.uses_m:
+    if v.uses_m and live.radii is None and not live.rest:
         yield Way("intercepted", intercepted(v, live, m))
-    if not repeated(live.module):
+    if not repeated(live.module) and not live.rest:
         yield Way("vmapped", vmapped(v, live, m))
 
 
@@ -110,10 +110,23 @@ def plain(v: Variant, live: Live) -> Take:
 
 def on_module(v: Variant, L: LiveOracle, w: Tensor, state: Any, knobs: dict[str, Any]) -> Step:
     """The step by the definition on the module itself, which remembers its losses at w where they were found."""
-    out = with_length(v.step)(L, w, state, **knobs)
-    if L.draws.losses is not None:
-        L.live.losses.append(L.draws.losses)
-    return out
+    live = L.live
+    live.gradients.clear()
+    out = length(v, live)(L, w, state, **knobs)
+    if (losses := L.clean) is not None:
+        live.losses.append(losses)
+    descended = out.h if isinstance(out.aside, tuple) and isinstance(out.moves, tuple) else out.descent
+    return out._replace(h=live.completed(descended), g=live.completed(out.g)) if live.rest else out
+
+
+def length(v: Variant, live: Live) -> Callable[..., Step]:
+    """The step with ||eps|| (1,) in place of eps, each displacement by its radius."""
+
+    def step(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
+        out = v.step(L, w, s, **knobs)
+        return out if live.radii is None else out._replace(eps=live.radii * out.eps)
+
+    return with_length(step)
 
 
 def looped(v: Variant, live: Live, m: int) -> Take:
@@ -198,12 +211,12 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
 
     def losses(w: Tensor, batch: Any) -> Tensor:
         x, y = batch
-        if not torch._C._functorch.is_batchedtensor(x):
+        if not any(torch._C._functorch.is_batchedtensor(leaf) for leaf in pytree.tree_leaves(x)):
             raise NotFactoredError("a module that vmap cannot take, so that micro-batches would be looped over")
-        parameters = live.layout.unflatten(w)
+        parameters = live.layout.unflatten(live.placed(w))
         return live.loss(call(lambda *a, **k: functional_call(live.module, parameters, a, k), x), y)  # type: ignore
 
-    step = per_micro_batch(with_length(v.step), m)
+    step = per_micro_batch(length(v, live), m)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         if live.scale != 1:
