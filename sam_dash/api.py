@@ -9,52 +9,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from sam_dash import variants
-from sam_dash.maths import ascent, curvature, lanczos, noise, second_opinion
+from sam_dash.maths import curvature, lanczos, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.flat import Layout, check_samples, flatten, logits, losses_fn, piecewise_linear, refuse_not_finite
-from sam_dash.maths.loss import Loss
+from sam_dash.maths.fast.measurer import Alone, Plain, measurer
+from sam_dash.maths.flat import Layout, PerSample, check_samples, flatten, logits, losses_fn, refuse_not_finite
+from sam_dash.maths.kept import kept, stream
+from sam_dash.maths.loss import Loss, per_sample, token_cross_entropy
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.precision import float32
+from sam_dash.maths.samples import Stream, chunks, cut, samples
+from sam_dash.runs.measures.density import PRODUCTS, STARTS, on_a_grid
 
-QUANTITIES = ("tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian", "asc_H")
+QUANTITIES = (
+    "tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian", "asc_H", "eigenvalues", "layer_trace",
+    "layer_noise", "grad_sq", "m_sharp", "batch_sharp", "critical_sharp", "density",
+)  # fmt: skip
+NOISE = {"tr_V", "layer_noise", "grad_sq"}
+BY_M = {"m_sharp", "batch_sharp"}  # those that are at every m only
+LOSSES_OF_SEQUENCES: dict[str, PerSample] = {"token_cross_entropy": token_cross_entropy}
 
 
 def gradient(
     variant: str,
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any,
     *,
     m: int | None = None,
     seed: int = 0,
-    full: tuple[Tensor, Tensor] | None = None,
-    loss: str = "cross_entropy",
+    full: tuple[Any, Any] | None = None,
+    loss: str | PerSample = "cross_entropy",
     **knobs: Any,
 ) -> Step:
     """One step of a variant on one batch at the model's present parameters: its first, t = 0.
 
     Args:
         variant: its key, as docs/variants.md lists them; the source of each is there too.
-        model: any module whose outputs for a sample, (n, C), depend on that sample alone; it is not changed.
-        x: inputs (B, ...), on the device of the model.
+        model: any module whose outputs for a sample depend on that sample alone; it is not changed.
+        x: inputs (B, ...), on the device of the model; or a dict of them (keyword arguments), or a tuple (arguments).
         y: labels, as the loss takes them: class labels (B,) int64 for the cross-entropy.
         m: samples in a micro-batch, a divisor of B: each m consecutive ones have a perturbation of their own. None: B.
         seed: draws a variant's noise.
         full: the whole training set (inputs, labels), which n-SAM and n-USAM need, and whose classes Focal-SAM counts
             (else the batch's).
-        loss: a key of `sam_dash.maths.loss.LOSSES`, "cross_entropy", "mse" or "bce"; its mean over the samples is
-            descended, without weight decay.
+        loss: as in `measure`; its mean over the samples is descended, without weight decay.
         **knobs: those of the variant; the others are at their defaults.
 
     Returns:
@@ -69,31 +77,35 @@ def gradient(
     """
     v = variants.get(variant)
     checked = v.check(knobs)
-    of = get_loss(loss)
-    w, B = _start(model, of, x, y), len(y)
-    m = B if m is None else m
-    if isinstance(m, bool) or not isinstance(m, int) or m < 1 or B % m:
-        raise ValueError(f"m = {m!r} does not divide the batch size B = {B}")
-    if v.cost(**checked).full and full is None:
-        raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
-    losses = losses_fn(model, of)
-    drawn = draw(v, w, torch.Generator().manual_seed(seed))
-    labels = y if full is None else full[1]
-    counts = None if labels.is_floating_point() else torch.bincount(labels)
-    whole = None if full is None else Oracle(losses, full, chunk=4096)
-    step = per_micro_batch(v.step, m)
-    L = Oracle(losses, (x, y), drawn, full=whole, counts=counts, layout=Layout.of(model))
-    out = step(L, w, v.init(w), **checked)
-    return out._replace(info=dict(out.info))
+    with kept(model):
+        w, of, _ = _start(model, loss, x, y)
+        B = samples((x, y))
+        m = B if m is None else m
+        if isinstance(m, bool) or not isinstance(m, int) or m < 1 or B % m:
+            raise ValueError(f"m = {m!r} does not divide the batch size B = {B}")
+        if v.cost(**checked).full and full is None:
+            raise ValueError(f"{v.title} perturbs along the full-data gradient: pass full=(x_all, y_all)")
+        losses = losses_fn(model, of)
+        drawn = draw(v, w, torch.Generator().manual_seed(seed))
+        labels = y if full is None else full[1]
+        known = isinstance(labels, Tensor) and labels.ndim == 1 and not labels.is_floating_point()
+        counts = torch.bincount(labels) if known else None
+        whole = None if full is None else Oracle(losses, full, chunk=4096)
+        L = Oracle(losses, (x, y), drawn, full=whole, counts=counts, layout=Layout.of(model))
+        out = per_micro_batch(v.step, m)(L, w, v.init(w), **checked)
+        return out._replace(info=dict(out.info))
 
 
 def measure(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any = None,
     quantities: Sequence[str] = ("tr_H", "lam_max", "tr_V"),
     *,
-    loss: str = "cross_entropy",
+    loss: str | PerSample = "cross_entropy",
+    m: Sequence[int] = (),
+    rho: float = 0.05,
+    top: int = 5,
     seed: int = 0,
     probes: int = 128,
     iterations: int = 100,
@@ -101,19 +113,33 @@ def measure(
     """Sharpness and gradient noise of a mean loss at the model's present parameters, each with its error.
 
     Args:
-        model: any module whose outputs for a sample, (n, C), depend on that sample alone; it is not changed.
-        x: inputs (n, ...), on the device of the model.
+        model: any module whose outputs for a sample depend on that sample alone, BatchNorm and dropout in eval mode;
+            it is not changed. What is measured are the parameters that require a gradient.
+        x: inputs (n, ...), on the device of the model; or a dict of them (the model's keyword arguments), or a tuple
+            (its arguments). Without y: a loader of batches (x, y), or of dicts with "labels", which can be gone through
+            more than once and then gives the same samples. It is streamed: sums are over all samples, and in memory
+            are one batch, 64 MB of per-sample gradients and 64 MB, or 2k + 20, of Lanczos vectors.
         y: labels, as the loss takes them: class labels (n,) int64 for the cross-entropy.
         quantities: of `QUANTITIES`. tr_H, lam_max: trace and top eigenvalue of the Hessian H of the mean loss, without
-            weight decay, over the parameters that require a gradient. tr_V: trace of the covariance of per-sample
-            gradients, unbiased. asc_H: the curvature g^T H g / ||g||^2 along the gradient (Wen et al.,
-            arXiv:2211.05729), exact. tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion (Yao et al.,
-            arXiv:1912.07145).
-        loss: a key of `sam_dash.maths.loss.LOSSES`: "cross_entropy", "mse" or "bce".
-        seed: draws probes and starts; a quantity does not depend on which others are asked for.
-        probes: of Hutchinson's estimate of tr_H, which is exact, and takes none, for a chain of linear, convolution,
-            ReLU and pooling layers (`maths.curvature.ggn_trace`).
-        iterations: the most that Lanczos (lam_max; stopped at a relative residual of 10^-3) and power iteration take.
+            weight decay. eigenvalues: the `top` largest, eigenvalue@1 ... layer_trace: the trace of each layer's block
+            of H, layer_trace@NAME. density: the spectral density, density@EIGENVALUE, per unit of asinh
+            (`sam_dash.runs.measures.density`; it holds 8 x 41 vectors). tr_V: trace of the covariance of per-sample
+            gradients, unbiased; tr_V@m of means of m; layer_noise@NAME of a layer. grad_sq: ||G||^2 without bias.
+            m_sharp@m: m-sharpness, one ascent step of rho (`maths.m_sharpness`). asc_H: the curvature
+            g^T H g / ||g||^2 along the gradient (Wen et al., arXiv:2211.05729), exact. batch_sharp@m: batch sharpness,
+            mean_B g_B^T H_B g_B / mean_B ||g_B||^2 over micro-batches B of m (arXiv:2412.20553): the ratio of means,
+            H_B that of B. critical_sharp: 2 / eta, the step eta along the gradient at which the loss is back
+            (arXiv:2601.16979). tr_H_pyhessian, lam_max_pyhessian: PyHessian's second opinion (arXiv:1912.07145).
+        loss: "cross_entropy" of outputs (n, C), or (n, C, ...) with labels (n, ...); "mse" or "bce" (with logits) of
+            outputs of any shape; "token_cross_entropy" of logits (n, T, C), averaged over each sequence's tokens; or
+            any function (outputs, y) -> (n,) of per-sample losses.
+        m: micro-batch sizes. Those of a loader are cut from its batches: let it shuffle.
+        rho: radius of m_sharp, in units of the parameters.
+        top: how many eigenvalues.
+        seed: draws probes, starts and micro-batches; a quantity does not depend on which others are asked for.
+        probes: of Hutchinson's estimate, of tr_H less the GGN's trace where that is known; none where H is the GGN, as
+            for a chain of linear, convolution, ReLU and pooling layers (`maths.curvature.ggn_trace`).
+        iterations: the most that Lanczos (stopped at a relative residual of 10^-3) and power iteration take.
 
     Returns:
         An `Estimate` for each quantity: `.value`, and `.stderr`, a standard error or, where `.method` says so, a bound;
@@ -123,48 +149,120 @@ def measure(
     Raises:
         ValueError: for an unknown quantity or loss, labels that the loss does not take, NaN or infinity in the model,
             x or y, a model with BatchNorm or dropout in training mode, or whose outputs for a sample are not a function
-            of its weights and that sample, or whose second derivatives torch has wrong.
+            of its weights and that sample, or whose second derivatives torch has wrong; a loader whose passes differ.
     """
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantity {unknown[0]!r}; known: {', '.join(QUANTITIES)}")
-    of = get_loss(loss)
-    w, losses, outputs = _start(model, of, x, y), losses_fn(model, of), logits(model)
-    batch = (x, y)
-    product = curvature.hvp(losses, w, batch)
+    asked = set(quantities)
+    if asked & BY_M and not m:
+        raise ValueError(f"{sorted(asked & BY_M)[0]} is measured at every m: pass m=(1, 8), say")
+    with kept(model, x if y is None else None) as rewind:
+        batch: Any = (x, y) if y is not None else stream(x, next(model.parameters()).device, rewind)
+        w, of, outputs = _start(model, loss, *(batch if y is not None else next(chunks(batch, 2**30))))
+        if isinstance(batch, Stream):
+            _check_passes(model, of, w, batch)
+        plain = isinstance(of, Loss) and outputs and isinstance(x, Tensor) and isinstance(y, Tensor)
+        if plain:
+            way: Plain = measurer(model, cast(Loss, of), w, x)
+            batch = x[None], y[None]
+        else:
+            way = Alone(model, of, outputs)
+        W, product = w[None], way.hvp(w[None], batch)
+        one = lanczos.alone(product, 0)
+        first = {"m_sharp", "critical_sharp", *NOISE, *({"tr_H", "layer_trace"} if way.exact_trace else ())}
 
-    def generator() -> torch.Generator:  # each quantity its own, so that none depends on which others are asked for
-        return torch.Generator().manual_seed(seed)
+        def generator() -> list[torch.Generator]:  # each quantity its own
+            return [torch.Generator().manual_seed(seed)]
 
-    def tr_H() -> Estimate:
-        if piecewise_linear(model):
-            return curvature.ggn_trace(of, outputs, w, batch)
-        return curvature.trace(product, w, generator(), probes=probes)
+        if asked - first:  # which need first derivatives only
+            curvature.check_symmetric(one, w, generator()[0])
+        found: dict[str, Estimate] = {}
+        if asked & NOISE:
+            here = way.noise(W, batch, m=tuple(dict.fromkeys((1, *m))), generators=generator())[0]
+            found |= {"tr_V" if size == 1 else f"tr_V@{size}": e for size, e in here.by_m.items()}
+            layers = zip(Layout.of(model).sizes(), here.by_layer, strict=True)
+            found |= {f"layer_noise@{name}": e for name, e in layers} | {"grad_sq": here.grad_sq}
+        ways: dict[str, Callable[[], Mapping[str, Estimate]]] = {
+            "tr_H": lambda: {"tr_H": way.trace(W, batch, generator(), product, probes)[0]},
+            "layer_trace": lambda: _at("layer_trace", way.layer_traces(W, batch, generator(), product, probes)[0]),
+            "lam_max": lambda: {"lam_max": lanczos.top_eigenvalues(one, w, generator()[0], iterations=iterations)[0]},
+            "eigenvalues": lambda: _at(
+                "eigenvalue",
+                dict(enumerate(lanczos.top_eigenvalues(one, w, generator()[0], k=top, iterations=iterations), 1)),
+            ),
+            "density": lambda: on_a_grid(
+                lanczos.lanczos(one, curvature.gaussian(STARTS, w, generator()[0]), iterations=PRODUCTS)
+            ),
+            "asc_H": lambda: {"asc_H": way.ascent(W, batch, product)[0]},
+            "m_sharp": lambda: _at("m_sharp", way.m_sharpness(W, batch, m=m, rho=rho, generators=generator())[0]),
+            "batch_sharp": lambda: _at("batch_sharp", way.batch_sharpness(W, batch, m=m, generators=generator())[0]),
+            "critical_sharp": lambda: {"critical_sharp": way.critical_sharpness(W, batch)[0]},
+            "tr_H_pyhessian": lambda: {
+                "tr_H_pyhessian": second_opinion.trace(model, of, w, _tensors(x, y), probes=probes, seed=seed)
+            },
+            "lam_max_pyhessian": lambda: {
+                "lam_max_pyhessian": second_opinion.top_eigenvalue(
+                    model, of, w, _tensors(x, y), iterations=iterations, seed=seed
+                )
+            },
+        }
+        for q in quantities:
+            found |= ways.get(q, dict)()
+        names = {"eigenvalues": "eigenvalue"}
+        wanted = {names.get(q, q) for q in quantities}
+        return {key: e for key, e in found.items() if key.split("@")[0] in wanted}
 
-    ways = {
-        "tr_H": tr_H,
-        "lam_max": lambda: lanczos.top_eigenvalues(product, w, generator(), iterations=iterations)[0],
-        "tr_V": lambda: noise.tr_V(losses, w, batch)[1],
-        "tr_H_pyhessian": lambda: second_opinion.trace(model, of, w, batch, probes=probes, seed=seed),
-        "lam_max_pyhessian": lambda: second_opinion.top_eigenvalue(
-            model, of, w, batch, iterations=iterations, seed=seed
-        ),
-        "asc_H": lambda: ascent.ascent(losses, w, batch, product),
-    }
-    exact = {"tr_V"} | ({"tr_H"} if piecewise_linear(model) else set())
-    with float32():
-        if set(quantities) - exact:
-            curvature.check_symmetric(product, w, generator())
-        return {q: ways[q]() for q in quantities}
+
+def _at(name: str, found: Mapping[Any, Estimate]) -> dict[str, Estimate]:
+    return {f"{name}@{what}": e for what, e in found.items()}
 
 
-def _start(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Tensor:
-    """The parameters w (d,), after checking that model, loss, x and y belong together."""
+def _tensors(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise ValueError("PyHessian takes inputs x and labels y that are tensors in memory")
+    return x, y
+
+
+def _start(model: nn.Module, loss: str | PerSample, x: Any, y: Any) -> tuple[Tensor, PerSample, int]:
+    """The parameters w (d,), the loss, and the number C of outputs or 0, once all belong together."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("no parameter of the model requires a gradient: there is nothing to perturb or to measure")
-    if len(x) != len(y) or len(y) == 0:
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and (len(x) != len(y) or len(y) == 0):
         raise ValueError(f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected as many labels as inputs, at least one")
+    samples((x, y))
+    named = LOSSES_OF_SEQUENCES.get(loss) or get_loss(loss) if isinstance(loss, str) else loss
     refuse_not_finite(model, x, y)
     w = flatten(model)
-    loss.check(check_samples(logits(model), w, x), y)
-    return w
+    out = check_samples(logits(model), w, x)
+    if isinstance(named, Loss):
+        if not isinstance(out, Tensor):
+            raise ValueError(f"the model returns {type(out).__name__}: pass a function (outputs, y) -> (n,) as loss")
+        if out.ndim == 2:
+            named.check(out, y)
+            return w, named, out.shape[1]
+        named = per_sample(named, out)
+    few = cut((x, y), 32)[0]
+    with torch.no_grad():
+        found = losses_fn(model, named)(w, few)
+    if not isinstance(found, Tensor) or found.shape != (samples(few),):
+        told = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"the loss of {samples(few)} samples is {told}; expected one number a sample")
+    return w, named, 0
+
+
+def _check_passes(model: nn.Module, loss: PerSample, w: Tensor, batch: Stream) -> None:
+    """ValueError for a sample that is not finite, or where two passes over the loader give different losses."""
+    losses, sums = losses_fn(model, loss), []
+    for _ in range(2):
+        total = 0.0
+        for part in batch.passes():
+            refuse_not_finite(model, *part)
+            with torch.no_grad():
+                total += float(losses(w, part).double().sum())
+        sums.append(total)
+    if abs(sums[0] - sums[1]) > 1e-4 * abs(sums[0]):
+        raise ValueError(
+            f"two passes over the loader give different losses ({sums[0]:.6g}, {sums[1]:.6g} in all): is there random "
+            "augmentation? Measure on samples that stay the same"
+        )

@@ -15,7 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
-from sam_dash.maths.loss import CROSS_ENTROPY, Loss
+from sam_dash.maths.loss import CROSS_ENTROPY
+from sam_dash.maths.samples import arguments, cut, samples
+
+PerSample = Callable[[Any, Any], Tensor]  # (outputs, y) -> (n,): a `Loss`, or any function
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,16 @@ def flatten(module: nn.Module) -> Tensor:
     return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
 
 
-def logits(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """`logits(w, x) -> (n, C)`: the module's outputs under the parameters w (d,); the module is left as it was."""
+def logits(module: nn.Module) -> Callable[[Tensor, Any], Any]:
+    """`logits(w, x)`: the module's outputs, such as (n, C), under the parameters w (d,); it is left as it was."""
     guard(module)
     layout, places = Layout.of(module), _owners(module)
 
-    def outputs(w: Tensor, x: Tensor) -> Tensor:
+    def outputs(w: Tensor, x: Any) -> Any:
         named = layout.unflatten(w)
-        return functional_call(module, {at: named[name] for at, name in places.items()}, (x,), tie_weights=False)
+        args, kwargs = arguments(x)
+        own = {at: named[name] for at, name in places.items()}
+        return functional_call(module, own, args, kwargs, tie_weights=False)
 
     return outputs
 
@@ -118,10 +123,10 @@ def _owners(module: nn.Module) -> dict[str, str]:
     return {f"{prefix}.{attr}" if prefix else attr: own[id(p)] for prefix, attr, p in parts if id(p) in own}
 
 
-def losses_fn(module: nn.Module, loss: Loss = CROSS_ENTROPY) -> Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]:
+def losses_fn(module: nn.Module, loss: PerSample = CROSS_ENTROPY) -> Callable[[Tensor, Any], Tensor]:
     """`losses(w, (x, y)) -> (n,)`: the loss of each sample under the parameters w (d,)."""
-    outputs, values = logits(module), loss.values
-    return lambda w, batch: values(outputs(w, batch[0]), batch[1])
+    outputs = logits(module)
+    return lambda w, batch: loss(outputs(w, batch[0]), batch[1])
 
 
 def guard(module: nn.Module) -> None:
@@ -158,16 +163,20 @@ def refuse_not_finite(module: nn.Module, x: Any, y: Any) -> None:
         )
 
 
-def check_samples(outputs_fn: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: Tensor) -> Tensor:
-    """The outputs (k, C) of the first samples of x (n, ...); ValueError unless they are of w and each sample alone.
+def check_samples(outputs_fn: Callable[[Tensor, Any], Any], w: Tensor, x: Any) -> Any:
+    """The outputs of the first samples of x; ValueError unless they are of w and each sample alone.
 
     Two forwards at the same weights must agree, and a sample alone with the same sample among others.
     """
-    few = x[:32]
+    few = cut(x, 32)[0]
     with torch.no_grad():
-        out, again, alone = outputs_fn(w, few), outputs_fn(w, few), outputs_fn(w, few[:1])
-    if out.ndim != 2 or len(out) != len(few):
-        raise ValueError(f"the model returns {tuple(out.shape)} for {len(few)} samples; expected ({len(few)}, C)")
+        found = outputs_fn(w, few), outputs_fn(w, few), outputs_fn(w, cut(few, 1)[0])
+    leaves = [[a for a in pytree.tree_leaves(of) if isinstance(a, Tensor) and a.is_floating_point()] for of in found]
+    for leaf in leaves[0]:
+        if leaf.ndim == 0 or len(leaf) != samples(few):
+            told = f"{tuple(leaf.shape)} for {samples(few)} samples"
+            raise ValueError(f"the model returns {told}; expected outputs that lead with the samples, as (n, C)")
+    out, again, alone = (torch.cat([a.reshape(len(a), -1) for a in of], 1) for of in leaves)
     for other, why in (
         (again, "two forwards of the same samples at the same weights differ: is there dropout? model.eval() ends it"),
         (alone, "a sample's outputs depend on those beside it: is there BatchNorm? Use GroupNorm, or model.eval()"),
@@ -175,7 +184,7 @@ def check_samples(outputs_fn: Callable[[Tensor, Tensor], Tensor], w: Tensor, x: 
         apart = float((out[: len(other)] - other).abs().max())
         if apart > 1e-3 * float(out.abs().max()):
             raise ValueError(f"{why} (outputs differ by up to {apart:.2g})")
-    return out
+    return found[0]
 
 
 def piecewise_linear(module: nn.Module) -> bool:

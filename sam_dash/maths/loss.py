@@ -18,7 +18,7 @@ The last two are means over the C outputs, as torch has them. Nothing else in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -205,6 +205,31 @@ def get(key: str) -> Loss:
     if key not in LOSSES:
         raise ValueError(f"unknown loss {key!r}; known: {', '.join(LOSSES)}")
     return LOSSES[key]
+
+
+def token_cross_entropy(out: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of sequences: logits (n, T, C) and token labels (n, T) -> (n,), each the mean over its tokens.
+
+    The label -100 leaves a token out. Sequences weigh alike, however many tokens they have.
+    """
+    each = F.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+    seen = y != -100
+    return (each * seen).sum(1) / seen.sum(1).clamp_min(1)
+
+
+def per_sample(of: Loss, out: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of a sample whose outputs are not (n, C), as a mean over them: segmentation (n, C, ...) with labels
+    (n, ...) for the cross-entropy, any shape otherwise.
+    """
+    if of is CROSS_ENTROPY:
+        if out.ndim < 3:
+            raise ValueError(f"the model returns {tuple(out.shape)}; the cross-entropy takes (n, C) or (n, C, ...)")
+        return lambda o, y: F.cross_entropy(o, y, reduction="none").flatten(1).mean(1)
+
+    def flat(o: Tensor, y: Tensor) -> Tensor:
+        return of(o.reshape(len(o), -1), y.reshape(len(y), -1))
+
+    return flat
 
 
 def _told(y: Tensor) -> str:

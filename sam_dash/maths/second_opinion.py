@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths.estimate import Estimate
-from sam_dash.maths.loss import Loss
+from sam_dash.maths.flat import PerSample
 from sam_dash.maths.oracle import Batch
 
 
-def trace(module: nn.Module, loss: Loss, w: Tensor, batch: Batch, *, probes: int = 100, seed: int = 0) -> Estimate:
+def trace(module: nn.Module, loss: PerSample, w: Tensor, batch: Batch, *, probes: int = 100, seed: int = 0) -> Estimate:
     """tr(H) by PyHessian's Hutchinson estimator with `probes` probes, and the standard error of their mean."""
     with _hessian(module, loss, w, batch, seed) as hessian:
         samples = torch.tensor([float(t) for t in hessian.trace(maxIter=probes, tol=0)])
@@ -28,8 +28,9 @@ def trace(module: nn.Module, loss: Loss, w: Tensor, batch: Batch, *, probes: int
 
 
 def top_eigenvalue(
-    module: nn.Module, loss: Loss, w: Tensor, batch: Batch, *, iterations: int = 100, tol: float = 1e-2, seed: int = 0
-) -> Estimate:
+    module: nn.Module, loss: PerSample, w: Tensor, batch: Batch, *, iterations: int = 100, tol: float = 1e-2,
+    seed: int = 0,
+) -> Estimate:  # fmt: skip
     """lambda of largest modulus by PyHessian's power iteration; `stderr` is its residual ||H v - lambda v||."""
     from pyhessian.utils import hessian_vector_product
 
@@ -51,7 +52,7 @@ def density(*_: object, **__: object) -> None:
 
 
 @contextlib.contextmanager
-def _hessian(module: nn.Module, loss: Loss, w: Tensor, batch: Batch, seed: int) -> Iterator[Any]:
+def _hessian(module: nn.Module, loss: PerSample, w: Tensor, batch: Batch, seed: int) -> Iterator[Any]:
     """PyHessian's object for a copy of `module` at w; it draws from a generator of its own and leaves no cycle."""
     from pyhessian import hessian
 
@@ -60,5 +61,5 @@ def _hessian(module: nn.Module, loss: Loss, w: Tensor, batch: Batch, seed: int) 
     with torch.random.fork_rng([w.device] if w.is_cuda else []), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
         torch.manual_seed(seed)
-        yield hessian(module, lambda out, y: loss.values(out, y).mean(), data=batch, cuda=w.is_cuda)
+        yield hessian(module, lambda out, y: loss(out, y).mean(), data=batch, cuda=w.is_cuda)
     module.zero_grad(set_to_none=True)

@@ -11,12 +11,12 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths import ascent, curvature, flat, lanczos, m_sharpness, noise
+from sam_dash.maths import ascent, critical, curvature, flat, lanczos, m_sharpness, noise
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast import ascent as fast_ascent
 from sam_dash.maths.fast import curvature as fast_curvature
@@ -33,8 +33,13 @@ MAX_OUTPUTS = 100  # above it, Hutchinson's tr(H) is cheaper than the exact tr(G
 
 
 def measurer(module: nn.Module, loss: Loss, w: Tensor, x: Tensor) -> Plain:
-    """The fastest way to measure a module, tried out at the weights w (d,) on the first of the inputs x (n, ...)."""
+    """The fastest way to measure a module, tried out at the weights w (d,) on the first of the inputs x (n, ...).
+
+    Twins take all parameters, each of one layer: with frozen or shared ones the definitions do.
+    """
     plain = Plain(module, loss, outputs=flat.logits(module)(w, x[:1]).shape[-1])
+    if sum(p.numel() for _, p in module.named_parameters(remove_duplicate=False)) != len(w):
+        return plain
     try:
         way = net(module, loss)
         way.floats(w[None], x[None, :1])
@@ -45,10 +50,10 @@ def measurer(module: nn.Module, loss: Loss, w: Tensor, x: Tensor) -> Plain:
 
 @dataclass(frozen=True)
 class Plain:
-    """Measurements of a module by their definitions. `outputs` is the number C of its outputs."""
+    """Measurements of a module by their definitions. `outputs` is the number C of its outputs, 0 where not (n, C)."""
 
     module: nn.Module
-    loss: Loss
+    loss: flat.PerSample
     outputs: int
 
     @property
@@ -59,7 +64,12 @@ class Plain:
     @property
     def exact_trace(self) -> bool:
         """Whether tr(H) is tr(GGN), which needs no Hessian-vector product."""
-        return self.outputs <= MAX_OUTPUTS and flat.piecewise_linear(self.module)
+        return self.splits and flat.piecewise_linear(self.module)
+
+    @property
+    def splits(self) -> bool:
+        """Whether tr(GGN) is known, and cheaper than many probes."""
+        return isinstance(self.loss, Loss) and 0 < self.outputs <= MAX_OUTPUTS
 
     def floats(self, W: Tensor, x: Tensor) -> int:
         """The number of floats that the layers put out for one sample of x, of all S runs; 0 where not known."""
@@ -72,26 +82,35 @@ class Plain:
 
     def ggn_trace(self, W: Tensor, batch: Batch) -> list[Estimate]:
         """tr(GGN); see `curvature.ggn_trace`."""
-        outputs = flat.logits(self.module)
-        return [curvature.ggn_trace(self.loss, outputs, w, one) for w, one in self._runs(W, batch)]
+        outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
+        return [curvature.ggn_trace(loss, outputs, w, one) for w, one in self._runs(W, batch)]
 
     def trace(
-        self, W: Tensor, batch: Batch, generators: Generators, product: lanczos.Stacked | None = None
+        self,
+        W: Tensor,
+        batch: Batch,
+        generators: Generators,
+        product: lanczos.Stacked | None = None,
+        probes: int | None = None,
     ) -> list[Estimate]:
         """tr(H) the most exact way: tr(GGN) where that is it, else with Hutchinson's estimate of the rest.
 
-        Above `MAX_OUTPUTS` outputs Hutchinson's estimate alone. `product`: that of `hvp`, where it is there already.
+        Where tr(GGN) is not known, or for more than `MAX_OUTPUTS` outputs, Hutchinson's estimate alone, of 128 probes
+        where not said otherwise, else 64. `product`: that of `hvp`, where it is there already.
         """
         if self.exact_trace:
             return self.ggn_trace(W, batch)
         product = product or self.hvp(W, batch)
         each = [lanczos.alone(product, s) for s in range(len(W))]
-        if self.outputs > MAX_OUTPUTS:
-            return [curvature.trace(one, w, g) for one, w, g in zip(each, W, generators, strict=True)]
-        outputs = flat.logits(self.module)
-        ggn = [curvature.ggn_vp(self.loss, outputs, w, one) for w, one in self._runs(W, batch)]
-        parts = zip(each, ggn, self.ggn_trace(W, batch), W, generators, strict=True)
-        return [curvature.split_trace(one, of_ggn, exact, w, g) for one, of_ggn, exact, w, g in parts]
+        if not self.splits:
+            parts = zip(each, W, generators, strict=True)
+            return [curvature.trace(one, w, g, probes=probes or 128) for one, w, g in parts]
+        outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
+        ggn = [curvature.ggn_vp(loss, outputs, w, one) for w, one in self._runs(W, batch)]
+        rest = zip(each, ggn, self.ggn_trace(W, batch), W, generators, strict=True)
+        return [
+            curvature.split_trace(one, of_ggn, exact, w, g, probes=probes or 64) for one, of_ggn, exact, w, g in rest
+        ]
 
     def noise(self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()) -> list[noise.Noise]:
         """tr(V) at every m and of every layer, ||G||^2, and the deviations; see `noise.noise`."""
@@ -116,6 +135,32 @@ class Plain:
         runs = self._drawn(W, batch, generators)
         return [ascent.by_size(self._losses, w, one, m=m, generator=g) for (w, one), g in runs]
 
+    def batch_sharpness(
+        self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()
+    ) -> list[BySize]:
+        """Batch sharpness at every m; see `ascent.batch_sharpness`."""
+        runs = self._drawn(W, batch, generators)
+        return [ascent.batch_sharpness(self._losses, w, one, m=m, generator=g) for (w, one), g in runs]
+
+    def critical_sharpness(self, W: Tensor, batch: Batch) -> list[Estimate]:
+        """Critical sharpness; see `critical.critical_sharpness`."""
+        return [critical.critical_sharpness(self._losses, w, one) for w, one in self._runs(W, batch)]
+
+    def layer_traces(
+        self, W: Tensor, batch: Batch, generators: Generators, product: lanczos.Stacked, probes: int = 128
+    ) -> list[dict[str, Estimate]]:
+        """tr(H) of every layer's own block; see `curvature.trace_by_layer`."""
+        sizes = flat.Layout.of(self.module).sizes()
+        blocks = list(sizes.values())
+        if self.exact_trace:
+            outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
+            found = [curvature.ggn_trace_by_layer(loss, outputs, *run, blocks) for run in self._runs(W, batch)]
+        else:
+            each = [lanczos.alone(product, s) for s in range(len(W))]
+            parts = zip(each, W, generators, strict=True)
+            found = [curvature.trace_by_layer(one, w, g, blocks, probes=probes) for one, w, g in parts]
+        return [dict(zip(sizes, layers, strict=True)) for layers in found]
+
     @functools.cached_property
     def _losses(self) -> LossesFn:
         return flat.losses_fn(self.module, self.loss)
@@ -130,6 +175,14 @@ class Plain:
 
     def _chunk(self, W: Tensor, batch: Batch) -> int:
         return 1024
+
+
+@dataclass(frozen=True)
+class Alone(Plain):
+    """Measurements of one run at W (1, d), on samples of any structure or a stream of them, which are not stacked."""
+
+    def _runs(self, W: Tensor, batch: Batch) -> Iterator[tuple[Tensor, Batch]]:
+        return iter([(W[0], batch)])
 
 
 @dataclass(frozen=True)
@@ -167,6 +220,11 @@ class Fast(Plain):
 
     def ascent_by_size(self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()) -> list[BySize]:
         return self._each(fast_ascent.by_size, W, batch, m=m, generators=generators)
+
+    def batch_sharpness(
+        self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()
+    ) -> list[BySize]:
+        return self._each(fast_ascent.batch_sharpness, W, batch, m=m, generators=generators)
 
     def _each(self, twin: Callable[..., list[Any]], W: Tensor, batch: Batch, **more: Any) -> list[Any]:
         """All runs at once where the network takes them so, else one after another."""
