@@ -22,7 +22,7 @@ SMALL = (
 def study(address: str, browser: Any) -> str:
     page = browser.new_page()
     found = start(page, f"{address}/{SMALL}")
-    page.locator(".js-plotly-plot").first.wait_for(timeout=150_000)
+    page.get_by_text("18 done").wait_for(timeout=150_000)
     page.close()
     return found
 

@@ -32,6 +32,7 @@ KNOWN = {
     ("color-contrast", r"foreground color: #207ab1"): "a chosen pill in the dark: the primary colour as text, which "
     "white must be readable on, in buttons and chips, too; there is one setting for both (here 3.5)",
 }
+LATE = 60_000  # ms, on a machine that trains beside
 EXAMPLE = {"study": "example"}
 VISITS: list[tuple[str, dict[str, str]]] = [
     *((name, EXAMPLE) for name in router.PAGES if name != "experiments"),
@@ -84,7 +85,7 @@ def test_a_page_is_right_in_every_layout(address: str, windows: dict[str, Any], 
     last: list[int] | None = None
     for layout, (page, watch) in windows.items():
         page.goto(link)
-        settle(page)
+        settle(page, LATE)
         assert page.get_by_test_id("stException").count() == 0, layout
         assert page.locator("h1, h2").count() > 0, layout
         assert page.evaluate(UNNAMED) == 0, layout
@@ -108,8 +109,8 @@ def _last_tabs(page: Any, tablets: Any) -> tuple[str, list[int]]:
     while i < tablets.count():
         before = page.url
         tablets.nth(i).get_by_role("tab").last.click()
-        page.wait_for_function("url => location.href !== url", arg=before)
-        settle(page)
+        page.wait_for_function("url => location.href !== url", arg=before, timeout=LATE)
+        settle(page, LATE)
         i += 1
     return page.url, [tablets.nth(i).get_by_role("tab").count() - 1 for i in range(tablets.count())]
 
@@ -129,7 +130,7 @@ def test_the_walk_sees_every_page_tabs_and_figures(address: str, windows: dict[s
     assert {name for name, _ in VISITS} == set(router.PAGES)
     page, _ = windows["wide"]
     page.goto(f"{address}/sharpness?study=example")
-    settle(page)
+    settle(page, LATE)
     assert page.locator(TABLETS).count() >= 1
     assert page.locator(".js-plotly-plot").count() >= 2
     page.evaluate("() => { document.querySelector('.legendtext').closest('.js-plotly-plot').style.width = '2000px' }")
@@ -146,7 +147,7 @@ def test_the_walk_sees_every_page_tabs_and_figures(address: str, windows: dict[s
 def test_an_experiment_is_opened_by_its_button(address: str, windows: dict[str, Any]) -> None:
     page, watch = windows["telephone"]
     page.goto(f"{address}/experiments")
-    settle(page)
+    settle(page, LATE)
     for e in EXPERIMENTS.values():
         button = page.get_by_role("radio", name=e.title, exact=True)
         button.click()
