@@ -1,4 +1,4 @@
-"""One thread of torch in each process of tests; which tests share a process when they are run in parallel, and when."""
+"""One thread of torch in each process of tests; which tests share a process when they are run in parallel."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 
 
-# what mostly waits, for a browser or for other processes, begins first: the rest is done beside it
-FIRST = ("tests/browser/", "tests/runs/test_engine.py", "tests/benchmarks/", "tests/test_cli.py", "tests/ui/")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: next((k for k, at in enumerate(FIRST) if item.nodeid.startswith(at)), len(FIRST)))
-
-
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file's tests stay in one worker, with what they share; all those in a browser do, with one server."""
@@ -32,5 +23,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.split("::", 1)[0]
             return "tests/browser" if file.startswith("tests/browser/") else file
 
-    config.option.loadscopereorder = False  # in the order of FIRST, not those first that are many
+    config.option.loadscopereorder = False  # in their order: the few of the browser, which take long, would be last
     return ByFile(config, log)
