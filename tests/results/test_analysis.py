@@ -378,7 +378,7 @@ def test_no_deviation_from_the_law_says_how_large_a_one_the_intervals_leave_room
     ends = statistics.mean(values.values())
     (told,) = noise_law.findings(noise(values))
     assert "no deviation from tr(V)/m is seen at any of 2 sizes; their intervals (n = 3)" in told
-    low, high = (f"{100 * (e - 1):+.2g}".replace("-", "−") for e in (ends.low, ends.high))
+    low, high = (f"{100 * (e - 1):+.1f}".replace("-", "−") for e in (ends.low, ends.high))
     assert f"leave room for {low} to {high} %, no more" in told
     assert "is off tr(V)/m at m = 4" in noise_law.findings(noise({0: 1.1, 1: 1.11, 2: 1.12}))[0]
 

@@ -52,7 +52,7 @@ def test_the_claims_follow_their_rules() -> None:
 def test_the_saddle_turns_between_the_radii_that_are_not_judged() -> None:
     found = judged(*usam(LATE, 0.8), *usam(NEVER, 1.25))[CRITICAL]
     assert (found["Verdict"], found["These runs"]) == (
-        SUPPORTED, "100% of 7 seeds escape up to 0.8 ρ_c, 0% from 1.25 ρ_c.",
+        SUPPORTED, "100 % of 7 seeds escape up to 0.8 ρ_c, 0 % from 1.25 ρ_c.",
     )  # fmt: skip
     assert verdict(CRITICAL, *usam(LATE, 0.81), *usam(NEVER, 1.25)) == UNTESTED
     assert verdict(CRITICAL, *usam(LATE, 0.8), *usam(NEVER, 1.24)) == UNTESTED

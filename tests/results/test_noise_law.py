@@ -95,7 +95,7 @@ def test_a_size_of_one_seed_is_not_judged_and_m_1_is_no_size() -> None:
 
 def test_the_room_that_is_left_is_that_of_all_sizes_in_per_cent() -> None:
     (told,) = judged((2, 0.95, 1.2, 3), (4, 0.9, 1.1, 3))
-    assert "leave room for −10 to +20 %, no more" in told
+    assert "leave room for −10.0 to +20.0 %, no more" in told
 
 
 def scales(signals: list[float], variant: str = "sgd", m: float | None = None) -> pd.DataFrame:
