@@ -199,7 +199,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
         """What the variant may use at this step besides its batch."""
-        full = self.full and LiveOracle.on(self.live, *cut(self.full, 4096), layout=self.live.layout, whole=True)
+        full = self.full and LiveOracle.on(self.live, self.full, chunk=4096, layout=self.live.layout)
         return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, self._rate())
 
     def _rate(self) -> float:

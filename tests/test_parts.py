@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sam_dash.maths.live import LiveOracle
 from sam_dash.optim import SharpnessAware
 from sam_dash.variants import REGISTRY
 
@@ -167,3 +168,25 @@ def test_dropout_has_one_mask_in_both_passes_of_each_batch_of_a_list() -> None:
     optimiser = SharpnessAware(model, "sam", lr=0.0, rho=0.0)
     optimiser.step(lambda: parts(data(), [8, 8]))
     assert optimiser.last.cosine == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("m", [None, 8])
+def test_focal_sam_weighs_the_classes_of_a_list_of_batches_as_those_of_the_one(m) -> None:
+    counts, (x, y) = torch.tensor([9, 5, 2]), data()
+    found = []
+    for batch in ((x, y), [(x[:6], y[:6]), (x[6:8], y[6:8]), (x[8:], y[8:])]):
+        model = network()
+        optimiser = SharpnessAware(model, "focalsam", lr=0.1, m=m, counts=counts)
+        optimiser.step(lambda batch=batch: batch)
+        found.append(flat(model))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+def test_the_full_data_are_whole_for_every_way_and_cut_only_for_their_gradient() -> None:
+    model, (x, y) = network(), data(50)
+    optimiser = SharpnessAware(model, "nsam", lr=0.1, full=(x, y))
+    live = optimiser.live
+    with live.held() as w:
+        full = LiveOracle.on(live, (x, y), chunk=16)
+        assert (full.n, full.sizes, len(full.batch[1])) == (50, [16, 16, 16, 2], 50)
+        torch.testing.assert_close(full.grad(w), LiveOracle.on(live, (x, y)).grad(w), rtol=1e-12, atol=1e-12)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sam_dash.maths.flat import Layout
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.samples import arguments, each, samples
+from sam_dash.maths.samples import arguments, cut, each, samples
 
 Losses = Callable[[Any, Any], Tensor]  # (outputs, y) -> (n,)
 
@@ -182,16 +182,19 @@ def put(live: Live, found: dict[str, Tensor]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOracle(Oracle):
-    """What `Oracle` is, of a `Live` module on a batch in parts, each (x, y) of any structure and in memory at once."""
+    """What `Oracle` is, of a `Live` module on a batch in parts, each (x, y) of any structure and in memory at once.
+
+    `chunk` cuts the full data, whose gradient all micro-batches ask for.
+    """
 
     live: Live
     parts: tuple[tuple[Any, Draws], ...]
-    whole: bool = False  # of the full data, whose gradient all micro-batches ask for
 
     @classmethod
-    def on(cls, live: Live, *parts: Any, **facts: Any) -> LiveOracle:
+    def on(cls, live: Live, *batches: Any, chunk: int | None = None, **facts: Any) -> LiveOracle:
         """The oracle of one batch, or of several as one, with generators of its own."""
-        return cls(none, parts[0], live=live, parts=tuple((part, Draws()) for part in parts), **facts)
+        parts = batches if chunk is None else cut(*batches, chunk)
+        return cls(none, batches[0], chunk=chunk, live=live, parts=tuple((part, Draws()) for part in parts), **facts)
 
     @property
     def sizes(self) -> list[int]:
@@ -199,9 +202,19 @@ class LiveOracle(Oracle):
         return [samples(part) for part, _ in self.parts]
 
     @property
+    def here(self) -> int:
+        """The number of samples in this process."""
+        return sum(self.sizes)
+
+    @property
     def n(self) -> int:
         """The number of samples."""
-        return sum(self.sizes)
+        return self.here
+
+    @property
+    def labels(self) -> Tensor:
+        """What belongs to the samples beside the inputs: y (n, ...)."""
+        return torch.cat([y for (_, y), _ in self.parts])
 
     @property
     def clean(self) -> Tensor | None:
@@ -220,7 +233,7 @@ class LiveOracle(Oracle):
 
     def gradient(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss by all that is trained.  (d,) -> (d + rest,)."""
-        if not self.whole:
+        if self.chunk is None:
             return self._pull(w, None)
         if self.live.whole is None or self.live.whole[0] is not w:
             self.live.whole = w, self._pull(w, None)
@@ -263,7 +276,7 @@ class LiveOracle(Oracle):
                 dots = zip(grads, live.layout.unflatten(v).values(), strict=True)
                 along = sum((g * a.to(g)).sum() for g, a in dots if g is not None)
                 product = torch.autograd.grad(cast(Tensor, along), live.parameters, allow_unused=True)
-            products.append(live.flat(product, w) * (size / sum(self.sizes)))
+            products.append(live.flat(product, w) * (size / self.here))
         return torch.stack(products).sum(0)
 
     def take(self, index: Tensor) -> LiveOracle:
@@ -279,7 +292,7 @@ class LiveOracle(Oracle):
 
     def _pull(self, w: Tensor, p: Tensor | None, held: Tensor | None = None) -> Tensor:
         """The gradient (d + rest,) of the mean loss, or of sum_i p_i l_i; one part's graph at a time is in memory."""
-        out, live, n = [], self.live, sum(self.sizes)  # here, of however many ranks
+        out, live = [], self.live
         weights = [None] * len(self.parts) if p is None else p.split(self.sizes)
         for (part, draws), size, q in zip(self.parts, self.sizes, weights, strict=True):
             with torch.enable_grad():
@@ -288,7 +301,7 @@ class LiveOracle(Oracle):
                 grads = torch.autograd.grad(loss, live.trained, allow_unused=True, retain_graph=held is not None)
             del losses, loss
             flat = live.flat(grads, w)
-            out.append(flat if q is not None or size == n else flat * (size / n))
+            out.append(flat if q is not None or size == self.here else flat * (size / self.here))
         return out[0] if len(out) == 1 else torch.stack(out).sum(0)
 
 

@@ -43,6 +43,12 @@ class Oracle:
         """The number of samples."""
         return samples(self.batch)
 
+    @property
+    def labels(self) -> Tensor:
+        """What belongs to the samples beside the inputs: y (n, ...)."""
+        out: Tensor = self.batch[1]
+        return out
+
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
         return self.losses_fn(w, self.batch)

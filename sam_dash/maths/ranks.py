@@ -89,6 +89,11 @@ class SharedOracle(LiveOracle):
         """The number of samples on all k ranks."""
         return self.k * super().n
 
+    @property
+    def labels(self) -> Tensor:
+        """Those of all k ranks, in their order: y (n, ...)."""
+        return self._gathered(super().labels)
+
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses of all k ranks, in their order.  (d,) -> (n,)."""
         return self._gathered(super().losses(w))

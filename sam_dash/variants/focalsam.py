@@ -37,7 +37,7 @@ def focalsam(L: Oracle, w: Tensor, s: Any, *, rho: Radius = 0.2, focus: Focus = 
     """One step."""
     assert L.counts is not None, "Focal-SAM needs the class counts"
     N = L.counts.to(w)
-    c = (1 - N / N.sum())[L.batch[1]] ** focus / L.n
+    c = (1 - N / N.sum())[L.labels] ** focus / L.n
     _, pull = L.pullback(w)
     g, g_c = pull(0 * c + 1 / L.n), pull(c)
     eps = rho * unit(g_c)

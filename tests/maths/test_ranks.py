@@ -172,7 +172,7 @@ def test_an_oracle_of_several_ranks_answers_as_one_of_all_their_samples(
 
     def answers(L: LiveOracle, w: Tensor) -> list[Tensor]:
         losses, pull = L.pullback(w)
-        return [L.losses(w), losses, L.grad(w), pull(p), L.hvp(w, v), torch.tensor(L.n)]
+        return [L.losses(w), losses, L.grad(w), pull(p), L.hvp(w, v), torch.tensor(L.n), L.labels]
 
     models = [live() for _ in range(4)]
 
