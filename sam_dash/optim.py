@@ -27,7 +27,8 @@ from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
 from sam_dash.maths.flat import refuse_not_finite
 from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats
 from sam_dash.maths.loss import get as get_loss
-from sam_dash.maths.parts import mean_step, together
+from sam_dash.maths.micro import mean_step
+from sam_dash.maths.parts import together
 from sam_dash.maths.ranks import Ranks, SharedOracle
 from sam_dash.maths.samples import cut, samples
 
@@ -126,9 +127,10 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"perturb: expected some of the {len(ordered)} parameters that are trained")
         rest = [p for p in ordered if id(p) not in perturbed]
         self.live = Live.of(self.forward, self.loss, [p for p in ordered if id(p) in perturbed], rest)
-        self.memory = self.variant.init(self.live.read())
+        w = self.live.read()
+        self.memory = self.variant.init(w)
         self.chosen: dict[tuple[Any, ...], Way] = {}
-        self._radii(self.live.read())
+        self._radii(w)
 
     def _radii(self, w: Tensor) -> Tensor | None:
         """Each group's radius over the variant's, for each coordinate of w (d,); None where all are the variant's."""
@@ -173,7 +175,7 @@ class SharpnessAware(torch.optim.Optimizer):
             self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
             self.live.radii = self._radii(w)
             at = self._moment(w, generator)
-            out = mean_step([(self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups])
+            out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups)
             if loss is None and self.live.losses:
                 loss = torch.cat(self.live.losses).mean()
         loss = self._loss(parts) if loss is None else loss

@@ -8,9 +8,9 @@ arXiv:2010.01412, section 4.1). At m = B this is the plain variant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,17 +32,29 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
             return step(replace(L, batch=batch), w, s, **knobs)
 
         groups = grouped(L.batch, m)  # (B/m, m, ...)
-        eps, sums = [], None
-        for part in cut(groups, chunk or samples(groups)):
-            out = over(one, part)
-            eps.append(out.eps)
-            rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
-            more = pytree.tree_map(lambda a: a.sum(0), rest)
-            sums = more if sums is None else pytree.tree_map(torch.add, sums, more)
-        h, *others = pytree.tree_map(lambda a: a / samples(groups), sums)
-        return Step(h, torch.cat(eps), *others)
+        parts = cut(groups, chunk or samples(groups))
+        return mean_step((_mean(over(one, part)), samples(part) / samples(groups)) for part in parts)
 
     return m_step
+
+
+def _mean(out: Step) -> Step:
+    """The mean of steps that are stacked along a first axis; each keeps its own perturbations."""
+    mean = pytree.tree_map(lambda a: a.sum(0) / len(a), out._replace(eps=(), info=dict(out.info)))
+    return cast(Step, mean)._replace(eps=out.eps)
+
+
+def mean_step(steps: Iterable[tuple[Step, float]]) -> Step:
+    """The mean of steps, each with its share of the samples; one at a time is in memory, but for the perturbations."""
+    total, eps = None, []
+    for out, share in steps:
+        eps.append(out.eps)
+        rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
+        more = rest if share == 1 else pytree.tree_map(lambda a, share=share: a * share, rest)
+        total = more if total is None else pytree.tree_map(torch.add, total, more)
+    assert total is not None, "no step"
+    h, *others = total
+    return Step(h, torch.cat(eps), *others)
 
 
 def with_length(step: Callable[..., Step]) -> Callable[..., Step]:

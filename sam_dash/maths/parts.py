@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch.utils import _pytree as pytree
-
-from sam_dash.maths.contract import Step
-
 
 def together(parts: list[Any], sizes: list[int], m: int) -> list[list[Any]]:
     """The batches in groups that a perturbation does not cross: one that m divides alone, else so many as make m.
@@ -36,16 +31,3 @@ def together(parts: list[Any], sizes: list[int], m: int) -> list[list[Any]]:
             "consecutive ones; choose one of these, or None for the whole"
         )
     return groups
-
-
-def mean_step(steps: list[tuple[Step, float]]) -> Step:
-    """The steps of some groups as one, by their shares of the samples."""
-    if len(steps) == 1:
-        return steps[0][0]
-    total: Any = None
-    for out, share in steps:
-        rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
-        more = pytree.tree_map(lambda a, share=share: a * share, rest)
-        total = more if total is None else pytree.tree_map(torch.add, total, more)
-    h, *others = total
-    return Step(h, torch.cat([out.eps for out, _ in steps]), *others)

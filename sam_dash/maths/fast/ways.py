@@ -30,7 +30,7 @@ from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.live import Live, LiveOracle, call, put, states
 from sam_dash.maths.loss import Loss
-from sam_dash.maths.micro import per_micro_batch, with_length
+from sam_dash.maths.micro import mean_step, per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.samples import cut, samples
 
@@ -130,19 +130,12 @@ def length(v: Variant, live: Live) -> Callable[..., Step]:
 
 
 def looped(v: Variant, live: Live, m: int) -> Take:
-    """One micro-batch after another; what comes out is averaged, as `micro.per_micro_batch` does."""
+    """One micro-batch after another; what comes out is averaged."""
     one = plain(v, live)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
-        total, eps = None, []
         parts = cut(batch, m)
-        for part in parts:
-            out = one(part, w, state, at, knobs)
-            eps.append(out.eps)
-            more = (out.h, out.g, out.state, dict(out.info), out.aside, out.moves)
-            total = more if total is None else pytree.tree_map(torch.add, total, more)
-        h, *rest = pytree.tree_map(lambda a: a / len(parts), total)
-        return Step(h, torch.cat(eps), *rest)
+        return mean_step((one(part, w, state, at, knobs), 1 / len(parts)) for part in parts)
 
     return take
 
