@@ -21,7 +21,16 @@ from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
 from sam_dash.maths.fast.measurer import Alone, Plain, measurer
-from sam_dash.maths.flat import Layout, PerSample, check_samples, flatten, logits, losses_fn, refuse_not_finite
+from sam_dash.maths.flat import (
+    Layout,
+    PerSample,
+    check_per_sample,
+    check_samples,
+    flatten,
+    logits,
+    losses_fn,
+    refuse_not_finite,
+)
 from sam_dash.maths.kept import kept, stream
 from sam_dash.maths.loss import Loss, per_sample, token_cross_entropy
 from sam_dash.maths.loss import get as get_loss
@@ -244,10 +253,7 @@ def _start(model: nn.Module, loss: str | PerSample, x: Any, y: Any) -> tuple[Ten
         named = per_sample(named, out)
     few = cut((x, y), 32)[0]
     with torch.no_grad():
-        found = losses_fn(model, named)(w, few)
-    if not isinstance(found, Tensor) or found.shape != (samples(few),):
-        told = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(f"the loss of {samples(few)} samples is {told}; expected one number a sample")
+        check_per_sample(losses_fn(model, named)(w, few), samples(few))
     return w, named, 0
 
 

@@ -24,8 +24,8 @@ from sam_dash import variants
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
-from sam_dash.maths.flat import refuse_not_finite
-from sam_dash.maths.live import Live, LiveOracle, Losses, call, check_repeats
+from sam_dash.maths.flat import PerSample, refuse_not_finite
+from sam_dash.maths.live import Live, LiveOracle, call, check_repeats
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import mean_step
 from sam_dash.maths.parts import together
@@ -80,7 +80,7 @@ class SharpnessAware(torch.optim.Optimizer):
         *,
         lr: float,
         m: int | None = None,
-        loss: str | Losses = "cross_entropy",
+        loss: str | PerSample = "cross_entropy",
         params: Iterable[Any] | None = None,
         perturb: Iterable[nn.Parameter] | None = None,
         full: Batch | None = None,

@@ -187,6 +187,16 @@ def check_samples(outputs_fn: Callable[[Tensor, Any], Any], w: Tensor, x: Any) -
     return found[0]
 
 
+def check_per_sample(losses: Any, n: int) -> None:
+    """ValueError for losses of n samples that are not one number each."""
+    if not isinstance(losses, Tensor) or losses.shape != (n,):
+        found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+        raise ValueError(
+            f"the loss of {n} samples is {found}; expected one number a sample, ({n},): pass per-sample losses, "
+            "such as torch.nn.CrossEntropyLoss(reduction='none')"
+        )
+
+
 def piecewise_linear(module: nn.Module) -> bool:
     """Whether the outputs are piecewise linear in each single weight, so that tr(H) = tr(GGN) almost everywhere.
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sam_dash.maths import generators
 from sam_dash.maths.precision import float32
 from sam_dash.maths.samples import Stream, each, samples
 
@@ -24,16 +25,13 @@ def kept(module: nn.Module, loader: Any = None) -> Iterator[Callable[[], None]]:
     no second derivatives.
     """
     buffers = [(b, b.clone()) for b in module.buffers()]
-    devices = [p.device for p in module.parameters() if p.is_cuda]
-    states, cuda = torch.get_rng_state(), {d: torch.cuda.get_rng_state(d) for d in devices}
+    before = generators.states(module.parameters())
     others = random.getstate(), np.random.get_state()
     fused = torch.backends.mha.get_fastpath_enabled()
     own = [(g, g.get_state()) for g in _generators(loader)]
 
     def rewind() -> None:
-        torch.set_rng_state(states)
-        for device, state in cuda.items():
-            torch.cuda.set_rng_state(state, device)
+        generators.put(before)
         random.setstate(others[0])
         np.random.set_state(others[1])
         for g, state in own:

@@ -18,11 +18,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.flat import Layout
+from sam_dash.maths.flat import Layout, PerSample, check_per_sample
+from sam_dash.maths.generators import put, states
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.samples import arguments, cut, each, samples
-
-Losses = Callable[[Any, Any], Tensor]  # (outputs, y) -> (n,)
 
 
 def call(module: nn.Module, x: Any) -> Any:
@@ -39,7 +38,7 @@ class Live:
     """
 
     module: nn.Module
-    loss: Losses
+    loss: PerSample
     parameters: list[nn.Parameter]
     layout: Layout
     rest: list[nn.Parameter] = field(default_factory=list)
@@ -56,7 +55,7 @@ class Live:
 
     @classmethod
     def of(
-        cls, module: nn.Module, loss: Losses, parameters: list[nn.Parameter], rest: Sequence[nn.Parameter] = ()
+        cls, module: nn.Module, loss: PerSample, parameters: list[nn.Parameter], rest: Sequence[nn.Parameter] = ()
     ) -> Live:
         """The module as a function of these parameters of it, beside which the rest are trained."""
         names = {id(p): name for name, p in module.named_parameters()}
@@ -156,28 +155,13 @@ class Draws:
         """Within, a forward of this batch: the first goes on from where the generators are, others repeat it."""
         live.rewind()
         if self.before is None:
-            self.before = states(live)
+            self.before = states(live.parameters)
             yield
-            self.after = states(live)
+            self.after = states(live.parameters)
         else:
-            put(live, self.before)
+            put(self.before)
             yield
-            put(live, self.after)
-
-
-def states(live: Live) -> dict[str, Tensor]:
-    """The states of torch's own generators on the devices of the parameters, and on the CPU."""
-    devices = {p.device for p in live.parameters if p.device.type == "cuda"}
-    return {"cpu": torch.get_rng_state()} | {str(d): torch.cuda.get_rng_state(d) for d in devices}
-
-
-def put(live: Live, found: dict[str, Tensor]) -> None:
-    """Set the generators to those states."""
-    for device, state in found.items():
-        if device == "cpu":
-            torch.set_rng_state(state)
-        else:
-            torch.cuda.set_rng_state(state, device)
+            put(self.after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +177,7 @@ class LiveOracle(Oracle):
     @classmethod
     def on(cls, live: Live, *batches: Any, chunk: int | None = None, **facts: Any) -> LiveOracle:
         """The oracle of one batch, or of several as one, with generators of its own."""
-        parts = batches if chunk is None else cut(*batches, chunk)
+        parts = batches if chunk is None else cut(batches[0], chunk)
         return cls(none, batches[0], chunk=chunk, live=live, parts=tuple((part, Draws()) for part in parts), **facts)
 
     @property
@@ -287,7 +271,13 @@ class LiveOracle(Oracle):
             if len(own):
                 parts.append(each(part, operator.itemgetter(own)))
             start += size
-        facts = {"noise": self.noise, "full": self.full, "t": self.t, "rate": self.rate, "counts": self.counts}
+        facts: dict[str, Any] = {
+            "noise": self.noise,
+            "full": self.full,
+            "t": self.t,
+            "rate": self.rate,
+            "counts": self.counts,
+        }
         return LiveOracle.on(self.live, *parts, layout=self.layout, **facts)
 
     def _pull(self, w: Tensor, p: Tensor | None, held: Tensor | None = None) -> Tensor:
@@ -312,9 +302,9 @@ def none(*_: Any) -> Any:
 
 def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
     """ValueError where two forwards at one w under the same generators differ: passes would be of different losses."""
-    before, oracle = states(live), LiveOracle.on(live, batch)
+    before, oracle = states(live.parameters), LiveOracle.on(live, batch)
     first, again = oracle.losses(w), oracle.losses(w)
-    put(live, before)
+    put(before)
     if not torch.allclose(first, again, rtol=1e-3, atol=1e-5, equal_nan=True):
         apart = float((first - again).abs().max())
         raise ValueError(
@@ -325,18 +315,12 @@ def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
 
 
 def _forward(live: Live, draws: Draws, w: Tensor, batch: Any) -> Tensor:
-    """Per-sample losses (n,) at w; ValueError for a loss that is not one number a sample."""
+    """Per-sample losses (n,) at w."""
     x, y = batch
     live.write(w)
     with draws.repeated(live):
         losses = live.loss(call(live.module, x), y)
-    n = samples(batch)
-    if not isinstance(losses, Tensor) or losses.shape != (n,):
-        found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
-        raise ValueError(
-            f"the loss of {n} samples is {found}; expected one number a sample, ({n},): pass per-sample losses, "
-            "such as torch.nn.CrossEntropyLoss(reduction='none')"
-        )
+    check_per_sample(losses, samples(batch))
     if w is live.clean and draws.losses is None:
         draws.losses = losses.detach()
     return losses

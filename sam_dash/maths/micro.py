@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,13 +40,15 @@ def per_micro_batch(step: Callable[..., Step], m: int, *, chunk: int | None = No
 
 def _mean(out: Step) -> Step:
     """The mean of steps that are stacked along a first axis; each keeps its own perturbations."""
-    mean = pytree.tree_map(lambda a: a.sum(0) / len(a), out._replace(eps=(), info=dict(out.info)))
-    return cast(Step, mean)._replace(eps=out.eps)
+    rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves
+    h, *others = pytree.tree_map(lambda a: a.sum(0) / len(a), rest)
+    return Step(h, out.eps, *others)
 
 
 def mean_step(steps: Iterable[tuple[Step, float]]) -> Step:
     """The mean of steps, each with its share of the samples; one at a time is in memory, but for the perturbations."""
-    total, eps = None, []
+    total: Any = None
+    eps: list[Tensor] = []
     for out, share in steps:
         eps.append(out.eps)
         rest = out.h, out.g, out.state, dict(out.info), out.aside, out.moves

@@ -91,7 +91,7 @@ class SharedOracle(LiveOracle):
 
     @property
     def labels(self) -> Tensor:
-        """Those of all k ranks, in their order: y (n, ...)."""
+        """What belongs to the samples of all k ranks beside the inputs, in their order: y (n, ...)."""
         return self._gathered(super().labels)
 
     def losses(self, w: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ from sam_dash.maths.fast.intercepted import InterceptedOracle, plan_of
 from sam_dash.maths.fast.interception import Plan
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
-from sam_dash.maths.live import Live, LiveOracle, call, put, states
+from sam_dash.maths.generators import put, states
+from sam_dash.maths.live import Live, LiveOracle, call
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import mean_step, per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
@@ -186,13 +187,13 @@ def intercepted(v: Variant, live: Live, m: int) -> Take:
         return out._replace(eps=out.eps.norm(dim=-1))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
-        before, told = states(live), len(live.losses)
+        before, told = states(live.parameters), len(live.losses)
         try:
             return step(batch, w, state, at, knobs)
         except NOT_THIS_WAY:
             if not plans:
                 raise
-            put(live, before)
+            put(before)
             del live.losses[told:]
             return loop(batch, w, state, at, knobs)
 
