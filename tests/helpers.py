@@ -35,6 +35,19 @@ def mlp(*widths: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return nn.Sequential(*layers).double()
 
 
+class Made(nn.Module):
+    """A module of a function of its parts."""
+
+    def __init__(self, forward, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.made = forward
+
+    def forward(self, *args, **named):
+        return self.made(self, *args, **named)
+
+
 @dataclass(frozen=True)
 class CountingOracle(Oracle):
     """An oracle that counts what a step asks for; of a part of its samples, that part."""

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from sam_dash.maths.loss import CROSS_ENTROPY
 from sam_dash.optim import SharpnessAware
 from sam_dash.variants import REGISTRY
+from tests.helpers import Made
 
 
 class Through(torch.autograd.Function):
@@ -30,19 +31,6 @@ class Through(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         return grad
-
-
-class Made(nn.Module):
-    """A module of a function of its parts."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self.made = forward
-
-    def forward(self, *args, **named):
-        return self.made(self, *args, **named)
 
 
 def repeated():

@@ -16,19 +16,9 @@ from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.live import Live
 from sam_dash.maths.loss import CROSS_ENTROPY
 from sam_dash.variants import get
+from tests.helpers import Made
 
 N = 8
-
-
-class Made(nn.Module):
-    def __init__(self, forward, **parts):
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self.made = forward
-
-    def forward(self, x):
-        return self.made(self, x)
 
 
 class Product(torch.autograd.Function):
