@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sam_dash import variants
-from sam_dash.maths import curvature, lanczos, second_opinion
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
@@ -37,14 +36,9 @@ from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.samples import Stream, chunks, cut, samples
-from sam_dash.runs.measures.density import PRODUCTS, STARTS, on_a_grid
+from sam_dash.quantities import ROWS, Measured
 
-QUANTITIES = (
-    "tr_H", "lam_max", "tr_V", "tr_H_pyhessian", "lam_max_pyhessian", "asc_H", "eigenvalues", "layer_trace",
-    "layer_noise", "grad_sq", "m_sharp", "batch_sharp", "critical_sharp", "density",
-)  # fmt: skip
-NOISE = {"tr_V", "layer_noise", "grad_sq"}
-BY_M = {"m_sharp", "batch_sharp"}  # those that are at every m only
+QUANTITIES = tuple(ROWS)
 LOSSES_OF_SEQUENCES: dict[str, PerSample] = {"token_cross_entropy": token_cross_entropy}
 
 
@@ -163,74 +157,25 @@ def measure(
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantity {unknown[0]!r}; known: {', '.join(QUANTITIES)}")
-    asked = set(quantities)
-    if asked & BY_M and not m:
-        raise ValueError(f"{sorted(asked & BY_M)[0]} is measured at every m: pass m=(1, 8), say")
+    at_m = sorted(q for q in quantities if ROWS[q].at_m)
+    if at_m and not m:
+        raise ValueError(f"{at_m[0]} is measured at every m: pass m=(1, 8), say")
     with kept(model, x if y is None else None) as rewind:
-        batch: Any = (x, y) if y is not None else stream(x, next(model.parameters()).device, rewind)
-        w, of, outputs = _start(model, loss, *(batch if y is not None else next(chunks(batch, 2**30))))
-        if isinstance(batch, Stream):
-            _check_passes(model, of, w, batch)
-        plain = isinstance(of, Loss) and outputs and isinstance(x, Tensor) and isinstance(y, Tensor)
-        if plain:
-            way: Plain = measurer(model, cast(Loss, of), w, x)
-            batch = x[None], y[None]
-        else:
-            way = Alone(model, of, outputs)
-        W, product = w[None], way.hvp(w[None], batch)
-        one = lanczos.alone(product, 0)
-        first = {"m_sharp", "critical_sharp", *NOISE, *({"tr_H", "layer_trace"} if way.exact_trace else ())}
-
-        def generator() -> list[torch.Generator]:  # each quantity its own
-            return [torch.Generator().manual_seed(seed)]
-
-        if asked - first:  # which need first derivatives only
-            curvature.check_symmetric(one, w, generator()[0])
+        given: Any = (x, y) if y is not None else stream(x, next(model.parameters()).device, rewind)
+        w, of, outputs = _start(model, loss, *(next(chunks(given, 2**30)) if y is None else given))
+        if isinstance(given, Stream):
+            _check_passes(model, of, w, given)
+        way: Plain = Alone(model, of, outputs)
+        batch = given
+        if isinstance(of, Loss) and outputs and isinstance(x, Tensor) and isinstance(y, Tensor):
+            batch, way = (x[None], y[None]), measurer(model, of, w, x)
+        product = way.hvp(w[None], batch)
+        measured = Measured(model, of, given, way, w[None], batch, product, m, rho, top, seed, probes, iterations)
+        measured.check(quantities)
         found: dict[str, Estimate] = {}
-        if asked & NOISE:
-            here = way.noise(W, batch, m=tuple(dict.fromkeys((1, *m))), generators=generator())[0]
-            found |= {"tr_V" if size == 1 else f"tr_V@{size}": e for size, e in here.by_m.items()}
-            layers = zip(Layout.of(model).sizes(), here.by_layer, strict=True)
-            found |= {f"layer_noise@{name}": e for name, e in layers} | {"grad_sq": here.grad_sq}
-        ways: dict[str, Callable[[], Mapping[str, Estimate]]] = {
-            "tr_H": lambda: {"tr_H": way.trace(W, batch, generator(), product, probes)[0]},
-            "layer_trace": lambda: _at("layer_trace", way.layer_traces(W, batch, generator(), product, probes)[0]),
-            "lam_max": lambda: {"lam_max": lanczos.top_eigenvalues(one, w, generator()[0], iterations=iterations)[0]},
-            "eigenvalues": lambda: _at(
-                "eigenvalue",
-                dict(enumerate(lanczos.top_eigenvalues(one, w, generator()[0], k=top, iterations=iterations), 1)),
-            ),
-            "density": lambda: on_a_grid(
-                lanczos.lanczos(one, curvature.gaussian(STARTS, w, generator()[0]), iterations=PRODUCTS)
-            ),
-            "asc_H": lambda: {"asc_H": way.ascent(W, batch, product)[0]},
-            "m_sharp": lambda: _at("m_sharp", way.m_sharpness(W, batch, m=m, rho=rho, generators=generator())[0]),
-            "batch_sharp": lambda: _at("batch_sharp", way.batch_sharpness(W, batch, m=m, generators=generator())[0]),
-            "critical_sharp": lambda: {"critical_sharp": way.critical_sharpness(W, batch)[0]},
-            "tr_H_pyhessian": lambda: {
-                "tr_H_pyhessian": second_opinion.trace(model, of, w, _tensors(x, y), probes=probes, seed=seed)
-            },
-            "lam_max_pyhessian": lambda: {
-                "lam_max_pyhessian": second_opinion.top_eigenvalue(
-                    model, of, w, _tensors(x, y), iterations=iterations, seed=seed
-                )
-            },
-        }
         for q in quantities:
-            found |= ways.get(q, dict)()
-        names = {"eigenvalues": "eigenvalue"}
-        wanted = {names.get(q, q) for q in quantities}
-        return {key: e for key, e in found.items() if key.split("@")[0] in wanted}
-
-
-def _at(name: str, found: Mapping[Any, Estimate]) -> dict[str, Estimate]:
-    return {f"{name}@{what}": e for what, e in found.items()}
-
-
-def _tensors(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise ValueError("PyHessian takes inputs x and labels y that are tensors in memory")
-    return x, y
+            found |= ROWS[q].find(measured)
+        return found
 
 
 def _start(model: nn.Module, loss: str | PerSample, x: Any, y: Any) -> tuple[Tensor, PerSample, int]:
