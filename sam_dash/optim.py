@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,13 @@ from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
 from sam_dash.maths.flat import PerSample, refuse_not_finite
-from sam_dash.maths.live import Live, LiveOracle, call, check_repeats
+from sam_dash.maths.live import Live, call
+from sam_dash.maths.live_oracle import LiveOracle, check_repeats
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import mean_step
-from sam_dash.maths.parts import together
+from sam_dash.maths.parts import Batch, batches, together
 from sam_dash.maths.ranks import Ranks, SharedOracle
 from sam_dash.maths.samples import cut, samples
-
-Batch = tuple[Any, Any]
 
 
 class Last(NamedTuple):
@@ -162,7 +161,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 and on the CPU without a scaler, where looking is free, for a loss that is NaN or infinite, with the
                 tensor that made it so. The weights are then as before.
         """
-        parts = _batches(closure)
+        parts = batches(closure)
         sizes = [samples(part) for part in parts]
         n = sum(sizes)
         m = self.m or n * self.ranks.size
@@ -342,24 +341,6 @@ class SharpnessAware(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state | {"variant": variants.get(state["variant"])})
         self.chosen, self.ranks = {}, Ranks.here()
-
-
-def _batches(closure: Callable[[], Batch | list[Batch]] | None) -> list[Batch]:
-    """What the closure returns as a list of batches (x, y); ValueError where that is neither one nor several."""
-    found = closure() if closure is not None else None
-    if isinstance(found, list) and found and all(map(_is_pair, found)):
-        return [cast(Batch, tuple(batch)) for batch in found]
-    if not _is_pair(found):
-        said = "no closure" if closure is None else f"a closure that returns {type(found).__name__}"
-        raise ValueError(
-            f"{said}: step needs a closure that returns the batch (x, y), not a loss, or a list of batches; "
-            "it computes losses and gradients itself, as often as the variant asks"
-        )
-    return [cast(Batch, tuple(cast(Batch, found)))]
-
-
-def _is_pair(found: Any) -> bool:
-    return isinstance(found, tuple | list) and len(found) == 2
 
 
 def _check(o: SharpnessAware) -> None:

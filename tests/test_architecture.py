@@ -119,7 +119,7 @@ def test_a_docstring_begins_with_what_it_names() -> None:
     """Not with a word that points at something beside it."""
     vague = re.compile(r'^ *r?"""((?:Of|Those|These|The same|Itself)\b[^\n]*)', re.MULTILINE)
     assert vague.findall('"""Of all.\n    """The same.') == ["Of all.", "The same."]
-    found = {p.name: vague.findall(p.read_text()) for p in [*FILES, *(ROOT / "pages").glob("*.py")]}
+    found = {str(p.relative_to(ROOT)): vague.findall(p.read_text()) for p in [*FILES, *(ROOT / "pages").glob("*.py")]}
     assert {name: texts for name, texts in found.items() if texts} == {}
 
 

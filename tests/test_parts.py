@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sam_dash.maths.live import LiveOracle
+from sam_dash.maths.live_oracle import LiveOracle
 from sam_dash.optim import SharpnessAware
 from sam_dash.variants import REGISTRY
 

@@ -1,16 +1,10 @@
-"""A module as it is, as an oracle: its own parameters are written in place, its own forward and autograd are used.
-
-Whatever trains by plain autograd can be asked here: straight-through functions, checkpointing, DataParallel, mixed
-dtypes, recurrent layers, outputs and batches of any structure. `Live.held` puts everything back, bit for bit.
-
-Randomness: every forward of one batch starts from the state of the generators that its first forward started from, so
-that dropout has one mask in all passes; afterwards they stand where that first forward left them.
+"""A module as it is: its own parameters are written in place, as one vector; `Live.held` puts everything back, bit for
+bit. What is asked of it is in `live_oracle`.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -18,10 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sam_dash.maths.flat import Layout, PerSample, check_per_sample
-from sam_dash.maths.generators import put, states
-from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.samples import arguments, cut, each, samples
+from sam_dash.maths.flat import Layout, PerSample
+from sam_dash.maths.samples import arguments
 
 
 def call(module: nn.Module, x: Any) -> Any:
@@ -140,187 +132,3 @@ class Live:
             "the variant descends a combination of gradients, which leaves open what parameters that are not perturbed "
             "descend: choose one that descends the gradient at the perturbed weights, such as SAM, ASAM, USAM or RW-SAM"
         )
-
-
-@dataclass
-class Draws:
-    """The states of the generators before and after the first forward of a batch; its losses (n,) at the clean w."""
-
-    before: dict[str, Tensor] | None = None
-    after: dict[str, Tensor] = field(default_factory=dict)
-    losses: Tensor | None = None
-
-    @contextmanager
-    def repeated(self, live: Live) -> Iterator[None]:
-        """Within, a forward of this batch: the first goes on from where the generators are, others repeat it."""
-        live.rewind()
-        if self.before is None:
-            self.before = states(live.parameters)
-            yield
-            self.after = states(live.parameters)
-        else:
-            put(self.before)
-            yield
-            put(self.after)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveOracle(Oracle):
-    """What `Oracle` is, of a `Live` module on a batch in parts, each (x, y) of any structure and in memory at once.
-
-    `chunk` cuts the full data, whose gradient all micro-batches ask for.
-    """
-
-    live: Live
-    parts: tuple[tuple[Any, Draws], ...]
-
-    @classmethod
-    def on(cls, live: Live, *batches: Any, chunk: int | None = None, **facts: Any) -> LiveOracle:
-        """The oracle of one batch, or of several as one, with generators of its own."""
-        parts = batches if chunk is None else cut(batches[0], chunk)
-        return cls(none, batches[0], chunk=chunk, live=live, parts=tuple((part, Draws()) for part in parts), **facts)
-
-    @property
-    def sizes(self) -> list[int]:
-        """The number of samples of each part."""
-        return [samples(part) for part, _ in self.parts]
-
-    @property
-    def here(self) -> int:
-        """The number of samples in this process."""
-        return sum(self.sizes)
-
-    @property
-    def n(self) -> int:
-        """The number of samples."""
-        return self.here
-
-    @property
-    def labels(self) -> Tensor:
-        """What belongs to the samples beside the inputs: y (n, ...)."""
-        return torch.cat([y for (_, y), _ in self.parts])
-
-    @property
-    def clean(self) -> Tensor | None:
-        """Per-sample losses (n,) at the clean w, where they were found."""
-        found = [draws.losses for _, draws in self.parts]
-        return None if any(a is None for a in found) else torch.cat(cast(list[Tensor], found))
-
-    def losses(self, w: Tensor) -> Tensor:
-        """Per-sample losses.  (d,) -> (n,)."""
-        with torch.no_grad():
-            return torch.cat([_forward(self.live, draws, w, part).to(w) for part, draws in self.parts])
-
-    def grad(self, w: Tensor) -> Tensor:
-        """Gradient of the mean loss.  (d,) -> (d,)."""
-        return self.live.perturbed(self.gradient(w))
-
-    def gradient(self, w: Tensor) -> Tensor:
-        """Gradient of the mean loss by all that is trained.  (d,) -> (d + rest,)."""
-        if self.chunk is None:
-            return self._pull(w, None)
-        if self.live.whole is None or self.live.whole[0] is not w:
-            self.live.whole = w, self._pull(w, None)
-        return self.live.whole[1]
-
-    def pullback(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Losses (n,) and p (n,) -> grad of sum_i p_i l_i (d,), from one forward; anew where the weights have moved."""
-        losses, pull = self.pulled(w)
-        return losses, lambda p: self.live.perturbed(pull(p))
-
-    def pulled(self, w: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """The same by all that is trained: losses (n,) and p (n,) -> (d + rest,). Of several parts, anew each time."""
-        if len(self.parts) > 1:
-            return self.losses(w), lambda p: self._pull(w, p)
-        with torch.enable_grad():
-            losses = _forward(self.live, self.parts[0][1], w, self.parts[0][0])
-        kept = losses.detach().to(w)
-        held = [losses]
-        del losses
-
-        def pull(p: Tensor) -> Tensor:
-            if self.live.at is not w:
-                held.clear()
-            return self._pull(w, p, *held)
-
-        return kept, pull
-
-    def grads(self, w: Tensor) -> Tensor:
-        """Per-sample gradients, a backward each.  (d,) -> (n, d)."""
-        eye = torch.eye(self.n, dtype=w.dtype, device=w.device)
-        return torch.stack([self._pull(w, row)[: self.live.layout.d] for row in eye])
-
-    def hvp(self, w: Tensor, v: Tensor) -> Tensor:
-        """The Hessian of the mean loss at w times v.  (d,), (d,) -> (d,)."""
-        live, products = self.live, []
-        for (part, draws), size in zip(self.parts, self.sizes, strict=True):
-            with torch.enable_grad():
-                loss = _forward(live, draws, w, part).mean() * live.scale
-                grads = torch.autograd.grad(loss, live.parameters, create_graph=True, allow_unused=True)
-                dots = zip(grads, live.layout.unflatten(v).values(), strict=True)
-                along = sum((g * a.to(g)).sum() for g, a in dots if g is not None)
-                product = torch.autograd.grad(cast(Tensor, along), live.parameters, allow_unused=True)
-            products.append(live.flat(product, w) * (size / self.here))
-        return torch.stack(products).sum(0)
-
-    def take(self, index: Tensor) -> LiveOracle:
-        """The oracle of those samples only, with masks of its own."""
-        parts, start = [], 0
-        for (part, _), size in zip(self.parts, self.sizes, strict=True):
-            own = index[(index >= start) & (index < start + size)] - start
-            if len(own):
-                parts.append(each(part, operator.itemgetter(own)))
-            start += size
-        facts: dict[str, Any] = {
-            "noise": self.noise,
-            "full": self.full,
-            "t": self.t,
-            "rate": self.rate,
-            "counts": self.counts,
-        }
-        return LiveOracle.on(self.live, *parts, layout=self.layout, **facts)
-
-    def _pull(self, w: Tensor, p: Tensor | None, held: Tensor | None = None) -> Tensor:
-        """The gradient (d + rest,) of the mean loss, or of sum_i p_i l_i; one part's graph at a time is in memory."""
-        out, live = [], self.live
-        weights = [None] * len(self.parts) if p is None else p.split(self.sizes)
-        for (part, draws), size, q in zip(self.parts, self.sizes, weights, strict=True):
-            with torch.enable_grad():
-                losses = _forward(live, draws, w, part) if held is None else held
-                loss = (losses.mean() if q is None else losses @ q.to(losses)) * live.scale
-                grads = torch.autograd.grad(loss, live.trained, allow_unused=True, retain_graph=held is not None)
-            del losses, loss
-            flat = live.flat(grads, w)
-            out.append(flat if q is not None or size == self.here else flat * (size / self.here))
-        return out[0] if len(out) == 1 else torch.stack(out).sum(0)
-
-
-def none(*_: Any) -> Any:
-    """The losses of a `LiveOracle` are its own."""
-    raise NotImplementedError
-
-
-def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
-    """ValueError where two forwards at one w under the same generators differ: passes would be of different losses."""
-    before, oracle = states(live.parameters), LiveOracle.on(live, batch)
-    first, again = oracle.losses(w), oracle.losses(w)
-    put(before)
-    if not torch.allclose(first, again, rtol=1e-3, atol=1e-5, equal_nan=True):
-        apart = float((first - again).abs().max())
-        raise ValueError(
-            f"two forwards of the same batch at the same weights differ by up to {apart:.2g}: "
-            "something random in the model does not come from torch's generators, or the model changes as it runs; the "
-            "perturbation would fit that"
-        )
-
-
-def _forward(live: Live, draws: Draws, w: Tensor, batch: Any) -> Tensor:
-    """Per-sample losses (n,) at w."""
-    x, y = batch
-    live.write(w)
-    with draws.repeated(live):
-        losses = live.loss(call(live.module, x), y)
-    check_per_sample(losses, samples(batch))
-    if w is live.clean and draws.losses is None:
-        draws.losses = losses.detach()
-    return losses

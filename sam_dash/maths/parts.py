@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
+
+Batch = tuple[Any, Any]
+
+
+def batches(closure: Callable[[], Batch | list[Batch]] | None) -> list[Batch]:
+    """What the closure returns as a list of batches (x, y); ValueError where that is neither one nor several."""
+    found = closure() if closure is not None else None
+    if isinstance(found, list) and found and all(map(_is_pair, found)):
+        return [cast(Batch, tuple(batch)) for batch in found]
+    if not _is_pair(found):
+        said = "no closure" if closure is None else f"a closure that returns {type(found).__name__}"
+        raise ValueError(
+            f"{said}: step needs a closure that returns the batch (x, y), not a loss, or a list of batches; "
+            "it computes losses and gradients itself, as often as the variant asks"
+        )
+    return [cast(Batch, tuple(cast(Batch, found)))]
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, tuple | list) and len(found) == 2
 
 
 def together(parts: list[Any], sizes: list[int], m: int) -> list[list[Any]]:

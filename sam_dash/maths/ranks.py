@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from sam_dash.maths.live import LiveOracle
+from sam_dash.maths.live_oracle import LiveOracle
 
 
 @dataclass

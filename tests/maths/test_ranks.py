@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths import ranks as module
-from sam_dash.maths.live import Live, LiveOracle
+from sam_dash.maths.live import Live
+from sam_dash.maths.live_oracle import LiveOracle
 from sam_dash.maths.ranks import Ranks, SharedOracle
 
 N, D = 6, 4  # samples of a rank, their dimension

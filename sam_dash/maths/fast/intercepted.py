@@ -15,7 +15,8 @@ from sam_dash.maths.fast.factored import Factored
 from sam_dash.maths.fast.interception import First, Key, Look, Meeting, Plan, Second
 from sam_dash.maths.fast.unformed import Groups, NotFactoredError, Shifted
 from sam_dash.maths.flat import Layout
-from sam_dash.maths.live import Draws, Live, call
+from sam_dash.maths.live import Live, call
+from sam_dash.maths.live_oracle import Draws
 from sam_dash.maths.samples import samples
 
 STACK_FLOATS = 2**26  # numbers that the stacked copies of parameters may take: 256 MB in float32

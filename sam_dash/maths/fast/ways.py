@@ -1,6 +1,6 @@
 """The ways to take a step of a variant on a user's own module; the first that is right for both is taken.
 
-    plain        the whole batch by the module's own forward and autograd (`maths.live`)
+    plain        the whole batch by the module's own forward and autograd (`maths.live_oracle`)
     chain        a perceptron, all micro-batches in one pass that is written out (`fast.chain`)
     factored     layers whose gradients have factors, all micro-batches in one pass (`fast.factored`)
     intercepted  functions that are given a parameter are met, all micro-batches in one pass (`fast.intercepted`)
@@ -29,7 +29,8 @@ from sam_dash.maths.fast.interception import Plan
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.generators import put, states
-from sam_dash.maths.live import Live, LiveOracle, call
+from sam_dash.maths.live import Live, call
+from sam_dash.maths.live_oracle import LiveOracle
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import mean_step, per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
