@@ -13,7 +13,7 @@ from sam_dash.runs.report import ACTIVE
 from sam_dash.ui import backend, markdown
 
 EXAMPLE = "example"
-BOX, KEPT = "_study_box", "_study"
+BOX, KEPT, TURN = "_study_box", "_study", "_study_turn"
 
 
 def label(sweep: dict[str, Any]) -> str:
@@ -27,9 +27,12 @@ def label(sweep: dict[str, Any]) -> str:
 
 
 def choose(study_id: str) -> None:
-    """Make a study the chosen one; for callbacks."""
-    st.session_state[KEPT] = study_id
-    st.query_params["study"] = study_id
+    """Make a study the chosen one; for callbacks.
+
+    The box is a new one from then on: a slow browser may still send what the old one showed, as if it were chosen.
+    """
+    _keep(study_id)
+    st.session_state[TURN] = _turn() + 1
 
 
 def one_network(study: Study) -> Study:
@@ -43,8 +46,18 @@ def one_network(study: Study) -> Study:
     return study.at(chosen if chosen in names else names[0])
 
 
-def _chosen() -> None:
-    choose(st.session_state[BOX])
+def _chosen(turn: int) -> None:
+    if turn == _turn():
+        _keep(st.session_state[f"{BOX}_{turn}"])
+
+
+def _turn() -> int:
+    return int(st.session_state.get(TURN, 0))
+
+
+def _keep(study_id: str) -> None:
+    st.session_state[KEPT] = study_id
+    st.query_params["study"] = study_id
 
 
 def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
@@ -68,9 +81,11 @@ def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
     if not labels:
         return None
     current = str(wanted) if wanted in labels else next(iter(labels))
-    st.session_state[BOX] = current
+    turn = _turn()
+    box = f"{BOX}_{turn}"
+    st.session_state[box] = current
     st.selectbox(
-        "Study", list(labels), format_func=labels.__getitem__, key=BOX, on_change=_chosen,
+        "Study", list(labels), format_func=labels.__getitem__, key=box, on_change=_chosen, args=(turn,),
         help="A sweep in the store, newest first, or the example that comes with sam-dash.",
     )  # fmt: skip
     if st.query_params.get("study") != current and current == wanted:

@@ -30,6 +30,7 @@ def study(address: str, browser: Any) -> str:
 @pytest.mark.timeout(180)
 def test_the_curves_are_the_numbers_of_their_csv(address: str, page: Any, study: str, tmp_path: Path) -> None:
     page.goto(f"{address}/dynamics?study={study}&clock=Step&curves=tr(H)")
+    page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
     settle(page)
     traces = page.evaluate(FIGURE)[0]
     frame = downloaded(page, "CSV", tmp_path)

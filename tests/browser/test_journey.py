@@ -61,11 +61,9 @@ def test_a_cold_deep_link_shows_the_page_inside_its_frame(address: str, page: An
 @pytest.mark.timeout(180)
 def test_from_the_click_to_the_figure_and_its_csv(address: str, page: Any, tmp_path: Path) -> None:
     study = start(page, f"{address}/{TINY}")
-    page.locator(".js-plotly-plot").wait_for(timeout=120_000)
-    settle(page)
-    expect(page.get_by_text("10 done")).to_be_visible(timeout=30_000)
+    page.get_by_text("10 done").wait_for(timeout=120_000)
     page.goto(f"{address}/sharpness?study={study}")
-    page.locator(".js-plotly-plot").wait_for()
+    page.locator(".js-plotly-plot").wait_for(timeout=60_000)
     settle(page)
     traces = page.evaluate(FIGURE)[0]
     frame = downloaded(page, "CSV", tmp_path)

@@ -213,6 +213,24 @@ def test_the_form_starts_the_sweep_of_its_link(store: Store, visit: Visit) -> No
     assert (sweep["spec"]["m"], sweep["spec"]["seeds"]) == ([64, 4], [0, 1])
 
 
+def test_what_a_slow_browser_still_shows_is_not_taken_for_a_choice(store: Store, visit: Visit) -> None:
+    """The live view asks for itself each second, with the state of all widgets, be the new ones drawn or not."""
+    before = fill(store, SWEEP)
+    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
+    box = next(s for s in at.selectbox if s.label == "Study")
+    assert box.value == before
+    old = at._tree.get_widget_states()
+    at.button(key="go").click().run()
+    (started,) = {s["id"] for s in store.sweeps()} - {before}
+    at._run(old)
+    assert at.query_params["study"] in (started, [started])
+    box = next(s for s in at.selectbox if s.label == "Study")
+    assert box.value == started
+    box.select(before).run()
+    assert at.query_params["study"] in (before, [before])
+    assert next(s for s in at.selectbox if s.label == "Study").value == before
+
+
 def test_a_start_that_the_store_refuses_says_so(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OperationalError("insert", {}, Exception("database or disk is full"))
