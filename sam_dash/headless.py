@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +61,8 @@ def _work(store: Store, sweep_ids: Sequence[str], ours: list[str], workers: int)
     """Keep an engine until no run of the sweeps is active. On Ctrl-C stop our runs and pass it on."""
     engine = launch.start(store.url, workers)
     try:
-        _watch(store, sweep_ids, engine)
+        with _interrupts() as asked:
+            _watch(store, sweep_ids, engine, asked)
     except KeyboardInterrupt:
         store.stop(keys=ours)
         limit = time.monotonic() + GRACE
@@ -69,7 +73,18 @@ def _work(store: Store, sweep_ids: Sequence[str], ours: list[str], workers: int)
         engine.close()
 
 
-def _watch(store: Store, sweep_ids: Sequence[str], engine: launch.Engine) -> None:
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """What Ctrl-C sets: an exception is lost if it comes while Python or a library ignores those."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(store: Store, sweep_ids: Sequence[str], engine: launch.Engine, asked: threading.Event) -> None:
     bar = _Bar()
     while True:
         rows = _rows(store, sweep_ids)
@@ -78,7 +93,8 @@ def _watch(store: Store, sweep_ids: Sequence[str], engine: launch.Engine) -> Non
             break
         if not engine.alive:
             raise OSError("the engine has ended; what it was running is interrupted, the rest is still queued")
-        time.sleep(POLL)
+        if asked.wait(POLL):
+            raise KeyboardInterrupt
     bar.close()
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sam_dash import cli, command
+from sam_dash import cli, command, headless
 from sam_dash.options import sweeps_of
-from sam_dash.runs import presets
+from sam_dash.runs import launch, presets
 from sam_dash.runs.spec import SweepSpec, Training
 from sam_dash.runs.store import Store
 
@@ -204,4 +204,30 @@ def test_ctrl_c_stops_the_runs_and_leaves_quietly(tmp_path):
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
     assert {row["status"] for row in store.runs()} == {"stopped"}
+    store.close()
+
+
+def test_a_ctrl_c_where_python_ignores_exceptions_is_not_lost(tmp_path, monkeypatch):
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Engine:
+        alive = True
+
+        def close(self):
+            pass
+
+    def rows(*args):
+        Finalised()
+        return kept(*args)
+
+    kept, handler = headless._rows, signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(headless, "_rows", rows)
+    monkeypatch.setattr(launch, "start", lambda *_: Engine())
+    store = Store(tmp_path / "store.db")
+    with pytest.raises(KeyboardInterrupt):
+        headless.run([sweep("--preset", "digits", *QUICK)], store, 1, None)
+    assert {row["status"] for row in store.runs()} == {"stopped"}
+    assert signal.getsignal(signal.SIGINT) is handler
     store.close()

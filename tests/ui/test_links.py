@@ -15,7 +15,7 @@ from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.numbers import study as studies
 from sam_dash.runs.spec import Measures
 from sam_dash.runs.store import Store
-from sam_dash.ui import router, saddle_parts
+from sam_dash.ui import pick, router, saddle_parts
 from tests.synthetic import SWEEP, fill
 from tests.ui.test_saddles import Here
 
@@ -26,7 +26,7 @@ WIDGETS = {
     "number_input", "text_input", "text_area", "file_uploader", "tabs", "date_input", "color_picker",
 }  # fmt: skip
 NOT_IN_THE_URL = {
-    "BOX": "the study is in the URL by hand, as ?study=ID: a bound one would be a label, which changes",
+    "box": "the study is in the URL by hand, as ?study=ID: a bound one would be a label, which changes",
     "npz_file": "a file",
     "zip_file": "a file",
     "sure": "a link must not confirm a deletion",
@@ -80,7 +80,7 @@ def controls(at: AppTest) -> dict[str, Any]:
         if name := getattr(proto, "query_param_key", ""):
             found[name] = node
         elif hasattr(proto, "query_param_key") and node.type not in ("expander", "flex_container"):
-            assert node.key == "_study_box" or node.key in NOT_IN_THE_URL, (node.type, node.key)
+            assert node.key.startswith(pick.BOX) or node.key in NOT_IN_THE_URL, (node.type, node.key)
         todo += getattr(node, "children", {}).values()
     return found
 
