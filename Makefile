@@ -15,14 +15,14 @@ run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at th
 	@$(BIN)/python -m sam_dash serve
 
 test: $(VENV)/.test browser ## Run all tests, in a browser too, on all cores
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4
+	@$(BIN)/python -m pytest -n auto
 
 QUICK := tests/maths/test_noise.py tests/maths/test_curvature.py tests/maths/test_m_sharpness.py tests/maths/test_tail.py \
 	tests/variants/test_identities.py tests/runs/test_spec.py tests/results/test_statistics.py tests/test_architecture.py \
 	tests/ui/test_pages.py::test_the_sharpness_figure_is_the_frame_of_its_csv
 
 quick: $(VENV)/.test ## Run what notices most in little time: definitions, identities, specification, statistics, a page
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 $(QUICK)
+	@$(BIN)/python -m pytest -n auto $(QUICK)
 
 mutants: $(VENV)/.test ## Try whether the tests notice slips: a seeded sample of one-line changes (long; SAMPLE=60 SEED=0)
 	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),60) --seed $(or $(SEED),0)

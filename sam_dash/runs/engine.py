@@ -42,6 +42,10 @@ CONFIG = {
     "distributed.scheduler.worker-saturation": 1.0,  # else a worker's death counts against its next group too
     "distributed.deploy.lost-worker-timeout": "520 weeks",  # a nanny given up takes its new worker with it
     "distributed.worker.multiprocessing-method": "spawn",
+    # dask watching itself took a tenth of a core, all the time that a dashboard was open
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.enabled": False,
 }
 
 

@@ -6,7 +6,8 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,21 @@ FOLDER = Path(studies.__file__).parents[1] / "views"
 FURTHER = {f"m_sharp@{m}": 0.1 / m for m in (1, 2, 4, 8)} | {f"tr_V@{m}": 20 / m for m in (2, 4, 8)}
 FURTHER |= {"grad_sq": -0.1, "layer_noise@hidden1": 12.0, "layer_noise@output": 8.0}
 At = tuple[View[Any], Any, str]
-Drawn = tuple[View[Any], Any, pd.DataFrame, str]
+
+
+@dataclass(eq=False)
+class Drawn:
+    """A view that has something to show, with its frame, and its figure at every width: drawn once for all tests."""
+
+    view: View[Any]
+    at: Any
+    frame: pd.DataFrame
+    name: str
+
+    @cached_property
+    def figures(self) -> dict[int, go.Figure]:
+        """By columns."""
+        return {columns: self.view.figure(self.frame, self.at, columns) for columns in WIDTHS}
 
 
 def stored(folder: Path, sweep: Any, collapsed: float | None = None) -> tuple[Study, Any]:
@@ -96,8 +111,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[At]:
 @pytest.fixture(scope="module")
 def drawn(everything: list[At]) -> list[Drawn]:
     """Those that have something to show, with their frames."""
-    frames = [(view, at, view.frame(at), name) for view, at, name in everything]
-    return [of for of in frames if len(of[2])]
+    found = [Drawn(view, at, view.frame(at), name) for view, at, name in everything]
+    return [of for of in found if len(of.frame)]
 
 
 def test_whatever_file_has_a_view_is_registered_and_stands_on_a_page() -> None:
@@ -108,11 +123,12 @@ def test_whatever_file_has_a_view_is_registered_and_stands_on_a_page() -> None:
 
 
 def test_every_view_is_drawn_of_some_study(drawn: list[Drawn]) -> None:
-    assert {view.key for view, *_ in drawn} == {*VIEWS, "result"}
+    assert {of.view.key for of in drawn} == {*VIEWS, "result"}
 
 
 def test_every_view_has_a_caption_an_alternative_text_and_a_name_for_its_files(drawn: list[Drawn]) -> None:
-    for view, at, frame, name in drawn:
+    for of in drawn:
+        view, at, frame, name = of.view, of.at, of.frame, of.name
         found = view.findings(frame, at)
         for text in (view.caption(frame, at), view.alt(frame, at, found), *found):
             assert text.rstrip().endswith((".", ")")), f"{name}: {text}"
@@ -131,8 +147,8 @@ def test_what_a_view_lacks_can_be_run(everything: list[At]) -> None:
 def test_at_every_width_each_trace_is_within_its_axes_and_no_title_meets_another(
     drawn: list[Drawn], columns: int
 ) -> None:
-    for view, at, frame, name in drawn:
-        fig = view.figure(frame, at, columns)
+    for of in drawn:
+        fig, name = of.figures[columns], of.name
         assert fig.data, name
         for trace in fig.data:
             assert seen(fig, trace), f"{name}, {columns} columns: nothing of {trace.name} is seen on {trace.yaxis}"
@@ -145,14 +161,14 @@ def test_at_every_width_each_trace_is_within_its_axes_and_no_title_meets_another
 
 def test_every_legend_stands_below_its_title_beside_which_the_tool_bar_is(drawn: list[Drawn]) -> None:
     checked = set()
-    for (view, at, frame, name), columns in itertools.product(drawn, WIDTHS):
-        layout = view.figure(frame, at, columns).layout
+    for of, columns in itertools.product(drawn, WIDTHS):
+        view, name, layout = of.view, of.name, of.figures[columns].layout
         assert layout.margin.t >= panels.DROP + panels.TITLE, f"{name}, {columns}: a scale under the tool bar"
         if view.key not in {"rho_m", "result"}:  # a scale of colours; a legend below
             checked.add(view.key)
             assert (layout.legend.yref, layout.legend.yanchor) == ("container", "top"), name
             assert layout.legend.title.text, name
-            entries = {t.name for t in view.figure(frame, at, columns).data if t.showlegend is not False and t.name}
+            entries = {t.name for t in of.figures[columns].data if t.showlegend is not False and t.name}
             rows = panels._legend_rows(entries, panels.LETTERS[columns])
             assert layout.margin.t >= panels.DROP + panels.TITLE + panels.ROW * (rows - 1), f"{name}, {columns}"
     assert checked == set(VIEWS) - {"rho_m"}
@@ -160,15 +176,15 @@ def test_every_legend_stands_below_its_title_beside_which_the_tool_bar_is(drawn:
 
 def test_marks_stand_at_the_values_of_the_frame(drawn: list[Drawn]) -> None:
     on = {"sharpness": "m", "rw_sam": "lam", "m_sharpness": "x", "noise": "x", "tenths": "x", "dynamics": "x"}
-    of = [(view, at, frame, name) for view, at, frame, name in drawn if view.key in on]
-    assert {view.key for view, *_ in of} == set(on)
-    for view, at, frame, name in of:
-        marks = [t for t in view.figure(frame, at, 6).data if "markers" in t.mode and t.cliponaxis is None]
-        assert {x for t in marks for x in t.x} <= set(frame[on[view.key]].dropna()), name
+    chosen = [of for of in drawn if of.view.key in on]
+    assert {of.view.key for of in chosen} == set(on)
+    for of in chosen:
+        marks = [t for t in of.figures[6].data if "markers" in t.mode and t.cliponaxis is None]
+        assert {x for t in marks for x in t.x} <= set(of.frame[on[of.view.key]].dropna()), of.name
 
 
 def test_panels_of_dynamics_share_their_epochs_and_accuracies_stay_below_one(drawn: list[Drawn]) -> None:
-    of = [(view.figure(frame, at, 6), frame) for view, at, frame, _ in drawn if view.key == "dynamics"]
+    of = [(o.figures[6], o.frame) for o in drawn if o.view.key == "dynamics"]
     assert max(frame["panel"].nunique() for _, frame in of) > 2
     for fig, frame in of:
         panels = [f"{k or ''}" for k in (0, *range(2, frame["panel"].nunique() + 1))]

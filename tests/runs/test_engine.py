@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,20 @@ def test_queued_runs_are_trained_and_everything_they_report_is_stored(served):
     assert store.run(rows[0]["key"])["environment"]["threads"] == 1
 
 
+def test_an_idle_engine_takes_a_fraction_of_a_core(served):
+    """With a worker 3 % of a core; 8 % while dask watched itself. Of the processor's time, whatever else it does."""
+    processes, took = family(served[1].process.pid), []
+    for wait in (0.0, 4.0):
+        time.sleep(wait)
+        took.append(sum(sum(p.cpu_times()[:2]) for p in processes))
+    assert took[1] - took[0] < 0.04 * 4.0
+
+
 def test_a_key_determines_the_result_whatever_the_number_of_workers(tmp_path):
     """One worker trains the three seeds in one stack; of two, one has two of them. Equal to the last bit."""
     measures = Measures(what=("trace", "lam_max", "noise", "m_sharpness", "ascent", "density"))
     problem = Problem(network="mlp:33-17", label_noise=0.4)
-    spec = SweepSpec(variants=("sam",), m=(8,), problem=problem, training=Training(epochs=10), measures=measures)
+    spec = SweepSpec(variants=("sam",), m=(8,), problem=problem, training=Training(epochs=3), measures=measures)
     found = []
     for count in (1, 2):
         store = Store(tmp_path / f"{count}.db")
