@@ -7,7 +7,7 @@ from itertools import chain
 
 import torch
 
-from benchmarks import measures, memory, pipeline, profile_measures, profiles, report, steps
+from benchmarks import measures, memory, own_loop, pipeline, profile_measures, profiles, report, steps
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     torch.set_num_threads(1)
     started = time.perf_counter()
     rows = []
-    for row in chain(pipeline.rows(), steps.rows(), measures.rows(), memory.rows()):
+    for row in chain(pipeline.rows(), steps.rows(), measures.rows(), memory.rows(), own_loop.rows()):
         print(f"{time.perf_counter() - started:5.0f} s  {row.what}: {row.ratio} {row.target} {row.note}", flush=True)
         rows.append(row)
     curves = [*steps.growth(), measures.growth()]

@@ -111,5 +111,9 @@ def of_groups(
 
 
 def estimate(spread: float, std: Tensor | float, G: int, method: str) -> Estimate:
-    """sum_j ||a_j - abar||^2 / (G - 1) of G groups, from that sum and the spread of its terms."""
-    return Estimate(spread / (G - 1), float(std) * G / (G - 1) / G**0.5, method, G)
+    """sum_j ||a_j - abar||^2 / (G - 1) of G groups, from that sum and the spread of its terms.
+
+    Two groups are as far from their mean, wherever they lie: their terms tell no error, which is nan.
+    """
+    stderr = float(std) * G / (G - 1) / G**0.5 if G > 2 else math.nan
+    return Estimate(spread / (G - 1), stderr, method, G)

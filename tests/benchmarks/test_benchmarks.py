@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import profile_measures, profiles, user
+from benchmarks import own_loop, profile_measures, profiles, user
 from benchmarks.measures import way_of
 from benchmarks.problems import mlp, module_at, problem, spec, trained, training
 from benchmarks.report import Curve, Row, at_least, at_most, page
@@ -36,6 +38,19 @@ def test_the_users_loop_and_our_step_are_the_same_step(P, m) -> None:
         optimiser = user.SAM(module.parameters(), torch.optim.SGD, lr=0.1, momentum=0.9)
         user.sam_step(module, optimiser, P.x, P.y[0])
         torch.testing.assert_close(parameters_to_vector(module.parameters()), W[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 4, 8])
+def test_a_step_of_ones_own_loop_is_the_users(m) -> None:
+    torch.manual_seed(0)
+    module, x, y = own_loop.Transformer(), torch.randint(0, own_loop.WORDS, (B, own_loop.TOKENS)), torch.arange(B)
+    theirs, before = copy.deepcopy(module), parameters_to_vector(module.parameters()).detach().clone()
+    optimiser, step = own_loop.ours(module, x, y, m)
+    step()
+    own_loop.eager(theirs, x, y, None if m == B else m)()
+    assert optimiser.way == ("plain" if m == B else "intercepted")
+    moved, by_hand = (parameters_to_vector(net.parameters()) - before for net in (module, theirs))
+    assert torch.linalg.norm(moved - by_hand) < 1e-3 * torch.linalg.norm(by_hand)
 
 
 def test_the_users_n_sam_and_sgd_are_ours(P) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -82,6 +84,13 @@ def test_the_error_at_m_is_that_of_independent_groups() -> None:
     found = [noise.tr_V(L.losses_fn, w, (x[i : i + 60], y[i : i + 60]), m=(1, 3)) for i in range(0, 18000, 60)]
     for m in (1, 3):
         assert is_the_spread([e[m] for e in found])
+
+
+def test_two_groups_tell_no_error_and_three_do() -> None:
+    L, w = oracle(60)
+    found = noise.tr_V(L.losses_fn, w, L.batch, m=(20, 30))
+    assert math.isnan(found[30].stderr)
+    assert 0 < found[20].stderr < math.inf
 
 
 @pytest.mark.parametrize("m", [0, 31, 60])
