@@ -13,7 +13,7 @@ from tests.browser.driver import settle
 from tests.browser.test_journey import FIGURE, downloaded, start
 
 SMALL = (
-    "run?network=mlp:8&epochs=3&m=64&m=8&seeds=2&variants=SGD&variants=SAM&variants=RW-SAM&rho=0.1&lam=0,0.5"
+    "run?network=mlp:8&epochs=3&m=8&seeds=2&variants=SGD&variants=SAM&variants=RW-SAM&rho=0.1&lam=0,0.5"
     "&measures=trace&every=1"
 )
 
@@ -22,7 +22,7 @@ SMALL = (
 def study(address: str, browser: Any) -> str:
     page = browser.new_page()
     found = start(page, f"{address}/{SMALL}")
-    page.get_by_text("10 done").wait_for(timeout=150_000)
+    page.get_by_text("8 done").wait_for(timeout=150_000)
     page.close()
     return found
 
