@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,8 @@ from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.views import dynamics, equal_length, m_eval, matched, matched_figure, noise_law, rho_map, simpson
 from sam_dash.runs.spec import Problem, SweepSpec, Training
+from sam_dash.runs.store import Store
+from tests import synthetic
 from tests.results import frames
 
 SWEEP = SweepSpec(
@@ -315,6 +319,45 @@ def test_windows_are_means_and_say_where_they_end() -> None:
     assert list(frame["value"]) == [2.0, 6.0, 10.0]
     assert list(frame["step"]) == [2.0, 4.0, 5.0]
     assert list(frame["epoch"]) == [1.0, 2.0, 2.5]
+
+
+@pytest.mark.parametrize(("steps", "points"), [(400, 400), (401, 201)])
+def test_a_curve_has_four_hundred_points_at_most(steps: int, points: int) -> None:
+    assert len(recorded.windowed(np.zeros(steps), 1.0)) == points
+
+
+def test_curves_of_a_store_are_what_was_measured_and_windows_of_what_was_recorded(tmp_path: Path) -> None:
+    one = replace(SWEEP, variants=("sam",), m=(4,), knobs={"rho": (0.1,)}, seeds=(0,))  # of 1000 steps
+    with closing(Store(tmp_path / "store.db")) as store:
+        synthetic.fill(store, one)
+        found = recorded.stored(store, [one.runs()[0].key], ("test_acc", "eps_norm", "ess"), 250.0, 4)
+    rows = found.groupby("quantity")
+    assert {q: list(r["step"]) for q, r in rows} == {
+        "eps_norm": [250, 500, 750, 1000],
+        "test_acc": [*range(0, 1001, 250)],
+    }
+    assert {q: list(r["epoch"]) for q, r in rows} == {"eps_norm": [1, 2, 3, 4], "test_acc": [0, 1, 2, 3, 4]}
+    assert list(rows.get_group("eps_norm")["value"]) == pytest.approx([0.1] * 4)
+    assert found.index.is_unique
+
+
+@pytest.mark.parametrize(("points", "wide"), [(1000, 1), (999, 2), (500, 2), (499, 3)])
+def test_a_point_is_said_to_stand_for_the_steps_that_it_is_the_mean_of(points: int, wide: int) -> None:
+    one = replace(study(simple), spec=replace(SWEEP, variants=("sgd",), knobs={}, seeds=(0,)))  # one run
+    rate = recorded.steps_per_epoch(one)
+    assert rate == 1000 // 4
+    assert recorded.widths(one, ("eps_norm", "test_acc"), points) == {"eps_norm": wide}
+    drawn = recorded.windowed(np.arange(1.0, 1001.0), rate, points)
+    assert (drawn["step"][0], drawn["value"][0]) == (wide, (1 + wide) / 2)
+    bundled = replace(one, id="example")
+    assert recorded.widths(bundled, ("eps_norm", "test_acc"), points) == {"eps_norm": 250}
+
+
+def test_of_a_data_set_that_is_gone_no_width_is_said() -> None:
+    gone = replace(SWEEP, problem=Problem(dataset="npz:/nowhere.npz", network="mlp:8", data_hash="0" * 64))
+    s = replace(study(simple), spec=gone)
+    assert math.isnan(recorded.steps_per_epoch(s))
+    assert recorded.widths(s, ("eps_norm",)) == {}
 
 
 @pytest.mark.parametrize(
