@@ -30,12 +30,13 @@ def wheel(tmp_path_factory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def environment(folder: Path, wheel: Path) -> Path:
+def environment(folder: Path, wheel: Path | None = None) -> Path:
     """An environment with the wheel and nothing else; its folder of packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+    if wheel:
+        subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
     return next(folder.glob("lib/python*/site-packages"))
 
 
