@@ -12,7 +12,8 @@ See docs/optim.md.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -42,6 +43,17 @@ class Last(NamedTuple):
     g: float
     h: float
     cosine: float
+
+
+@contextmanager
+def _cast_anew() -> Iterator[None]:
+    """A context in which autocast casts a weight at every use: its cache would keep the clean one."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 class SharpnessAware(torch.optim.Optimizer):
@@ -144,6 +156,7 @@ class SharpnessAware(torch.optim.Optimizer):
             self.variant.check({"rho": value})
         return torch.cat([w.new_full((p.numel(),), radius.get(id(p), rho) / rho) for p in self.live.parameters])
 
+    @_cast_anew()
     @torch.no_grad()
     def step(self, closure: Callable[[], Batch | list[Batch]] | None = None) -> Tensor:  # type: ignore[override]
         """One step on the batch (x, y) that the closure returns. After it `.grad` holds what was descended.
@@ -219,7 +232,8 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
         """The way for batches of this size in the module's present mode; found at the first of them."""
-        key = (n, m, self.model.training, torch.is_autocast_enabled(), self.live.radii is None)
+        cast = torch.is_autocast_enabled(w.device.type)
+        key = (n, m, self.model.training, cast, self.live.radii is None)
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
             self.chosen[key] = choose(self.variant, self.live, m, batch, w, self.memory, at, self.knobs)

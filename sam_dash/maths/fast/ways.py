@@ -179,7 +179,7 @@ def intercepted(v: Variant, live: Live, m: int) -> Take:
     loop = looped(v, live, m)
 
     def step(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
-        if state != () or torch.is_autocast_enabled():
+        if state != () or torch.is_autocast_enabled(w.device.type):
             raise NotFactoredError("a step with a state, or autocast")
         plan = plans[0] if plans else plan_of(live, batch, m)
         L = InterceptedOracle(cast(Loss, live.loss), batch, m, at.noise, at.full, at.t, at.rate, live=live, plan=plan)
