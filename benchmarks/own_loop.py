@@ -1,8 +1,12 @@
-"""`optim.SharpnessAware` in a loop of one's own, against the SAM that a user would write; see `user`."""
+"""`optim.SharpnessAware` in a loop of one's own, against the SAM that a user would write; see `user`.
+
+`python -m benchmarks.own_loop` prints it alone, in CPU time, which a busy machine changes least.
+"""
 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -65,13 +69,13 @@ def plain(module: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
     return lambda: user.sgd_step(module, optimiser, x, y)
 
 
-def rows(budget: float = 1.0) -> Iterator[Row]:
+def rows(budget: float = 1.0, clock: Callable[[], float] = time.perf_counter) -> Iterator[Row]:
     """Time at m = 1, 8 and B, and peak memory, network by network."""
     for name, module, x, B in networks():
         y = torch.randint(0, 10, (B,))
         made = {m: ours(copy.deepcopy(module), x, y, m) for m in (1, 8, B)}
         sides = {f"m = {m}": step for m, (_, step) in made.items()} | {"eager SAM": eager(copy.deepcopy(module), x, y)}
-        times = side_by_side(sides, budget * BUDGET[name])
+        times = side_by_side(sides, budget * BUDGET[name], clock=clock)
         least = peak(plain(copy.deepcopy(module), x, y))
         for m, (optimiser, step) in made.items():
             what, note = f"own loop, {name}: m = {m}", f"way: {optimiser.way}"
@@ -79,3 +83,9 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
             yield at_most(f"{what}, against eager SAM", times.ratio(f"m = {m}", "eager SAM"), target, note)
             ratio = peak(step) / least
             yield at_most(f"{what}, peak memory against an SGD step", Ratio(ratio, ratio, ratio), LIMIT, note)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for row in rows(clock=time.thread_time):
+        print(f"{row.what}: {row.ratio} {row.target} {row.note}", flush=True)
