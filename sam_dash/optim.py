@@ -33,6 +33,7 @@ from sam_dash.maths.micro import mean_step
 from sam_dash.maths.parts import Batch, batches, together
 from sam_dash.maths.ranks import Ranks, SharedOracle
 from sam_dash.maths.samples import cut, samples
+from sam_dash.maths.shards import Shards, cut_as
 
 
 class Last(NamedTuple):
@@ -103,11 +104,16 @@ class SharpnessAware(torch.optim.Optimizer):
     ) -> None:
         self.variant = variants.get(variant)
         self.model = model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
+        if getattr(model, "_comm_hooks", None):
+            warnings.warn(
+                "the communication hook of DistributedDataParallel is not used: gradients are sent whole, once each",
+                stacklevel=2,
+            )
         self.forward = model if isinstance(model, DataParallel) else self.model
         self.knobs = self.variant.check(knobs)
         self.loss = get_loss(loss) if isinstance(loss, str) else loss
         self.m, self.full, self.counts, self.clip, self.scaler = m, full, counts, clip, scaler
-        self.ranks = Ranks.here()
+        self.ranks, self.shards = Ranks.here(), Shards.of(self.model)
         _check(self)
         given = [p for p in self.model.parameters() if p.requires_grad] if params is None else list(params)
         if not given:
@@ -136,9 +142,11 @@ class SharpnessAware(torch.optim.Optimizer):
         perturbed = {id(p) for p in (ordered if self.perturb is None else self.perturb)}
         if not perturbed or perturbed - set(map(id, ordered)):
             raise ValueError(f"perturb: expected some of the {len(ordered)} parameters that are trained")
-        rest = [p for p in ordered if id(p) not in perturbed]
-        self.live = Live.of(self.forward, self.loss, [p for p in ordered if id(p) in perturbed], rest)
-        w = self.live.read()
+        moved, rest = ([p for p in ordered if (id(p) in perturbed) is which] for which in (True, False))
+        self.trained = moved + rest  # as the base has them; `live.trained` are the same, whole
+        with self.shards.whole() as whole:
+            self.live = Live.of(self.forward, self.loss, list(map(whole, moved)), list(map(whole, rest)))
+            w = self.live.read()
         self.memory = self.variant.init(w)
         self.chosen: dict[tuple[Any, ...], Way] = {}
         self._radii(w)
@@ -154,7 +162,8 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"a group has a rho, but {self.variant.title} {why}")
         for value in set(radius.values()):
             self.variant.check({"rho": value})
-        return torch.cat([w.new_full((p.numel(),), radius.get(id(p), rho) / rho) for p in self.live.parameters])
+        perturbed = self.trained[: len(self.live.parameters)]
+        return torch.cat([w.new_full((p.numel(),), radius.get(id(p), rho) / rho) for p in perturbed])
 
     @_cast_anew()
     @torch.no_grad()
@@ -181,26 +190,35 @@ class SharpnessAware(torch.optim.Optimizer):
         k = self.ranks.sharing(m, n)
         groups = [parts] if k > 1 else together(parts, sizes, m)
         self._check_statistics(groups, k)
-        loss = self._loss(parts) if self._has_statistics() else None
-        generator = self.generator.clone_state()
-        with self.live.held() as w:
-            self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
-            self.live.radii = self._radii(w)
-            at = self._moment(w, generator)
-            out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups)
-            if loss is None and self.live.losses:
-                loss = torch.cat(self.live.losses).mean()
-        loss = self._loss(parts) if loss is None else loss
-        if k < self.ranks.size:
-            out = self._averaged(out)
-        if not (self.scaler or loss.is_cuda or bool(loss.isfinite())):
-            self.chosen.clear()  # of what was chosen on such numbers nothing is known
-            for part in parts:
-                refuse_not_finite(self.model, *part)
-            raise ValueError(f"the loss is {float(loss)} at step {self.t}, though the weights, x and y are finite")
+        with self.shards.whole():
+            loss = self._loss(parts) if self._has_statistics() else None
+            generator = self.generator.clone_state()
+            with self.live.held() as w:
+                self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
+                self.live.radii = self._radii(w)
+                at = self._moment(w, generator)
+                out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups)
+                if loss is None and self.live.losses:
+                    loss = torch.cat(self.live.losses).mean()
+            loss = self._loss(parts) if loss is None else loss
+            if k < self.ranks.size:
+                out = self._averaged(out)
+            if not (self.scaler or loss.is_cuda):
+                self._refuse_not_finite(loss, out, parts)
         self._descend(out, generator)
         self._last = loss, out
         return loss
+
+    def _refuse_not_finite(self, loss: Tensor, out: Step, parts: list[Batch]) -> None:
+        """ValueError, on all ranks if on one: those that went on would wait for it for ever."""
+        finite = bool(loss.isfinite())
+        if finite and (self.ranks.size == 1 or bool(out.h.isfinite().all())):
+            return
+        self.chosen.clear()  # of what was chosen on such numbers nothing is known
+        for part in parts:
+            refuse_not_finite(self.model, *part)
+        what = "the gradient of all ranks is not finite" if finite else f"the loss is {float(loss)}"
+        raise ValueError(f"{what} at step {self.t}, though the weights, x and y {'here ' * finite}are finite")
 
     @property
     def last(self) -> Last | None:
@@ -284,13 +302,14 @@ class SharpnessAware(torch.optim.Optimizer):
         """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""
         moves = None if isinstance(out.moves, tuple) else self._parts(out.moves)
         descended = out.h.split([p.numel() for p in self.live.trained])
-        for i, (p, h) in enumerate(zip(self.live.trained, descended, strict=True)):
+        for i, (p, h) in enumerate(zip(self.trained, descended, strict=True)):
             seen = (not self.live.used or i in self.live.used) and (moves is None or bool(moves[i].any()))
-            p.grad = (h if self.live.scale == 1 else h * self.live.scale).view_as(p).to(p, copy=True) if seen else None
+            scaled = h if self.live.scale == 1 else h * self.live.scale
+            p.grad = cut_as(p, scaled.view(p.shape).to(p.device, p.dtype, copy=True)) if seen else None
         if self.scaler:
             self.scaler.unscale_(self.base)
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.live.trained, self.clip)
+            nn.utils.clip_grad_norm_(self.trained, self.clip)
         if self.scaler:
             self.scaler.step(self.base)
             self.scaler.update()
@@ -305,11 +324,11 @@ class SharpnessAware(torch.optim.Optimizer):
         if isinstance(out.aside, tuple):
             return
         clip = 1.0 if self.clip is None else min(1.0, self.clip / (float(out.h.norm()) + 1e-6))
-        aside = dict(zip(map(id, self.live.parameters), self._parts(out.aside), strict=True))
+        aside = dict(zip(map(id, self.trained), self._parts(out.aside), strict=False))
         for group in self.param_groups:
             for p in group["params"]:
                 if id(p) in aside:
-                    p.sub_((float(group["lr"]) * clip * aside[id(p)]).to(p))
+                    p.sub_(cut_as(p, (float(group["lr"]) * clip * aside[id(p)]).to(p.device, p.dtype)))
 
     def _parts(self, v: Tensor) -> list[Tensor]:
         """v (d,) as one tensor for each parameter that is perturbed."""
@@ -341,7 +360,8 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"this state is of {state_dict['variant']!r}, the optimiser is {self.variant.key!r}")
         self.base.load_state_dict(state_dict["base"])
         self.param_groups, self.state = self.base.param_groups, self.base.state
-        fresh = self.variant.init(self.live.read())
+        with self.shards.whole():
+            fresh = self.variant.init(self.live.read())
         parts = [a.to(b) for a, b in zip(state_dict["memory"], fresh, strict=True)]
         self.memory = type(fresh)(*parts) if parts else fresh
         self.t = state_dict["t"]
