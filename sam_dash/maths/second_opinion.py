@@ -1,13 +1,15 @@
 """PyHessian (Yao et al., arXiv:1912.07145) as a second opinion, with a fixed budget and an error.
 
-Version 0.1 stops `trace` when two running means happen to agree, and power iteration when an eigenvalue stops moving;
-tol = 0 turns both off. It finds the eigenvalue of largest *modulus*, which can be negative early in training.
+Version 0.1 stops `trace` when two running means happen to agree, or when one is negative (never at tol = -inf), and
+power iteration when an eigenvalue stops moving (never at tol = 0). It finds the eigenvalue of largest *modulus*, which
+can be negative early in training.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -23,8 +25,8 @@ from sam_dash.maths.oracle import Batch
 def trace(module: nn.Module, loss: PerSample, w: Tensor, batch: Batch, *, probes: int = 100, seed: int = 0) -> Estimate:
     """tr(H) by PyHessian's Hutchinson estimator with `probes` probes, and the standard error of their mean."""
     with _hessian(module, loss, w, batch, seed) as hessian:
-        samples = torch.tensor([float(t) for t in hessian.trace(maxIter=probes, tol=0)])
-    return Estimate.of_mean(samples, "PyHessian trace, tol = 0")
+        samples = torch.tensor([float(t) for t in hessian.trace(maxIter=probes, tol=-math.inf)])
+    return Estimate.of_mean(samples, "PyHessian trace, no early stop")
 
 
 def top_eigenvalue(
@@ -40,7 +42,7 @@ def top_eigenvalue(
         gap = [hv - values[0] * v for hv, v in zip(product, vectors[0], strict=True)]
         residual = float(torch.cat([g.reshape(-1) for g in gap]).norm())
     relative = residual / max(abs(values[0]), 1e-30)
-    method = "PyHessian power iteration, tol = 0; error: residual bound"
+    method = "PyHessian power iteration, no early stop; error: residual bound"
     return Estimate(float(values[0]), residual, method, iterations, relative, relative <= tol)
 
 
