@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,20 @@ def test_the_tests_of_make_quick_exist() -> None:
 def test_the_readme_links_every_page_of_the_docs_and_shows_every_picture_that_is_kept() -> None:
     kept = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/screenshots").iterdir()]
     assert [p.name for p in kept if f"({p.relative_to(ROOT)})" not in README] == []
+
+
+@pytest.mark.parametrize(("name", "least"), [("optim.md", 15), ("measure.md", 12)])
+def test_every_block_of_a_tutorial_runs(name, least, tmp_path) -> None:
+    """One after another in one namespace; those that begin with a file's name are that file, for the shell's."""
+    blocks = re.findall(r"```(\w+)\n(.*?)```", (HERE / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= least
+    space: dict = {}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for language, code in blocks:
+        if file := re.match(r"# (\w+\.py)\n", code):
+            (tmp_path / file[1]).write_text(code, encoding="utf-8")
+        elif language == "python":
+            exec(compile(code, name, "exec"), space)
+        else:
+            ran = subprocess.run(code, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+            assert ran.returncode == 0, ran.stderr
