@@ -139,6 +139,8 @@ class SharpnessAware(torch.optim.Optimizer):
         if trained:
             shape = tuple(next(iter(trained.values())).shape)
             raise ValueError(f"a parameter of shape {shape} is not one of the model's")
+        if not ordered:
+            raise ValueError("no parameter that is given requires a gradient: there is nothing to train")
         perturbed = {id(p) for p in (ordered if self.perturb is None else self.perturb)}
         if not perturbed or perturbed - set(map(id, ordered)):
             raise ValueError(f"perturb: expected some of the {len(ordered)} parameters that are trained")

@@ -292,6 +292,13 @@ def test_only_what_is_given_is_perturbed_and_trained_and_groups_keep_their_rates
         sam(model, params=[nn.Parameter(torch.zeros(2, 2))])
 
 
+def test_parameters_that_are_all_frozen_are_refused_however_they_are_given() -> None:
+    model = network("perceptron").requires_grad_(False)
+    for given in (None, model.parameters(), [{"params": model.parameters(), "lr": 0.1}]):
+        with pytest.raises(ValueError, match="requires a gradient: there is nothing to train"):
+            sam(model, params=given)
+
+
 def test_a_group_that_is_added_is_trained_from_then_on() -> None:
     model, batch = network("tanh"), data()
     optimiser = sam(model, 4, params=model[2].parameters())
