@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from pathlib import Path
@@ -141,6 +142,8 @@ def main(folder: Path) -> None:
     found["hook"] = [str(w.message) for w in said]
     found["FSDP"] = fsdp_of_its_own(n)
     torch.save(found, folder / f"{rank}.pt")
+    del hooked
+    gc.collect()  # a DistributedDataParallel that outlives its group aborts the process now and then
     dist.destroy_process_group()
 
 
