@@ -12,7 +12,7 @@ gradients. They can be scaled, normed and added to w, which is all that SAM, USA
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,14 +33,17 @@ def norms(factors: Sequence[Factor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Factored(Multiple):
-    """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j."""
+    """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j; `known` the ||g_j|| once they are."""
 
     factors: Sequence[Factor]
     scale: Tensor
+    known: list[Tensor] = field(default_factory=list, compare=False, kw_only=True)
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j||, (G,) or a scalar where G = 1."""
-        lengths = self.scale.abs() * norms(self.factors)
+        if not self.known:
+            self.known.append(norms(self.factors))
+        lengths = self.scale.abs() * self.known[0]
         return lengths.squeeze(0) if dim is None and len(lengths) == 1 else lengths
 
     def dense(self) -> Tensor:

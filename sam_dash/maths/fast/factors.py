@@ -93,8 +93,8 @@ class LowRank:
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
         out = own_forward(layer, h)
-        extra = (h.reshape(len(self.X), -1, h.shape[-1]) @ self.X.mT + self.bias) @ (scale[:, None, None] * self.D)
-        return out + extra.reshape(out.shape)
+        along = (h.reshape(len(self.X), -1, h.shape[-1]) @ self.X.mT + self.bias) * scale[:, None, None]
+        return torch.baddbmm(out.view(len(self.X), -1, out.shape[-1]), along, self.D).view(out.shape)
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,37 @@ class Dense:
         return type(self)(weight, None if self.bias is None else (p @ self.bias)[None])
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out = own_forward(layer, h)
-        extra = h.reshape(len(self.weight), -1, h.shape[-1]) @ (scale[:, None, None] * self.weight).mT
+        rows, bias = h.reshape(len(self.weight), -1, h.shape[-1]), None
         if self.bias is not None:
-            extra = extra + (scale[:, None] * self.bias)[:, None]
-        return out + extra.reshape(out.shape)
+            bias = (layer.bias + scale[:, None] * self.bias)[:, None]
+        by = By.apply if layer.weight.requires_grad else by_each  # else something else is differentiated, forward
+        out: Tensor = by(rows, layer.weight, bias, self.weight, scale)
+        return out.reshape(*h.shape[:-1], out.shape[-1])
+
+
+def by_each(h: Tensor, W: Tensor, b: Tensor | None, E: Tensor, s: Tensor) -> Tensor:
+    """The rows h (G, r, i) of micro-batch j by W + s_j E_j, with a bias (G, 1, o)."""
+    weight = torch.addcmul(W, s[:, None, None], E)
+    return h @ weight.mT if b is None else torch.baddbmm(b, h, weight.mT)
+
+
+class By(torch.autograd.Function):
+    """`by_each`, whose gradient for W depends on neither s nor E: it is that of a plain layer."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, W: Tensor, b: Tensor | None, E: Tensor, s: Tensor) -> Tensor:
+        """(G, r, i) -> (G, r, o)."""
+        weight = torch.addcmul(W, s[:, None, None], E)
+        ctx.save_for_backward(h, weight)
+        return h @ weight.mT if b is None else torch.baddbmm(b, h, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> Any:
+        """The gradients for h, W and the bias."""
+        h, weight = ctx.saved_tensors
+        d_in = d @ weight if ctx.needs_input_grad[0] else None
+        d_bias = d.sum(1, keepdim=True) if ctx.needs_input_grad[2] else None
+        return d_in, d.flatten(0, 1).mT @ h.flatten(0, 1), d_bias, None, None
 
 
 def dense(low: LowRank) -> Dense:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from sam_dash.maths.fast.factors import Factor, in_groups
@@ -46,7 +47,7 @@ class Affine:
         weight = layer.weight.reshape(shape) + s * self.weight[:, None]
         bias = layer.bias.reshape(shape) + s * self.bias[:, None]
         normal = self.normalise(h)
-        out = normal.reshape(G, -1, *normal.shape[1:]) * weight + bias
+        out = torch.addcmul(bias, normal.reshape(G, -1, *normal.shape[1:]), weight)
         return out.reshape(h.shape)
 
 
@@ -105,7 +106,9 @@ def layer_norm(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
     positions = tuple(range(1, X.ndim - len(layer.normalized_shape)))
 
     def normalise(h: Tensor) -> Tensor:
-        """Written out: forward over forward, torch 2.13's `layer_norm` has a wrong derivative (pytorch#196700)."""
+        """The kernel; written out in a forward derivative, of which torch 2.13's second is wrong (pytorch#196700)."""
+        if forward_ad._current_level < 0:
+            return F.layer_norm(h, layer.normalized_shape, eps=layer.eps)
         over = tuple(range(-len(layer.normalized_shape), 0))
         var, mean = torch.var_mean(h, over, correction=0, keepdim=True)
         return (h - mean) * (var + layer.eps).rsqrt()

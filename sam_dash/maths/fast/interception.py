@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -68,8 +68,7 @@ class Meeting(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             return self.attention(*args, **kwargs)
-        numbers = self.plan.numbers
-        if not any(id(a) in numbers for a in parts((*args, *kwargs.values()))):
+        if not self.met(args) and not (kwargs and self.met(kwargs.values())):
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name in FACTS or (name == "__get__" and getattr(func.__self__, "__name__", "") in PROPERTIES):
@@ -82,6 +81,14 @@ class Meeting(TorchFunctionMode):
         if found is None or key is None or self.plan.stacked & set(key):
             return func(*self.replaced(args), **dict(zip(kwargs, self.replaced(kwargs.values()), strict=True)))
         return self.beneath(lambda h: self.at(key, found[1], h), found[0])
+
+    def met(self, args: Iterable[Any]) -> bool:
+        """Whether a parameter is among the arguments, or in a list of them."""
+        numbers = self.plan.numbers
+        for a in args:  # noqa: SIM110 (twice as fast as any(); for every function that the module calls)
+            if id(a) in numbers or (type(a) in (list, tuple) and self.met(a)):
+                return True
+        return False
 
     def key(self, site: Site) -> Key | None:
         """The numbers of the site's parameters; None where one of them is not trained."""
@@ -218,12 +225,3 @@ class Second(Meeting):
         x, g = site.rows(h), self.found.get(key)
         out = site.forward(x) if g is None else g.perturbed(site, x, self.scale)
         return out.view(site.shape(h, out))
-
-
-def parts(args: Iterable[Any]) -> Iterator[Any]:
-    """The arguments, and what lists among them hold."""
-    for a in args:
-        if type(a) in (list, tuple):
-            yield from parts(a)
-        else:
-            yield a
