@@ -130,9 +130,16 @@ class SharpnessAware(torch.optim.Optimizer):
         self.generator = torch.Generator().manual_seed(seed)
         self.way = ""  # how steps are taken: see `sam_dash.maths.fast.ways`
         self._last: tuple[Tensor, Step] | None = None
-        self._prepare()
+        self._prepare(self.perturb)
 
-    def _prepare(self) -> None:
+    def _follow(self) -> None:
+        """Prepare anew where parameters have been frozen, or no longer are."""
+        now = {id(p) for group in self.base.param_groups for p in group["params"] if p.requires_grad}
+        if now != set(map(id, self.trained)):
+            self.zero_grad()  # of what is frozen now
+            self._prepare(None if self.perturb is None else [p for p in self.perturb if p.requires_grad])
+
+    def _prepare(self, perturb: list[nn.Parameter] | None) -> None:
         """What follows from the parameters that are trained."""
         trained = {id(p): p for group in self.base.param_groups for p in group["params"] if p.requires_grad}
         ordered = [p for p in self.model.parameters() if trained.pop(id(p), None) is not None]
@@ -141,7 +148,7 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(f"a parameter of shape {shape} is not one of the model's")
         if not ordered:
             raise ValueError("no parameter that is given requires a gradient: there is nothing to train")
-        perturbed = {id(p) for p in (ordered if self.perturb is None else self.perturb)}
+        perturbed = {id(p) for p in (ordered if perturb is None else perturb)}
         if not perturbed or perturbed - set(map(id, ordered)):
             raise ValueError(f"perturb: expected some of the {len(ordered)} parameters that are trained")
         moved, rest = ([p for p in ordered if (id(p) in perturbed) is which] for which in (True, False))
@@ -151,6 +158,7 @@ class SharpnessAware(torch.optim.Optimizer):
             w = self.live.read()
         self.memory = self.variant.init(w)
         self.chosen: dict[tuple[Any, ...], Way] = {}
+        self.repeats = False  # whether two forwards were found to agree
         self._radii(w)
 
     def _radii(self, w: Tensor) -> Tensor | None:
@@ -185,6 +193,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 and on the CPU without a scaler, where looking is free, for a loss that is NaN or infinite, with the
                 tensor that made it so. The weights are then as before.
         """
+        self._follow()
         parts = batches(closure)
         sizes = [samples(part) for part in parts]
         n = sum(sizes)
@@ -193,30 +202,34 @@ class SharpnessAware(torch.optim.Optimizer):
         groups = [parts] if k > 1 else together(parts, sizes, m)
         self._check_statistics(groups, k)
         with self.shards.whole():
-            loss = self._loss(parts) if self._has_statistics() else None
             generator = self.generator.clone_state()
             with self.live.held() as w:
+                loss = None
+                if self._has_statistics():
+                    loss = self._loss(parts)
+                    self.live.settle()
+                self.live.wanted = loss is None
                 self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
                 self.live.radii = self._radii(w)
                 at = self._moment(w, generator)
                 out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups)
-                if loss is None and self.live.losses:
+                if loss is None:
                     loss = torch.cat(self.live.losses).mean()
-            loss = self._loss(parts) if loss is None else loss
-            if k < self.ranks.size:
-                out = self._averaged(out)
-            if not (self.scaler or loss.is_cuda):
-                self._refuse_not_finite(loss, out, parts)
+                if k < self.ranks.size:
+                    out = self._averaged(out)
+                if not (self.scaler or loss.is_cuda):
+                    self._refuse_not_finite(loss, out, parts, w)
         self._descend(out, generator)
         self._last = loss, out
         return loss
 
-    def _refuse_not_finite(self, loss: Tensor, out: Step, parts: list[Batch]) -> None:
+    def _refuse_not_finite(self, loss: Tensor, out: Step, parts: list[Batch], w: Tensor) -> None:
         """ValueError, on all ranks if on one: those that went on would wait for it for ever."""
         finite = bool(loss.isfinite())
         if finite and (self.ranks.size == 1 or bool(out.h.isfinite().all())):
             return
         self.chosen.clear()  # of what was chosen on such numbers nothing is known
+        self.live.write(w)
         for part in parts:
             refuse_not_finite(self.model, *part)
         what = "the gradient of all ranks is not finite" if finite else f"the loss is {float(loss)}"
@@ -256,8 +269,9 @@ class SharpnessAware(torch.optim.Optimizer):
         key = (n, m, self.model.training, cast, self.live.radii is None)
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
+            self.repeats, told = True, len(self.live.losses)
             self.chosen[key] = choose(self.variant, self.live, m, batch, w, self.memory, at, self.knobs)
-            self.live.losses.clear()
+            del self.live.losses[told:]
         self.way = self.chosen[key].name
         return self.chosen[key]
 
@@ -267,6 +281,9 @@ class SharpnessAware(torch.optim.Optimizer):
             n = samples(parts[0])
             return self._way(parts[0], w, at, min(m, n), n).take(parts[0], w, self.memory, at, self.knobs)
         facts = {"layout": self.live.layout, **at._asdict()}
+        if not self.repeats:
+            check_repeats(self.live, parts[0], w)
+            self.repeats = True
         if k > 1:
             self.way = f"plain, {k} ranks together"
             L: LiveOracle = SharedOracle.on(self.live, *parts, ranks=self.ranks, k=k, **facts)
@@ -294,8 +311,9 @@ class SharpnessAware(torch.optim.Optimizer):
         return Step(self.ranks.mean(out.h), eps, out.g, state, info, aside, moves)
 
     def _has_statistics(self) -> bool:
-        """Whether a forward moves buffers: then one clean pass does so, and no other."""
-        return self.model.training and any(True for _ in self.model.buffers())
+        """Whether a forward moves buffers of a part that trains: then one clean pass does so, and no other."""
+        training = (part for part in self.model.modules() if part.training)
+        return any(b is not None for part in training for b in part._buffers.values())
 
     def _loss(self, parts: list[Batch]) -> Tensor:
         return torch.cat([self.loss(call(self.forward, x), y) for x, y in parts]).mean()
@@ -346,7 +364,7 @@ class SharpnessAware(torch.optim.Optimizer):
             super().add_param_group(param_group)
             return
         self.base.add_param_group(param_group)
-        self._prepare()
+        self._prepare(self.perturb)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a run needs to go on: the base optimiser's state, the variant's, the step and the generator."""

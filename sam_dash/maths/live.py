@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths.flat import Layout, PerSample
+from sam_dash.maths.generators import put, states
 from sam_dash.maths.samples import arguments
 
 
@@ -40,9 +41,12 @@ class Live:
     at: Tensor | None = None  # the w that is written
     used: set[int] = field(default_factory=set)  # the parameters that had a gradient
     losses: list[Tensor] = field(default_factory=list)  # of the batch at the clean w, part by part
-    buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # and what they are before every forward
-    kept: list[Tensor] = field(default_factory=list)  # the parameters before they were first written
+    buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = field(
+        default_factory=list
+    )  # with their values before forwards
+    wanted: bool = True  # whether the losses at the clean w are asked for, though a step may not need them
     whole: tuple[Tensor, Tensor] | None = None  # a w and the full data's gradient there
+    reentrant: bool = False  # whether a part of the module was found that `torch.autograd.grad` cannot take
     scale: float = 1.0  # what losses are multiplied by before each backward, and gradients divided by after it
 
     @classmethod
@@ -71,8 +75,6 @@ class Live:
         """Give the parameters the values of w (d,)."""
         if w is self.at:
             return
-        if not self.kept:
-            self.kept = [p.detach().clone() for p in self.parameters]
         with torch.no_grad():
             values = self.layout.unflatten(self.placed(w).detach()).values()
             torch._foreach_copy_(cast(list[Tensor], self.parameters), tuple(values))
@@ -86,31 +88,46 @@ class Live:
 
     @contextmanager
     def held(self) -> Iterator[Tensor]:
-        """The parameters as w (d,). In the end they and the buffers are what they were, bit for bit."""
-        self.buffers = [(b, b.clone()) for b in self.module.buffers()]
+        """The parameters as w (d,). In the end they and the buffers are what they were, bit for bit.
+
+        But for the buffers of a clean pass that was `settled`; after an error these too, and the generators.
+        """
+        self.settle()
+        before, drawn, quick = self.buffers, states(self.parameters), torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # without a graph it rounds, lies and draws masks otherwise
         self.clean = self.at = self.read()
         self.used, self.losses, self.gradients = set(), [], []
         try:
             yield self.clean
+        except BaseException:
+            self.buffers = before
+            put(drawn)
+            raise
         finally:
-            if self.kept:
-                with torch.no_grad():
-                    torch._foreach_copy_(cast(list[Tensor], self.parameters), self.kept)
+            torch.backends.mha.set_fastpath_enabled(quick)
+            self.at = None  # a forward may have written to them too
+            self.write(self.clean)
             self.rewind()
-            self.kept, self.gradients = [], []
+            self.gradients = []
             self.clean = self.at = self.whole = None
 
+    def settle(self) -> None:
+        """Hold the buffers as they are now."""
+        self.buffers = [(part, name, b, b.clone()) for part in self.module.modules()
+                        for name, b in part._buffers.items() if b is not None]  # fmt: skip
+
     def rewind(self) -> None:
-        """Give the buffers the values that they were held with."""
+        """Give the modules the buffers, and these the values, that they were held with."""
         with torch.no_grad():
-            for b, value in self.buffers:
-                b.copy_(value)
+            for part, name, b, value in self.buffers:
+                part._buffers[name] = b.copy_(value)
 
     def flat(self, grads: Sequence[Tensor | None], w: Tensor) -> Tensor:
         """Gradients of all that is trained, or of `parameters`, as one vector; 0 where there is none."""
         self.used |= {i for i, g in enumerate(grads) if g is not None}
         parts = zip(grads, self.trained, strict=False)
-        flat = torch.cat([(torch.zeros_like(p) if g is None else g).detach().reshape(-1).to(w) for g, p in parts])
+        dense = [torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for g, p in parts]
+        flat = torch.cat([g.detach().reshape(-1).to(w) for g in dense])
         return flat if self.scale == 1 else flat / self.scale
 
     def perturbed(self, gradient: Tensor) -> Tensor:
@@ -121,13 +138,15 @@ class Live:
         self.gradients.append((part, gradient))
         return part
 
+    def known(self, part: Tensor) -> Tensor | None:
+        """The gradient (d + rest,) whose part that is; None for what is no gradient that was asked for."""
+        return next((gradient for known, gradient in self.gradients if known is part), None) if self.rest else part
+
     def completed(self, part: Tensor) -> Tensor:
-        """The gradient (d + rest,) whose part that is; ValueError for what is no gradient that was asked for."""
-        if not self.rest:
-            return part
-        for known, gradient in self.gradients:
-            if known is part:
-                return gradient
+        """The gradient (d + rest,) whose part that is; ValueError where it is not `known`."""
+        found = self.known(part)
+        if found is not None:
+            return found
         raise ValueError(
             "the variant descends a combination of gradients, which leaves open what parameters that are not perturbed "
             "descend: choose one that descends the gradient at the perturbed weights, such as SAM, ASAM, USAM or RW-SAM"

@@ -168,14 +168,39 @@ class LiveOracle(Oracle):
         out, live = [], self.live
         weights = [None] * len(self.parts) if p is None else p.split(self.sizes)
         for (part, draws), size, q in zip(self.parts, self.sizes, weights, strict=True):
-            with torch.enable_grad():
-                losses = _forward(live, draws, w, part) if held is None else held
-                loss = (losses.mean() if q is None else losses @ q.to(losses)) * live.scale
-                grads = torch.autograd.grad(loss, live.trained, allow_unused=True, retain_graph=held is not None)
-            del losses, loss
-            flat = live.flat(grads, w)
+            flat = live.flat(self._derivatives(part, draws, w, q, held), w)
             out.append(flat if q is not None or size == self.here else flat * (size / self.here))
         return out[0] if len(out) == 1 else torch.stack(out).sum(0)
+
+    def _derivatives(self, part: Any, draws: Draws, w: Tensor, q: Tensor | None, held: Tensor | None) -> Any:
+        """The gradients of the mean loss of a part, or of sum_i q_i l_i; of a graph that is held, if there is one."""
+        live, keep = self.live, held is not None
+        with torch.enable_grad():
+            losses = _forward(live, draws, w, part) if held is None else held
+            loss = (losses.mean() if q is None else losses @ q.to(losses)) * live.scale
+            del losses
+            if live.reentrant:
+                return accumulated(loss, live, keep)
+            try:
+                return torch.autograd.grad(loss, live.trained, allow_unused=True, retain_graph=keep)
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+        live.reentrant = True
+        return self._derivatives(part, draws, w, q, None)
+
+
+def accumulated(loss: Tensor, live: Live, keep: bool) -> list[Tensor | None]:
+    """The gradients by all that is trained, by `backward`, which is all that reentrant checkpoints know."""
+    before = [(p, p.grad) for p in live.module.parameters()]
+    try:
+        for p, _ in before:
+            p.grad = None
+        loss.backward(retain_graph=keep)
+        return [p.grad for p in live.trained]
+    finally:
+        for p, grad in before:
+            p.grad = grad
 
 
 def none(*_: Any) -> Any:
@@ -185,9 +210,16 @@ def none(*_: Any) -> Any:
 
 def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
     """ValueError where two forwards at one w under the same generators differ: passes would be of different losses."""
-    before, oracle = states(live.parameters), LiveOracle.on(live, batch)
+    live.write(w)
+    before, oracle, versions = states(live.parameters), LiveOracle.on(live, batch), _versions(live)
     first, again = oracle.losses(w), oracle.losses(w)
     put(before)
+    for name, version in _versions(live).items():
+        if version != versions[name]:
+            raise ValueError(
+                f"the model changes its own parameters as it runs, {name!r} for one, as nn.Embedding with max_norm "
+                "does: they would be others in each pass; change them after each step instead"
+            )
     if not torch.allclose(first, again, rtol=1e-3, atol=1e-5, equal_nan=True):
         apart = float((first - again).abs().max())
         raise ValueError(
@@ -195,6 +227,11 @@ def check_repeats(live: Live, batch: Any, w: Tensor) -> None:
             "something random in the model does not come from torch's generators, or the model changes as it runs; the "
             "perturbation would fit that"
         )
+
+
+def _versions(live: Live) -> dict[str, int]:
+    """How often each parameter that is perturbed has been written to."""
+    return {name: p._version for name, p in zip(live.layout.names, live.parameters, strict=True)}
 
 
 def _forward(live: Live, draws: Draws, w: Tensor, batch: Any) -> Tensor:

@@ -79,7 +79,8 @@ class Meeting(TorchFunctionMode):
         found = RULES[func](*args, **kwargs) if func in RULES else None
         key = self.key(found[1]) if found else None
         if found is None or key is None or self.plan.stacked & set(key):
-            return func(*self.replaced(args), **dict(zip(kwargs, self.replaced(kwargs.values()), strict=True)))
+            stacked = self.replaced(args), dict(zip(kwargs, self.replaced(kwargs.values()), strict=True))
+            return embedded(*stacked[0], **stacked[1]) if func is F.embedding else func(*stacked[0], **stacked[1])
         return self.beneath(lambda h: self.at(key, found[1], h), found[0])
 
     def met(self, args: Iterable[Any]) -> bool:
@@ -225,3 +226,11 @@ class Second(Meeting):
         x, g = site.rows(h), self.found.get(key)
         out = site.forward(x) if g is None else g.perturbed(site, x, self.scale)
         return out.view(site.shape(h, out))
+
+
+def embedded(x: Tensor, weight: Tensor, padding_idx: int | None = None, *rest: Any, **more: Any) -> Tensor:
+    """F.embedding of stacked weights, where autograd beneath `vmap` knows the padding of the first stack only."""
+    out = F.embedding(x, weight, None, *rest, **more)
+    if padding_idx is None:
+        return out
+    return torch.where((x == padding_idx % weight.shape[0]).unsqueeze(-1), out.detach(), out)

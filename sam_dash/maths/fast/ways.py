@@ -34,7 +34,7 @@ from sam_dash.maths.live_oracle import LiveOracle
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import mean_step, per_micro_batch, with_length
 from sam_dash.maths.oracle import Oracle
-from sam_dash.maths.samples import cut, samples
+from sam_dash.maths.samples import cut, grouped, over, samples
 
 NOT_THIS_WAY = (
     NotFactoredError, RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, UserWarning
@@ -87,18 +87,32 @@ def choose(v: Variant, live: Live, m: int, batch: Any, w: Tensor, state: Any, at
     if m == samples(batch):
         return Way("plain", plain(v, live))
     loop, reference = Way("looped", looped(v, live, m)), None
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # torch warns where vectorising falls back to a loop
+    with torch.random.fork_rng():
         for way in ways(v, live, m):
             try:
-                out = way.take(batch, w, state, at, knobs)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", UserWarning)  # torch warns where vectorising falls back to a loop
+                    out = way.take(batch, w, state, at, knobs)
             except NOT_THIS_WAY:
+                continue
+            if any(map(left_behind, live.module.modules())):
                 continue
             reference = reference or loop.take(batch, w, state, at, knobs)
             apart = (out.descent - reference.descent).norm()
             if bool(apart <= TOLERANCE.get(w.dtype, ROUGH) * reference.descent.norm()):
-                return way
+                return Way(way.name, knowing(way.take, live, live.used))
     return loop
+
+
+def knowing(take: Take, live: Live, used: set[int]) -> Take:
+    """The step, which says which parameters it has used where it does not know."""
+
+    def told(*given: Any) -> Step:
+        out = take(*given)
+        live.used = live.used or used
+        return out
+
+    return told
 
 
 def plain(v: Variant, live: Live) -> Take:
@@ -115,10 +129,15 @@ def on_module(v: Variant, L: LiveOracle, w: Tensor, state: Any, knobs: dict[str,
     live = L.live
     live.gradients.clear()
     out = length(v, live)(L, w, state, **knobs)
-    if (losses := L.clean) is not None:
-        live.losses.append(losses)
+    if live.wanted:
+        if L.clean is None:
+            L.losses(w)
+        live.losses.append(cast(Tensor, L.clean))
     descended = out.h if isinstance(out.aside, tuple) and isinstance(out.moves, tuple) else out.descent
-    return out._replace(h=live.completed(descended), g=live.completed(out.g)) if live.rest else out
+    if not live.rest:
+        return out
+    h, g = live.completed(descended), live.known(out.g)
+    return out._replace(h=h, g=torch.cat([out.g, out.g.new_zeros(len(h) - len(out.g))]) if g is None else g)
 
 
 def length(v: Variant, live: Live) -> Callable[..., Step]:
@@ -216,7 +235,10 @@ def vmapped(v: Variant, live: Live, m: int) -> Take:
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         if live.scale != 1:
             raise NotFactoredError("scaled losses")
-        return step(Oracle(losses, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
+        out = step(Oracle(losses, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
+        if live.wanted:
+            live.losses.append(over(lambda part: losses(w, part), grouped(batch, m)).flatten())
+        return out._replace(eps=out.eps.flatten())
 
     return take
 
@@ -251,6 +273,12 @@ def stacked(batch: Any) -> tuple[Tensor, Tensor]:
     """The batch of one run as that of a stack of one."""
     x, y = tensors(batch)
     return x[None], y[None]
+
+
+def left_behind(part: nn.Module) -> bool:
+    """Whether a forward under `vmap` has left a tensor of it in the module, which is of no use after it."""
+    leaves = pytree.tree_leaves([a for a in vars(part).values() if not isinstance(a, nn.Module)])
+    return any(isinstance(a, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(a) for a in leaves)
 
 
 def once(module: nn.Module) -> nn.Module:
