@@ -37,6 +37,13 @@ def test_every_variant_knob_measure_data_set_and_preset_is_documented() -> None:
     assert [w for w in wanted if f"`{w}`" not in text] == []
 
 
+def test_every_quantity_that_is_measured_of_a_model_is_in_the_tutorial() -> None:
+    from sam_dash.api import QUANTITIES
+
+    text = (HERE / "measure.md").read_text(encoding="utf-8")
+    assert [q for q in QUANTITIES if f"`{q}`" not in text] == []
+
+
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     commands = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
