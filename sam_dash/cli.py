@@ -127,9 +127,9 @@ def _export(args: argparse.Namespace) -> int:
     from sam_dash.results.files.export import write_study
 
     with closing(Store(args.store)) as store:
-        if args.sweep is not None and store.sweep(args.sweep) is None:
-            known = ", ".join(row["id"] for row in store.sweeps()) or "none"
-            raise SpecError(f"no sweep {args.sweep!r} in this store; there are: {known}")
+        known = [row["id"] for row in store.sweeps()]
+        if args.sweep is not None and args.sweep not in known:
+            raise SpecError(f"no sweep {args.sweep!r} in this store; there are: {', '.join(known) or 'none'}")
         for path in write_study(store, args.sweep, args.out):
             print(path)
     return 0

@@ -75,17 +75,24 @@ def example() -> Study | None:
 
 
 @lru_cache(maxsize=256)
-def _spec(text: str) -> SweepSpec | None:
+def _spec(text: str) -> SweepSpec | str:
     try:
         found: SweepSpec = from_dict(SweepSpec, json.loads(text))
-    except SpecError:
-        return None
+    except SpecError as error:
+        return str(error)
     return found
 
 
 def spec(sweep: dict[str, Any]) -> SweepSpec | None:
     """The specification of a row of `Store.sweeps`, checked once; None for one of another version."""
-    return _spec(json.dumps(sweep["spec"]))
+    found = _spec(json.dumps(sweep["spec"]))
+    return found if isinstance(found, SweepSpec) else None
+
+
+def unreadable(sweep: dict[str, Any]) -> str:
+    """Why `spec` is None; "" where it is not."""
+    found = _spec(json.dumps(sweep["spec"]))
+    return found if isinstance(found, str) else ""
 
 
 def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:

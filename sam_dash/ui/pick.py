@@ -90,4 +90,11 @@ def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
     )  # fmt: skip
     if st.query_params.get("study") != current and current == wanted:
         st.query_params["study"] = current
+    if current != EXAMPLE and (why := backend.unreadable(sweeps[current])):
+        st.error(
+            f"This study is of another version of sam-dash, and cannot be shown by this one: {markdown.literal(why)}. "
+            f"Nothing of it is lost: `sam-dash export --sweep {current} --out FOLDER` writes its runs.",
+            icon=":material/history:",
+        )
+        st.stop()
     return example if current == EXAMPLE else backend.load(sweeps[current], with_hidden)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit as st
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
@@ -26,8 +28,9 @@ from sam_dash.runs import gpus, presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
+from sam_dash.runs.tables import sweeps
 from sam_dash.runs.worker import run_group
-from sam_dash.ui import upload
+from sam_dash.ui import router, upload
 from tests.synthetic import SWEEP, every, fill
 
 PAGES = (
@@ -229,6 +232,22 @@ def test_what_a_slow_browser_still_shows_is_not_taken_for_a_choice(store: Store,
     box.select(before).run()
     assert at.query_params["study"] in (before, [before])
     assert next(s for s in at.selectbox if s.label == "Study").value == before
+
+
+@pytest.mark.parametrize("page", sorted(set(router.PAGES) - {"overview", "saddles", "experiments"}))
+def test_a_study_of_another_version_is_said_to_be_one_and_its_runs_are_not_lost(
+    store: Store, visit: Visit, page: str, tmp_path: Path
+) -> None:
+    study = fill(store, SWEEP)
+    old = SWEEP.to_dict() | {"knobs": {"learn": [True]}}
+    with store.write() as c:
+        c.execute(update(sweeps).where(sweeps.c.id == study).values(spec=json.dumps(old)))
+    at = visit(page, study=study)
+    (told,) = at.error
+    assert "This study is of another version of sam-dash" in told.value
+    assert "knob 'learn'" in told.value.replace("\\", "")
+    assert len(export.write_study(store, study, tmp_path / "out")) == 5
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == len(SWEEP.runs())
 
 
 def test_a_start_that_the_store_refuses_says_so(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
