@@ -28,8 +28,11 @@ def choose() -> Experiment:
 
 
 def own(experiment: Experiment) -> list[Study]:
-    """The newest study of the preset in the store; of a preset of several sweeps the newest with each one's setting."""
-    rows = [row for row in backend.store().sweeps() if row["preset"] == experiment.preset]
+    """The newest study of the preset in the store; of a preset of several sweeps the newest with each one's setting.
+
+    Those of another version are left out.
+    """
+    rows = [row for row in backend.store().sweeps() if row["preset"] == experiment.preset and backend.spec(row)]
     sweeps = presets.get(experiment.preset).sweeps
     if len(sweeps) > 1:
         first = {_setting(row["spec"]): row for row in reversed(rows)}

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import words
+from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.files import export
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
@@ -248,6 +249,16 @@ def test_a_study_of_another_version_is_said_to_be_one_and_its_runs_are_not_lost(
     assert "knob 'learn'" in told.value.replace("\\", "")
     assert len(export.write_study(store, study, tmp_path / "out")) == 5
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == len(SWEEP.runs())
+
+
+def test_an_experiment_leaves_out_a_study_of_another_version(store: Store, visit: Visit) -> None:
+    study, e = fill(store, SWEEP), EXPERIMENTS["fine-tuning"]
+    old = SWEEP.to_dict() | {"knobs": {"learn": [True]}}
+    with store.write() as c:
+        c.execute(update(sweeps).where(sweeps.c.id == study).values(spec=json.dumps(old), preset=e.preset))
+    at = visit("experiments", experiment=e.title)
+    assert not at.error
+    assert study[:6] not in text_of(at)
 
 
 def test_a_start_that_the_store_refuses_says_so(store: Store, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
