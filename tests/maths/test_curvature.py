@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sam_dash.maths import curvature, lanczos, second_opinion
 from sam_dash.maths.flat import flatten, logits, losses_fn, piecewise_linear
@@ -131,6 +131,20 @@ def test_a_lanczos_run_of_bounded_memory_finds_what_one_that_keeps_all_vectors_f
         assert e.value == pytest.approx(float(true), rel=1e-6)
 
 
+def test_runs_side_by_side_end_one_by_one_also_after_a_restart(monkeypatch) -> None:
+    """22 vectors are kept of each, 6 of them in a restart: the runs take none, one and two of these."""
+    monkeypatch.setattr(lanczos, "ELEMENTS", 1)
+    spectra = torch.linspace(1, 0, 300, dtype=torch.float64) ** torch.tensor([[200.0], [8.0], [3.0]])
+    starts = torch.randn(3, 300, generator=generator(), dtype=torch.float64)
+    products = [lambda V, values=values: V * values for values in spectra]
+    together = lanczos.each_top(lanczos.OneByOne(products), starts, tol=1e-6, iterations=300)
+    for found, product, start in zip(together, products, starts, strict=True):
+        assert found == lanczos.each_top(lanczos.OneByOne([product]), start[None], tol=1e-6, iterations=300)[0]
+        assert found[0].value == pytest.approx(1.0, rel=1e-6)
+    steps = [found[0].budget for found in together]
+    assert steps[0] < 22 < steps[1] < 2 * 22 - 6 < steps[2]
+
+
 def test_an_unfinished_lanczos_says_so(problem) -> None:
     _, losses, w, batch, _ = problem
     e = lanczos.top_eigenvalues(curvature.hvp(losses, w, batch), w, generator(), tol=1e-8, iterations=3)[0]
@@ -238,3 +252,34 @@ def test_products_that_are_not_symmetric_are_refused_and_rounding_is_not(dtype, 
         refused.append(count)
     assert refused[:2] == [0, 0]
     assert refused[2] >= 17  # 2 share |u . Kv| / ||Kv|| is below the tolerance once in twenty
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-3), (torch.bfloat16, 0.1)])
+def test_an_asymmetry_is_refused_above_its_share_of_the_larger_of_two_products(dtype, tolerance) -> None:
+    torch.manual_seed(0)
+    A = torch.randn(40, 40).double()
+    S, K = A + A.T, A - A.T
+    u, v = (a.double() for a in curvature.gaussian(2, torch.zeros(40, dtype=dtype), generator()))
+    asked: list[Tensor] = []
+
+    def product(V: Tensor) -> Tensor:
+        asked.append(V)
+        return (V.double() @ H.T).to(V)
+
+    def larger(H: Tensor) -> float:
+        return max(float((H @ u).norm()), float((H @ v).norm()))
+
+    for share in (0.8, 1.25):
+        H = S + share * tolerance * larger(S) / (2 * float((u @ K @ v).abs())) * K
+        found = float((u @ H @ v - v @ H @ u).abs()) / larger(H) / tolerance
+        assert 0.05 < abs(found - 1) < 0.5
+        if found < 1:
+            curvature.check_symmetric(product, u.to(dtype), generator())
+        else:
+            with pytest.raises(ValueError, match="not symmetric"):
+                curvature.check_symmetric(product, u.to(dtype), generator())
+    assert len(asked) == 4
+
+
+def test_the_products_of_a_hessian_of_zeros_are_symmetric() -> None:
+    curvature.check_symmetric(torch.zeros_like, torch.zeros(4), generator())

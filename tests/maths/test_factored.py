@@ -27,8 +27,8 @@ class PerToken(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.norm, self.b = nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(15, 3, bias=False)
-        self.whole = nn.LayerNorm((3, 5))
+        self.a, self.norm, self.b = nn.Linear(8, 7), nn.LayerNorm(7), nn.Linear(21, 3, bias=False)
+        self.whole = nn.LayerNorm((3, 7))
 
     def forward(self, x):
         return self.b(torch.tanh(self.whole(self.norm(self.a(x)))).flatten(1))
@@ -50,7 +50,7 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),
         (1, 4, 4),
     ),
-    "layer norm": (PerToken, (3, 4)),
+    "layer norm": (PerToken, (3, 8)),
     "resnet": (lambda: ResNet18(1, 8, 3), (1, 8, 8)),
 }
 
@@ -127,6 +127,29 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
         factors_norm.Affine,
         factors_norm.GroupAffine,
     }
+
+
+@pytest.mark.parametrize(("inputs", "form"), [(4, factors.Dense), (5, factors.LowRank)])
+def test_a_linear_layer_has_the_form_of_fewer_multiplications(inputs, form) -> None:
+    """2 (i + o) of a pair of samples against i o: as many at i = o = 4."""
+    X, D = torch.randn(6, inputs), torch.randn(6, 4)
+    assert isinstance(factors.linear(nn.Linear(inputs, 4), X, D, 2), form)
+    assert isinstance(factors.linear(nn.Linear(4, inputs), D, X, 2), form)
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "kernel", "m", "fewer"),
+    [
+        ((4, 4), 1, 1, 1, False), ((5, 4), 1, 1, 1, True), ((4, 5), 1, 1, 1, True), ((8, 8), 1, 1, 2, False),
+        ((9, 8), 1, 1, 2, True), ((16, 16), 2, 1, 1, False), ((17, 16), 2, 1, 1, True), ((16, 17), 2, 1, 1, True),
+        ((4, 19), 3, 3, 1, False), ((5, 19), 3, 3, 1, True), ((4, 1), 1, 1, 1, False),
+    ],
+)  # fmt: skip
+def test_overlaps_are_taken_where_they_cost_less_than_half_of_the_kernels(channels, side, kernel, m, fewer) -> None:
+    """Of c channels of s pixels and o of p: m (c s^2 + o p^2) against o p for each of a kernel's numbers."""
+    layer, X = nn.Conv2d(*channels, kernel), torch.randn(m, channels[0], side, side)
+    found = factors_conv.conv(layer, X, layer(X), m)
+    assert isinstance(found, factors_conv.Overlapping if fewer else factors_kernels.Kernels)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
