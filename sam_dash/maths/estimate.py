@@ -21,9 +21,9 @@ class Estimate:
     """
 
     value: float
-    stderr: float = math.nan
-    method: str = ""
-    budget: int = 0
+    stderr: float
+    method: str
+    budget: int
     residual: float = math.nan
     converged: bool = True
     dof: float = math.inf
