@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 URL := http://127.0.0.1:8501
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick mutants check lint types fix bench docs example screenshots browser clean
+.PHONY: help run test quick mutants fuzz check lint types fix bench docs example screenshots browser clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ quick: $(VENV)/.test ## Run what notices most in little time: definitions, ident
 
 mutants: $(VENV)/.test ## Try whether the tests notice slips: a seeded sample of one-line changes (long; SAMPLE=60 SEED=0)
 	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),60) --seed $(or $(SEED),0)
+
+fuzz: $(VENV)/.test ## Try SharpnessAware on random modules against the loop written out by hand (COUNT=500 SEED=0)
+	@$(BIN)/python -m tests.fuzz --count $(or $(COUNT),500) --seed $(or $(SEED),0)
 
 check: lint types test ## All that CI runs: lint, types, tests
 
