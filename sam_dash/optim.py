@@ -205,7 +205,7 @@ class SharpnessAware(torch.optim.Optimizer):
             generator = self.generator.clone_state()
             with self.live.held() as w:
                 loss = None
-                if self._has_statistics():
+                if any(part.training for part, *_ in self.live.buffers):  # then one clean pass moves them, and no other
                     loss = self._loss(parts)
                     self.live.settle()
                 self.live.wanted = loss is None
@@ -309,11 +309,6 @@ class SharpnessAware(torch.optim.Optimizer):
         rest = out.state, dict(out.info), out.aside, out.moves
         eps, (state, info, aside, moves) = self.ranks.means((out.eps.mean()[None], rest))
         return Step(self.ranks.mean(out.h), eps, out.g, state, info, aside, moves)
-
-    def _has_statistics(self) -> bool:
-        """Whether a forward moves buffers of a part that trains: then one clean pass does so, and no other."""
-        training = (part for part in self.model.modules() if part.training)
-        return any(b is not None for part in training for b in part._buffers.values())
 
     def _loss(self, parts: list[Batch]) -> Tensor:
         return torch.cat([self.loss(call(self.forward, x), y) for x, y in parts]).mean()

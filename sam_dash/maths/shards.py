@@ -50,12 +50,15 @@ class Shards:
     @contextmanager
     def whole(self) -> Iterator[Whole]:
         """The module as if it had never been cut, without FSDP's hooks; gives the whole parameter of a cut one."""
+        if not self.parts:
+            yield lambda p: p
+            return
         for part in self.parts:
             part.reshard()
-        cut = dict(self.module.named_parameters()) if self.parts else {}
+        cut = dict(self.module.named_parameters())
         for part in self.parts:
             part.unshard()
-        undo = [_stripped(part) for part in self.module.modules()] if self.parts else []
+        undo = [_stripped(part) for part in self.module.modules()]
         try:
             made = dict(self.module.named_parameters())
             twins = {id(p): made[name] for name, p in cut.items()}

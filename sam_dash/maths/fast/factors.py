@@ -134,26 +134,32 @@ class Dense:
         rows, bias = h.reshape(len(self.weight), -1, h.shape[-1]), None
         if self.bias is not None:
             bias = (layer.bias + scale[:, None] * self.bias)[:, None]
-        by = By.apply if layer.weight.requires_grad else by_each  # else something else is differentiated, forward
-        out: Tensor = by(rows, layer.weight, bias, self.weight, scale)
+        if layer.weight.requires_grad:
+            out: Tensor = By.apply(rows, layer.weight, bias, self.weight, scale)
+        else:  # then something else is differentiated, forward
+            out = each(rows, shift(layer.weight, self.weight, scale), bias)
         return out.reshape(*h.shape[:-1], out.shape[-1])
 
 
-def by_each(h: Tensor, W: Tensor, b: Tensor | None, E: Tensor, s: Tensor) -> Tensor:
-    """The rows h (G, r, i) of micro-batch j by W + s_j E_j, with a bias (G, 1, o)."""
-    weight = torch.addcmul(W, s[:, None, None], E)
+def shift(W: Tensor, E: Tensor, s: Tensor) -> Tensor:
+    """The weights W + s_j E_j of all G micro-batches, (G, *W)."""
+    return torch.addcmul(W, s.view(-1, *[1] * W.ndim), E)
+
+
+def each(h: Tensor, weight: Tensor, b: Tensor | None) -> Tensor:
+    """The rows h (G, r, i) of micro-batch j by weight j of (G, o, i), with biases (G, 1, o)."""
     return h @ weight.mT if b is None else torch.baddbmm(b, h, weight.mT)
 
 
 class By(torch.autograd.Function):
-    """`by_each`, whose gradient for W depends on neither s nor E: it is that of a plain layer."""
+    """Rows of micro-batch j by W + s_j E_j; the gradient for W depends on neither s nor E: it is a plain layer's."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, W: Tensor, b: Tensor | None, E: Tensor, s: Tensor) -> Tensor:
         """(G, r, i) -> (G, r, o)."""
-        weight = torch.addcmul(W, s[:, None, None], E)
+        weight = shift(W, E, s)
         ctx.save_for_backward(h, weight)
-        return h @ weight.mT if b is None else torch.baddbmm(b, h, weight.mT)
+        return each(h, weight, b)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:

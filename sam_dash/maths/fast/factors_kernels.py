@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.fast.convolution import Convolution
-from sam_dash.maths.fast.factors import Dense
+from sam_dash.maths.fast.factors import Dense, shift
 
 
 class Kernels(Dense):
@@ -21,11 +21,6 @@ class Kernels(Dense):
             return each(Convolution.of(layer), h, shift(layer.weight, kernels, scale), bias)
         out: Tensor = By.apply(h, layer.weight, bias, kernels, scale, Convolution.of(layer))
         return out
-
-
-def shift(W: Tensor, E: Tensor, s: Tensor) -> Tensor:
-    """The kernels W + s_j E_j of all G micro-batches, (G, o, c, kh, kw)."""
-    return torch.addcmul(W, s.view(-1, 1, 1, 1, 1), E)
 
 
 class By(torch.autograd.Function):
