@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from sam_dash.maths.contract import SOURCES, TINY, Knob, unit
+from sam_dash.maths.contract import SOURCES, TINY, Knob, Variant, unit
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.variants import REGISTRY, get
 from tests.helpers import CountingOracle, knobs, oracle, walk, with_batch
@@ -235,3 +235,17 @@ def test_unknown_variants_and_knobs_are_named() -> None:
 def test_the_registry_loads_without_torch() -> None:
     code = "import sys, sam_dash.variants, sam_dash.runs.presets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_a_variant_of_which_no_facts_are_told_none_holds() -> None:
+    v = Variant("plain", "Plain", get("sam").step, "", {}, get("sam").cost, None)
+    assert (v.init(torch.zeros(3)), v.noise, v.noiseless_at, v.law, v.no_m, v.family) == (
+        (),
+        0,
+        None,
+        "signs",
+        "",
+        "sam",
+    )
+    assert not any((v.m_axis, v.descends, v.layered, v.counts, v.chained, v.factored))
+    assert v.uses_m

@@ -5,9 +5,10 @@ make mutants, or python -m tests.mutants [--seed 0] [--sample 60] [--files sam_d
 Which tests: those that run the line, of the file of the module's own name, then of those that import it, then of those
 that import what imports it (`mapping.py`), quick ones first, until one fails, as far as BUDGET reaches: what none of
 these notices survives. What each runs is measured when it is first asked for (`covered.py`) and kept in build/ until a
-text changes. A line that is run at import counts for all tests, and one that no test runs in its own process for those
-nearest to it. A test that fails is believed only if it passes without the mutant, and an overrun of the time only if
-these tests come to an end in it without. Exit status 1 if fewer than 95 % are killed.
+text changes. A line that is run at import, as a default is, counts for all tests, and first for those of the docs,
+where it may stand a second time; one that no test runs in its own process counts for those nearest to it. A test that
+fails is believed only if it passes without the mutant, and an overrun of the time only if these tests come to an end in
+it without. Exit status 1 if fewer than 95 % are killed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.mutants.trial import Outcome, attempt, changed, copied, measured, pre
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("sam_dash/variants", "sam_dash/maths", "sam_dash/results/numbers", "sam_dash/results/claims")
+DOCS = "tests/test_docs.py"
 LIMIT = 1500.0  # seconds for a file of tests that is measured
 BUDGET = 30.0  # seconds of tests, as measured, that a mutant is tried against
 PATIENCE = 60.0  # seconds beyond ten times those
@@ -121,6 +123,8 @@ class Trials:
         text = text_of(self.root, mutant.file)
         lines, everywhere = statement(text, mutant.line), at_import(text, mutant.line)
         levels = self.mapping.nearest(mutant.file)[:DISTANCES]
+        if everywhere and (self.root / DOCS).is_file():
+            yield in_order({test: seconds for test, (seconds, _) in self.measured(tree, DOCS).items()})
         none = True
         for level in levels:
             known = [file for file in level if self.kept.get(file) is not None]

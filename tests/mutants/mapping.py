@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = (
     "maths", "variants", "problems", "results", "runs/test_train.py", "runs/test_spec.py", "test_optim.py",
-    "test_any_module.py", "test_parts.py", "test_api.py", "test_measure.py", "test_docs.py",
+    "test_any_module.py", "test_parts.py", "test_api.py", "test_measure.py",
 )  # fmt: skip
 """Where these are looked for: not in a browser, not through pages, not with an engine."""
 

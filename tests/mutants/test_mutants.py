@@ -113,6 +113,17 @@ def test_a_test_that_fails_without_the_mutant_is_not_believed(tree: Path, capfd:
     assert "not believed, as it fails without a mutant too" in capfd.readouterr().out
 
 
+def test_a_default_is_looked_up_in_the_docs_first_and_what_a_call_computes_is_not(tree: Path) -> None:
+    module, docs = tree / "sam_dash/maths/thing.py", tree / check.DOCS
+    module.write_text("def scaled(x, by=3):\n    return 2 * x\n")
+    docs.write_text("import inspect\nfrom sam_dash.maths import thing\n\ndef test_page():\n"
+                    "    assert inspect.signature(thing.scaled).parameters['by'].default == 3\n")  # fmt: skip
+    found = {m.new: m for m in mutants("sam_dash/maths/thing.py", module.read_text())}
+    trials = check.Trials(tree, 1)
+    assert trials.trial(tree, found["4"]) == f"{check.DOCS}::test_page"
+    assert [check.DOCS in str(stage) for stage in trials.stages(tree, found["/"])] == [False]
+
+
 def test_a_mutant_that_never_ends_is_killed_as_these_tests_do(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "PATIENCE", 10.0)
     (tree / "sam_dash/maths/thing.py").write_text(ENDLESS)
