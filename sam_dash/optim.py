@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from sam_dash import variants
+from sam_dash.maths import groups
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
@@ -162,18 +163,8 @@ class SharpnessAware(torch.optim.Optimizer):
         self._radii(w)
 
     def _radii(self, w: Tensor) -> Tensor | None:
-        """Each group's radius over the variant's, for each coordinate of w (d,); None where all are the variant's."""
-        radius = {id(p): group["rho"] for group in self.param_groups if "rho" in group for p in group["params"]}
-        if not radius:
-            return None
-        rho = self.knobs.get("rho")
-        if not rho:
-            why = "has no such knob" if rho is None else "itself has rho = 0: give it one that is not"
-            raise ValueError(f"a group has a rho, but {self.variant.title} {why}")
-        for value in set(radius.values()):
-            self.variant.check({"rho": value})
         perturbed = self.trained[: len(self.live.parameters)]
-        return torch.cat([w.new_full((p.numel(),), radius.get(id(p), rho) / rho) for p in perturbed])
+        return groups.radii(self.param_groups, self.variant, self.knobs, perturbed, w)
 
     @_cast_anew()
     @torch.no_grad()
@@ -199,8 +190,8 @@ class SharpnessAware(torch.optim.Optimizer):
         n = sum(sizes)
         m = self.m or n * self.ranks.size
         k = self.ranks.sharing(m, n)
-        groups = [parts] if k > 1 else together(parts, sizes, m)
-        self._check_statistics(groups, k)
+        sharing = [parts] if k > 1 else together(parts, sizes, m)
+        self._check_statistics(sharing, k)
         with self.shards.whole():
             generator = self.generator.clone_state()
             with self.live.held() as w:
@@ -212,7 +203,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
                 self.live.radii = self._radii(w)
                 at = self._moment(w, generator)
-                out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in groups)
+                out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in sharing)
                 if loss is None:
                     loss = torch.cat(self.live.losses).mean()
                 if k < self.ranks.size:
@@ -247,21 +238,9 @@ class SharpnessAware(torch.optim.Optimizer):
     def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
         """What the variant may use at this step besides its batch."""
         full = self.full and LiveOracle.on(self.live, self.full, chunk=4096, layout=self.live.layout)
-        return Moment(draw(self.variant, w, generator), full or None, self.counts, self.t, self._rate())
-
-    def _rate(self) -> float:
-        """Where the learning rate stands between the smallest and the largest of its schedule: `Oracle.rate`.
-
-        Each group's own, averaged by its weights. The ends are the group's "min_lr", else 0, and "max_lr", which
-        OneCycleLR sets; else the largest seen, or the one that a scheduler starts from.
-        """
-        shares, sizes = [], []
-        for group in self.param_groups:
-            lr, low = float(group["lr"]), float(group.get("min_lr", 0.0))
-            high = group["max_lr"] = max(lr, float(group.get("max_lr", 0.0)), float(group.get("initial_lr", 0.0)))
-            shares.append(max(0.0, (lr - low) / (high - low)) if high > low else 1.0)
-            sizes.append(sum(p.numel() for p in group["params"] if p.requires_grad))
-        return sum(a * n for a, n in zip(shares, sizes, strict=True)) / sum(sizes)
+        return Moment(
+            draw(self.variant, w, generator), full or None, self.counts, self.t, groups.rate(self.param_groups)
+        )
 
     def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
         """The way for batches of this size in the module's present mode; found at the first of them."""
@@ -292,14 +271,14 @@ class SharpnessAware(torch.optim.Optimizer):
             L = LiveOracle.on(self.live, *parts, **facts)
         return on_module(self.variant, L, w, self.memory, self.knobs)
 
-    def _check_statistics(self, groups: list[list[Batch]], k: int) -> None:
+    def _check_statistics(self, sharing: list[list[Batch]], k: int) -> None:
         """ValueError where BatchNorm would normalise samples with one perturbation in several parts."""
-        if k == 1 and all(len(group) == 1 for group in groups):
+        if k == 1 and all(len(group) == 1 for group in sharing):
             return
         if any(isinstance(part, _BatchNorm) and part.training for part in self.model.modules()):
             whose, local = ("each rank's", "local ") if k > 1 else ("each batch's", "")
             raise ValueError(
-                f"BatchNorm normalises {whose} {samples(groups[0][0])} samples by themselves, so no loss of the "
+                f"BatchNorm normalises {whose} {samples(sharing[0][0])} samples by themselves, so no loss of the "
                 f"samples of several {'ranks' if k > 1 else 'batches'} is perturbed: choose an m that divides the "
                 f"{local}batch, or GroupNorm or LayerNorm"
             )
@@ -340,10 +319,7 @@ class SharpnessAware(torch.optim.Optimizer):
             return
         clip = 1.0 if self.clip is None else min(1.0, self.clip / (float(out.h.norm()) + 1e-6))
         aside = dict(zip(map(id, self.trained), self._parts(out.aside), strict=False))
-        for group in self.param_groups:
-            for p in group["params"]:
-                if id(p) in aside:
-                    p.sub_(cut_as(p, (float(group["lr"]) * clip * aside[id(p)]).to(p.device, p.dtype)))
+        groups.step_along(self.param_groups, aside, clip)
 
     def _parts(self, v: Tensor) -> list[Tensor]:
         """v (d,) as one tensor for each parameter that is perturbed."""
