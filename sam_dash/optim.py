@@ -25,7 +25,7 @@ from sam_dash import variants
 from sam_dash.maths import groups
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
-from sam_dash.maths.fast.ways import Moment, Way, choose, on_module
+from sam_dash.maths.fast.ways import Moment, Way, choose, made_of, on_module
 from sam_dash.maths.flat import PerSample, refuse_not_finite
 from sam_dash.maths.live import Live, call
 from sam_dash.maths.live_oracle import LiveOracle, check_repeats
@@ -243,9 +243,9 @@ class SharpnessAware(torch.optim.Optimizer):
         )
 
     def _way(self, batch: Batch, w: Tensor, at: Moment, m: int, n: int) -> Way:
-        """The way for batches of this size in the module's present mode; found at the first of them."""
+        """The way for batches of this size and the module as it now is; found at the first of them."""
         cast = torch.is_autocast_enabled(w.device.type)
-        key = (n, m, self.model.training, cast, self.live.radii is None)
+        key = (n, m, made_of(self.model), cast, self.live.radii is None)
         if key not in self.chosen:
             check_repeats(self.live, cut(batch, m)[0], w)
             self.repeats, told = True, len(self.live.losses)

@@ -263,3 +263,43 @@ def test_a_reentrant_checkpoint_trains_and_gradients_that_were_there_are_left(m)
         stepped(net, m)
         assert torch.equal(net.a.bias.grad, torch.ones(6).double())
     same(*nets)
+
+
+def perceptron():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+
+
+def normalised():
+    net = perceptron().insert(0, Made(lambda self, x: x * self.c))
+    net[0].register_buffer("c", torch.ones(8).double())
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("net", "way", "change"),
+    [
+        (perceptron(), "chain", lambda net: net[1].register_forward_hook(lambda _module, _given, out: 0.5 * out)),
+        (perceptron(), "chain", lambda net: net.__setitem__(1, nn.Tanh())),
+        (perceptron().insert(1, nn.Dropout(0.5).eval()), "factored", lambda net: net[1].train()),
+        (normalised(), "factored", lambda net: net.load_state_dict({n: a / 2 for n, a in net.state_dict().items()})),
+    ],
+)
+def test_a_module_that_is_changed_between_steps_is_trained_as_it_then_is(net, way, change) -> None:
+    twin, batch = copy.deepcopy(net), data()
+    first, second = sam(net, 4), sam(twin, 4)
+    first.step(data)
+    assert first.way == way
+    twin.load_state_dict(net.state_dict())
+    for one, optimiser in ((net, first), (twin, second)):
+        change(one)
+        torch.manual_seed(3)
+        optimiser.step(lambda: batch)
+    same(net, twin)
+
+
+def test_masks_that_are_of_no_account_at_the_first_step_are_drawn_as_the_loop_draws_them() -> None:
+    """No way but the loop draws them one micro-batch after another."""
+    net = two(lambda self, x: self.b(self.a(x) + self.c * F.dropout(x[:, :6], 0.5)), c=nn.Parameter(torch.zeros(6)))
+    net.c.requires_grad_(False)
+    assert stepped(net, 2).way == "looped"

@@ -33,6 +33,11 @@ class Draws:
     after: dict[str, Tensor] = field(default_factory=dict)
     losses: Tensor | None = None
 
+    @property
+    def drawn(self) -> bool:
+        """Whether a forward of this batch moves the generators."""
+        return any(not torch.equal(state, self.after[name]) for name, state in (self.before or {}).items())
+
     @contextmanager
     def repeated(self, live: Live) -> Iterator[None]:
         """Within, a forward of this batch: the first goes on from where the generators are, others repeat it."""

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from sam_dash.maths.draws import draw
 from sam_dash.optim import SharpnessAware
-from tests.fuzz.grammar import BASES, LOSSES, Case, Node
+from tests.fuzz.grammar import BASES, Case, Node
 from tests.fuzz.naive import Loop
 
 TOLERANCE = 1e-7
@@ -64,15 +64,17 @@ class Trial:
             self.net.eval()
             self.twin.eval()
         names = [n for n, p in self.net.named_parameters() if p.requires_grad]
-        self.on = set(names[::2]) if case.perturb else set(names)
-        knobs, loss = dict(case.knobs), LOSSES[case.loss]
+        self.on = set(names[::2]) if case.perturb else {n for n, _ in self.net.named_parameters()}
+        knobs = dict(case.knobs)
         perturb = [p for n, p in self.net.named_parameters() if n in self.on] if case.perturb else None
         self.optimiser = SharpnessAware(
-            self.net, case.variant, BASES[case.base], lr=0.05, m=case.m, loss=loss, params=groups(self.net, case),
-            clip=case.clip, perturb=perturb, **knobs,
+            self.net, case.variant, BASES[case.base], lr=0.05, m=case.m, loss=case.loss_of(self.net), clip=case.clip,
+            params=groups(self.net, case), perturb=perturb, **knobs,
         )  # fmt: skip
         base = BASES[case.base](groups(self.twin, case), lr=0.05)
-        self.loop = Loop(self.twin, base, loss, case.variant, knobs, case.m or case.n, self.on, case.clip)
+        self.loop = Loop(
+            self.twin, base, case.loss_of(self.twin), case.variant, knobs, case.m or case.n, self.on, case.clip
+        )
 
     def step(self, t: int) -> str:
         """The way of one step, or "refused: ..."."""
@@ -145,11 +147,11 @@ class Trial:
         normed = any(isinstance(part, _BatchNorm) and part.training for part in net.modules())
         if normed and case.size and (case.m or case.n) == case.n:
             return "statistics"
-        if "outside" in Node.read(case.module).names():
-            return "outside"
         trained = {n for n, p in net.named_parameters() if p.requires_grad}
         if renormed(net) & trained & self.on:
             return "renormed"
+        if "outside" in Node.read(case.module).names():
+            return "outside"
         combined = case.variant in ("gsam", "wsam") or (case.variant == "looksam" and t % 2)
         return "combined" if combined and trained - self.on else ""
 
@@ -179,12 +181,12 @@ def renormed(net: nn.Module) -> set[str]:
 
 
 def groups(net: nn.Module, case: Case) -> list[dict[str, Any]]:
-    """All trained parameters, or two groups of them with a rate and a radius of their own."""
-    trained = [p for p in net.parameters() if p.requires_grad]
-    if not case.groups or len(trained) < 2:
-        return [{"params": trained}]
+    """All parameters, or two groups of them with a rate and a radius of their own."""
+    given = list(net.parameters())
+    if not case.groups or len(given) < 2:
+        return [{"params": given}]
     rho = {"rho": 0.1} if "rho" in dict(case.knobs) else {}
-    return [{"params": trained[::2], "lr": 0.02}, {"params": trained[1::2]} | rho]
+    return [{"params": given[::2], "lr": 0.02}, {"params": given[1::2]} | rho]
 
 
 def between(net: nn.Module, what: str) -> None:
@@ -197,5 +199,9 @@ def between(net: nn.Module, what: str) -> None:
     elif what == "freeze":
         for p in [p for p in net.parameters() if p.requires_grad][1::2][:2]:
             p.requires_grad_(False)
+    elif what == "hook":
+        list(net.modules())[-1].register_forward_hook(lambda _module, _given, out: 0.9 * out)
+    elif what == "thaw":
+        net.requires_grad_(True)
     elif what == "load":
         net.load_state_dict({n: 0.9 * a if a.is_floating_point() else a for n, a in net.state_dict().items()})

@@ -28,6 +28,7 @@ LOSSES: dict[str, Any] = {
     "cross_entropy": "cross_entropy", "mse": "mse", "bce": "bce", "function": nn.CrossEntropyLoss(reduction="none"),
     "smoothed": nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1),
     "mixed": lambda out, y: 0.7 * each_cross_entropy(out, y["a"]) + 0.3 * each_cross_entropy(out, y["b"]),
+    "penalised": None,  # the cross-entropy and a function of the parameters: see `Case.loss_of`
     "of_a_dict": lambda out, y: each_cross_entropy(out["logits"], y) + 0.1 * out["hidden"].square().flatten(1).sum(1),
 }  # fmt: skip
 KNOBS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -42,10 +43,10 @@ BASES: dict[str, Any] = {
     "sgd": torch.optim.SGD, "momentum": functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=0.1),
     "adamw": functools.partial(torch.optim.AdamW, eps=1e-3, weight_decay=0.1),
 }  # fmt: skip
-BETWEEN = ("eval", "part", "freeze", "load")  # what people do between steps
+BETWEEN = ("eval", "part", "freeze", "thaw", "load", "hook")  # what people do between steps
 WRITTEN = {  # parts that the ways that are written out know
-    "features": ("linear", "tanh", "layer_norm", "group_norm"),
-    "images": ("conv", "relu", "group_norm", "max_pool", "average_pool"),
+    "features": ("linear", "tanh", "layer_norm", "group_norm", "constant"),
+    "images": ("conv", "relu", "group_norm", "max_pool", "average_pool", "dropout"),
 }
 
 
@@ -130,6 +131,13 @@ class Case:
                 lambda self, x, side, power=1: self.net(x * side.view(-1, *[1] * (x.ndim - 1)) ** power), net=net
             )
         return net
+
+    def loss_of(self, net: nn.Module) -> Any:
+        """The loss, as `SharpnessAware` takes it."""
+        if self.loss != "penalised":
+            return LOSSES[self.loss]
+        first = next(p for p in net.parameters() if p.requires_grad)
+        return lambda out, y: each_cross_entropy(out, y) + 0.1 * first.square().mean()
 
     def batch(self, t: int) -> list[tuple[Any, Any]]:
         """The samples of step t, in so many batches."""

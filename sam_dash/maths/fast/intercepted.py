@@ -119,4 +119,6 @@ def run(live: Live, draws: Draws, batch: Any, m: int, met: Meeting) -> Tensor:
 
     with draws.repeated(live):
         out: Tensor = vmap(one, in_dims=tuple(0 if leads else None for leads in cut), randomness="different")(*given)
+    if draws.drawn:
+        raise NotFactoredError("masks, which would be others than those of one micro-batch after another")
     return out.flatten()

@@ -41,7 +41,7 @@ class Taps:
 
     def __init__(self, module: nn.Module) -> None:
         guard(module)
-        self.module = copy.deepcopy(module)
+        self.module = copy.deepcopy(module, {id(b): b for b in module.buffers()})  # with its buffers, which may change
         self.layout = Layout.of(module)
         self.layers = [m for m in self.module.modules() if any(True for _ in m.parameters(recurse=False))]
         self.makers = [maker(m) for m in self.layers]

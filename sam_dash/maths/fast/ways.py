@@ -115,6 +115,14 @@ def knowing(take: Take, live: Live, used: set[int]) -> Take:
     return told
 
 
+def made_of(module: nn.Module) -> tuple[Any, ...]:
+    """What a way is chosen for: the module's parts, their modes and how many hooks they have."""
+    return tuple(
+        (id(p), p.training, len(p._forward_hooks) + len(p._forward_pre_hooks), len(p._backward_hooks))
+        for p in module.modules()
+    )
+
+
 def plain(v: Variant, live: Live) -> Take:
     """The whole batch at once."""
 
