@@ -50,7 +50,7 @@ def noise(
     """
     check_sizes(m, *lengths(batch))
     batch = shuffled(batch, generator)
-    centre = mean_grad(losses_fn, w, batch, chunk=4096)
+    centre = mean_grad(losses_fn, w, batch)
     groups: dict[int, list[Tensor]] = {size: [] for size in m}
     totals = {size: torch.zeros_like(w, dtype=torch.float64) for size in m}
     squares, along = [], []

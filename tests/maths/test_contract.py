@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from sam_dash.maths.contract import SOURCES, TINY, Knob, Variant, unit
+from sam_dash.maths.contract import SOURCES, TINY, Cost, Knob, Radius, Variant, unit, variant
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.variants import REGISTRY, get
 from tests.helpers import CountingOracle, knobs, oracle, walk, with_batch
@@ -249,3 +249,14 @@ def test_of_a_variant_of_which_no_facts_are_told_none_holds() -> None:
     )
     assert not any((v.m_axis, v.descends, v.layered, v.counts, v.chained, v.factored))
     assert v.uses_m
+
+
+@pytest.mark.parametrize(
+    "sources", [{}, {"rho": "hearsay"}, {"rho": "ours", "lam": "ours"}], ids=["none", "unknown", "of no knob"]
+)
+def test_every_knobs_default_says_where_it_is_from_and_nothing_else_does(sources) -> None:
+    def halved(L, w, s, *, rho: Radius = 0.05): ...
+
+    with pytest.raises(TypeError, match="must say for each knob which of"):
+        variant("Halved", ref="", cost=Cost(gradients=2), defaults=sources)(halved)
+    assert "halved" not in REGISTRY

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sam_dash.maths import curvature, lanczos, second_opinion
 from sam_dash.maths.flat import flatten, logits, losses_fn, piecewise_linear
-from sam_dash.maths.loss import CROSS_ENTROPY
+from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES
+from sam_dash.maths.oracle import mean_grad
 from tests.helpers import mlp
 
 
@@ -35,6 +36,33 @@ def test_hessian_vector_products_equal_the_dense_hessian(problem, chunk) -> None
     _, losses, w, batch, H = problem
     V = torch.randn(3, len(w)).double()
     torch.testing.assert_close(curvature.hvp(losses, w, batch, chunk=chunk)(V), V @ H)
+
+
+def test_a_single_vector_is_not_vectorised_over_and_two_are(problem, monkeypatch) -> None:
+    _, losses, w, batch, H = problem
+    V, sizes = torch.randn(2, len(w)).double(), []
+    monkeypatch.setattr(curvature, "vmap", lambda f: lambda V: (sizes.append(len(V)), torch.func.vmap(f)(V))[1])
+    product = curvature.hvp(losses, w, batch)
+    torch.testing.assert_close(torch.cat([product(V[:1]), product(V)]), torch.cat([V[:1], V]) @ H)
+    assert sizes == [2]
+
+
+def test_definitions_take_1024_samples_at_once() -> None:
+    taken: list[int] = []
+
+    def outputs(w: Tensor, x: Tensor) -> Tensor:
+        taken.append(len(x))
+        return (x @ w)[:, None]
+
+    w, batch = torch.randn(2), (torch.randn(1025, 2), torch.zeros(1025))
+
+    def losses(w: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return outputs(w, batch[0]).square().sum(1)
+
+    mean_grad(losses, w, batch)
+    curvature.hvp(losses, w, batch)(w[None])
+    curvature.ggn_vp(LOSSES["mse"], outputs, w, batch)(w[None])
+    assert [n for n in taken if n > 1] == [1024] * (len(taken) // 2)
 
 
 def test_the_trace_of_a_diagonal_hessian_is_exact_from_any_probe() -> None:
@@ -121,9 +149,15 @@ def test_a_lanczos_run_of_bounded_memory_finds_what_one_that_keeps_all_vectors_f
     product, kept = lambda V: V @ (Q * values) @ Q.T, []
     monkeypatch.setattr(lanczos, "ELEMENTS", 1)
     advance = lanczos.Lanczos.advance
-    monkeypatch.setattr(lanczos.Lanczos, "advance", lambda self, r: (kept.append(self.room.shape[1]), advance(self, r)))
+    monkeypatch.setattr(
+        lanczos.Lanczos,
+        "advance",
+        lambda self, r: (kept.append((self.Q.shape[1], self.room.shape[1])), advance(self, r)),
+    )
     found = lanczos.top_eigenvalues(product, Q[0], generator(), k=3, tol=1e-5, iterations=300)
-    assert max(kept) <= 2 * 26
+    assert [vectors for vectors, _ in kept][:26] == [*range(1, 26), 3 + 5 + 1], "and the one that comes"
+    assert max(vectors for vectors, _ in kept) == 25
+    assert max(room for _, room in kept) <= 2 * 26
     assert len(kept) == found[0].budget > 2 * 26
     for e, true in zip(found, values, strict=False):
         assert e.converged

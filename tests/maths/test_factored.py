@@ -8,6 +8,7 @@ from torch import nn
 
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast import factors, factors_conv, factors_kernels, factors_norm
+from sam_dash.maths.fast.convolution import Convolution
 from sam_dash.maths.fast.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.fast.taps import Taps
 from sam_dash.maths.fast.unformed import NotFactoredError
@@ -150,6 +151,16 @@ def test_overlaps_are_taken_where_they_cost_less_than_half_of_the_kernels(channe
     layer, X = nn.Conv2d(*channels, kernel), torch.randn(m, channels[0], side, side)
     found = factors_conv.conv(layer, X, layer(X), m)
     assert isinstance(found, factors_conv.Overlapping if fewer else factors_kernels.Kernels)
+
+
+def test_of_the_two_gradients_of_a_convolution_only_the_one_that_is_read_is_computed(monkeypatch) -> None:
+    layer, X, asked = nn.Conv2d(2, 3, 3), torch.randn(4, 2, 5, 5), []
+    back = Convolution.back
+    monkeypatch.setattr(Convolution, "back", lambda *args: (asked.append(args[4]), back(*args))[1])
+    how, D = Convolution.of(layer), torch.randn(4, 3, 3, 3)
+    weight = factors_kernels.each_kernel(how, D, X, layer.weight, 2)
+    assert factors_kernels.each_back(how, D, X, weight).shape == X.shape
+    assert asked == [(False, True), (True, False)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
