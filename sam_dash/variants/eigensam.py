@@ -33,7 +33,7 @@ class State(NamedTuple):
     v: Tensor
 
 
-def cost(*, turns: int = 100, powers: int = 5, **_: Any) -> Cost:
+def cost(*, turns: int, powers: int, **_: Any) -> Cost:
     """Hessian-vector products in one of so many steps."""
     return Cost(gradients=2, products=powers / turns, period=turns)
 

@@ -27,7 +27,7 @@ Form = Annotated[Literal["tensors", "coordinates"], Knob("SWP", "what is kept or
 DEFAULTS = dict.fromkeys(("rho", "beta", "gamma_s", "swp"), "official code (dydjw9/Efficient_SAM, run.sh)")
 
 
-def cost(*, gamma_s: float = 0.5, **_: Any) -> Cost:
+def cost(*, gamma_s: float, **_: Any) -> Cost:
     """A gradient, a forward to choose by, and a gradient on the chosen."""
     return Cost(gradients=1 + gamma_s, forwards=1)
 

@@ -25,7 +25,7 @@ Mix = Annotated[float, Knob("α_b", "step from the slow weights to the fast ones
 DEFAULTS = dict.fromkeys(("rho", "behind", "mix"), "official code (README)")
 
 
-def cost(*, behind: int = 2, **_: Any) -> Cost:
+def cost(*, behind: int, **_: Any) -> Cost:
     """One gradient at w, and one at each ascent."""
     return Cost(gradients=behind + 1)
 

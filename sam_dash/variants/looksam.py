@@ -29,7 +29,7 @@ class State(NamedTuple):
     across: Tensor
 
 
-def cost(*, period: int = 10, **_: Any) -> Cost:
+def cost(*, period: int, **_: Any) -> Cost:
     """A second gradient in one of k steps."""
     return Cost(gradients=1 + 1 / period, period=period)
 

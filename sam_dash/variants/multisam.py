@@ -21,7 +21,7 @@ Ascents = Annotated[int, Knob("k_a", "ascent steps; 1 is SAM", 1, 100)]
 DEFAULTS = {"rho": "ours (SAM's)", "ascents": "ours"}
 
 
-def cost(*, ascents: int = 2, **_: Any) -> Cost:
+def cost(*, ascents: int, **_: Any) -> Cost:
     """One gradient for each ascent and one for the descent."""
     return Cost(gradients=ascents + 1)
 

@@ -34,7 +34,7 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def cost(*, norms: str = "one-probe", **_: Any) -> Cost:
+def cost(*, norms: str, **_: Any) -> Cost:
     """Exact norms are by-products of per-sample gradients; a probe is one more forward."""
     return Cost(gradients=2, forwards=int(norms == "one-probe"), per_sample=int(norms == "exact"))
 

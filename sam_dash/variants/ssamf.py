@@ -35,7 +35,7 @@ class State(NamedTuple):
     score: Tensor
 
 
-def cost(*, refresh: int = 16, **_: Any) -> Cost:
+def cost(*, refresh: int, **_: Any) -> Cost:
     """Per-sample gradients in one of so many steps."""
     return Cost(gradients=2 + 1 / refresh, per_sample=1 / refresh, period=refresh)
 
