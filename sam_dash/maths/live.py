@@ -100,12 +100,12 @@ class Live:
         try:
             yield self.clean
         except BaseException:
+            self.at = None  # a forward may have written to them too
             self.buffers = before
             put(drawn)
             raise
         finally:
             torch.backends.mha.set_fastpath_enabled(quick)
-            self.at = None  # a forward may have written to them too
             self.write(self.clean)
             self.rewind()
             self.gradients = []
