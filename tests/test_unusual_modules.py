@@ -270,6 +270,10 @@ def perceptron():
     return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).double()
 
 
+def tempered():
+    return Made(lambda self, x: x * self.heat + self.shift, heat=2.0, shift=torch.zeros(6).double())
+
+
 def normalised():
     net = perceptron().insert(0, Made(lambda self, x: x * self.c))
     net[0].register_buffer("c", torch.ones(8).double())
@@ -282,6 +286,8 @@ def normalised():
         (perceptron(), "chain", lambda net: net[1].register_forward_hook(lambda _module, _given, out: 0.5 * out)),
         (perceptron(), "chain", lambda net: net.__setitem__(1, nn.Tanh())),
         (perceptron().insert(1, nn.Dropout(0.5).eval()), "factored", lambda net: net[1].train()),
+        (perceptron().insert(1, tempered()), "factored", lambda net: setattr(net[1], "heat", 0.5)),
+        (perceptron().insert(1, tempered()), "factored", lambda net: net[1].shift.add_(1)),
         (normalised(), "factored", lambda net: net.load_state_dict({n: a / 2 for n, a in net.state_dict().items()})),
     ],
 )

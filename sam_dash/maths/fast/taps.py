@@ -20,6 +20,7 @@ from sam_dash.maths.flat import Layout, as_written, guard
 Tap = Callable[[int, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
 Maker = Callable[..., Factor]
+CHANGED = {int, float, bool, str, Tensor, type(None)}
 
 
 def maker(layer: nn.Module) -> Maker | None:
@@ -42,6 +43,7 @@ class Taps:
     def __init__(self, module: nn.Module) -> None:
         guard(module)
         self.module = copy.deepcopy(module, {id(b): b for b in module.buffers()})  # with its buffers, which may change
+        self.pairs = list(zip(self.module.modules(), module.modules(), strict=True))
         self.layout = Layout.of(module)
         self.layers = [m for m in self.module.modules() if any(True for _ in m.parameters(recurse=False))]
         self.makers = [maker(m) for m in self.layers]
@@ -59,6 +61,13 @@ class Taps:
                 part.forward = pooling.max_pool
         for index, layer in enumerate(self.layers):
             layer.forward = functools.partial(self._forward, index)
+
+    def follow(self) -> None:
+        """Take over the numbers, texts and tensors that people change in a module between steps."""
+        for own, part in self.pairs:
+            for name, value in vars(part).items():
+                if type(value) in CHANGED and name not in ("inplace", "training") and not name.startswith("_"):
+                    own.__dict__[name] = value
 
     def _forward(self, index: int, h: Tensor) -> Tensor:
         return self.tap(index, h) if self.tap else own_forward(self.layers[index], h)

@@ -189,9 +189,11 @@ def chain(v: Variant, live: Live, m: int) -> Take:
 def factored(v: Variant, live: Live, m: int) -> Take:
     """All micro-batches of a network of layers with factors in one pass; NotFactoredError for other networks."""
     outs: list[Tensor] = []
-    step = factored_step(v.step, m, Taps(once(live.module)), of_ours(live), outs.append)
+    taps = Taps(once(live.module))
+    step = factored_step(v.step, m, taps, of_ours(live), outs.append)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        taps.follow()
         out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
         told(live, outs, batch)
         outs.clear()
