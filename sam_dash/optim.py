@@ -188,6 +188,8 @@ class SharpnessAware(torch.optim.Optimizer):
         parts = batches(closure)
         sizes = [samples(part) for part in parts]
         n = sum(sizes)
+        if not n:
+            raise ValueError("the batch has no samples; expected at least one")
         m = self.m or n * self.ranks.size
         k = self.ranks.sharing(m, n)
         sharing = [parts] if k > 1 else together(parts, sizes, m)
@@ -290,7 +292,9 @@ class SharpnessAware(torch.optim.Optimizer):
         return Step(self.ranks.mean(out.h), eps, out.g, state, info, aside, moves)
 
     def _loss(self, parts: list[Batch]) -> Tensor:
-        return torch.cat([self.loss(call(self.forward, x), y) for x, y in parts]).mean()
+        return self.live.without_graph(
+            lambda: torch.cat([self.loss(call(self.forward, x), y) for x, y in parts])
+        ).mean()
 
     def _descend(self, out: Step, generator: torch.Generator) -> None:
         """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""

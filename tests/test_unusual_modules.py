@@ -309,3 +309,28 @@ def test_masks_that_are_of_no_account_at_the_first_step_are_drawn_as_the_loop_dr
     net = two(lambda self, x: self.b(self.a(x) + self.c * F.dropout(x[:, :6], 0.5)), c=nn.Parameter(torch.zeros(6)))
     net.c.requires_grad_(False)
     assert stepped(net, 2).way == "looped"
+
+
+@pytest.mark.parametrize("m", [2, None])
+def test_a_module_that_takes_derivatives_by_its_inputs_is_trained(m) -> None:
+    def derived(self, x):
+        x = x.detach().requires_grad_()
+        slope = torch.autograd.grad(self.a(x).tanh().sum(), x, create_graph=True)[0]
+        return self.b(F.dropout(slope[:, :6], 0.5))
+
+    (x, y), net = data(), two(derived)
+    twin = copy.deepcopy(net)
+    torch.manual_seed(2)
+    parts = zip(x.split(m or 8), y.split(m or 8), strict=True)
+    expected = [torch.autograd.grad(F.cross_entropy(twin(a), b), [twin.a.weight, twin.b.weight]) for a, b in parts]
+    state = torch.get_rng_state()
+    stepped(net, m, batch=(x, y), rho=0.0)
+    assert torch.equal(torch.get_rng_state(), state)
+    for p, *each in zip((net.a.weight, net.b.weight), *expected, strict=True):
+        torch.testing.assert_close(p.grad, torch.stack(each).mean(0))
+
+
+def test_a_batch_without_samples_is_refused() -> None:
+    x, y = data()
+    with pytest.raises(ValueError, match="the batch has no samples"):
+        stepped(perceptron(), batch=(x[:0], y[:0]))

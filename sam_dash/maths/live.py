@@ -4,7 +4,7 @@ bit. What is asked of it is in `live_oracle`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -47,6 +47,7 @@ class Live:
     wanted: bool = True  # whether the losses at the clean w are asked for, though a step may not need them
     whole: tuple[Tensor, Tensor] | None = None  # a w and the full data's gradient there
     reentrant: bool = False  # whether a part of the module was found that `torch.autograd.grad` cannot take
+    derives: bool = False  # whether the module was found to take derivatives in its forward, which need a graph
     scale: float = 1.0  # what losses are multiplied by before each backward, and gradients divided by after it
 
     @classmethod
@@ -121,6 +122,22 @@ class Live:
         with torch.no_grad():
             for part, name, b, value in self.buffers:
                 part._buffers[name] = b.copy_(value)
+
+    def without_graph(self, f: Callable[[], Tensor]) -> Tensor:
+        """f() of forwards without a graph; with one where the module takes derivatives itself, as PINNs do."""
+        if not self.derives:
+            before = states(self.parameters)
+            try:
+                with torch.no_grad():
+                    return f()
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+            put(before)
+            self.rewind()
+            self.derives = True
+        with torch.enable_grad():
+            return f().detach()
 
     def flat(self, grads: Sequence[Tensor | None], w: Tensor) -> Tensor:
         """Gradients of all that is trained, or of `parameters`, as one vector; 0 where there is none."""

@@ -96,8 +96,9 @@ class LiveOracle(Oracle):
 
     def losses(self, w: Tensor) -> Tensor:
         """Per-sample losses.  (d,) -> (n,)."""
-        with torch.no_grad():
-            return torch.cat([_forward(self.live, draws, w, part).to(w) for part, draws in self.parts])
+        return self.live.without_graph(
+            lambda: torch.cat([_forward(self.live, draws, w, part).to(w) for part, draws in self.parts])
+        )
 
     def grad(self, w: Tensor) -> Tensor:
         """Gradient of the mean loss.  (d,) -> (d,)."""

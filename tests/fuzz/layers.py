@@ -72,6 +72,12 @@ def counting(self: Any, h: Tensor) -> Tensor:
     return h * self.scale
 
 
+def derivative(self: Any, h: Tensor) -> Tensor:
+    """One by its inputs, as PINNs and energies have it."""
+    x = h if h.requires_grad else h.detach().requires_grad_()
+    return torch.autograd.grad(self.a(x).tanh().square().sum(), x, create_graph=True)[0]
+
+
 FEATURES: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(6, 6),
     "narrow": lambda: nn.Sequential(nn.Linear(6, 3, bias=False), nn.Linear(3, 6)),
@@ -91,6 +97,7 @@ FEATURES: dict[str, Callable[[], nn.Module]] = {
     "matmul": lambda: Made(lambda self, h: torch.addmm(self.b, h, self.W), W=parameter(6, 6), b=parameter(6)),
     "einsum": lambda: Made(lambda self, h: torch.einsum("ni,kij->nkj", h, self.W).sum(1), W=parameter(2, 6, 6)),
     "adapted": adapted,
+    "derivative": lambda: Made(derivative, a=nn.Linear(6, 6)),
     "glu": lambda: nn.Sequential(nn.Linear(6, 12), nn.GLU()),
     "prelu": lambda: nn.PReLU(6),
     "listed": lambda: Made(

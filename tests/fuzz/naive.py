@@ -201,8 +201,7 @@ class Loop:
         if any(
             part.training and list(part.buffers(False)) for part in self.module.modules()
         ):  # a clean pass moves them
-            with torch.no_grad():
-                clean = torch.cat([self.loss(called(self.module, x), y) for x, y in batches])
+            clean = torch.cat([self.loss(called(self.module, x), y) for x, y in batches]).detach()
         total = [torch.zeros_like(p) for p in self.trained]
         n = sum(len(y if isinstance(y, Tensor) else y["a"]) for _, y in batches)
         radius = {id(p): group.get("rho") for group in self.base.param_groups for p in group["params"]}

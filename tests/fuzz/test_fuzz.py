@@ -26,7 +26,7 @@ def test_among_the_fifty_are_all_ways_and_few_refusals() -> None:
     assert {way for ways in said for way in ways.split("; ") if not ways.startswith("refused")} >= {
         "plain", "looped", "chain", "factored", "intercepted", "vmapped", "plain, 2 batches together",
     }  # fmt: skip
-    assert sum(ways.startswith("refused") for ways in said) <= 8
+    assert sum(ways.startswith("refused") for ways in said) <= 12
 
 
 def test_five_hundred_have_every_layer_wrapper_variant_and_loss() -> None:
