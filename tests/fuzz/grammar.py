@@ -230,8 +230,10 @@ def drawn(number: int, seed: int = 0) -> Case:
     )  # fmt: skip
     if written:
         return replace(case, loss=rng.choice(("cross_entropy", "mse", "bce")))
+    # the gradients of a squared error of a linear model on one sample are parallel, and LookSAM's direction is rounding
+    losses = [x for x in (*LOSSES, "cross_entropy") if (variant, x) != ("looksam", "mse")]
     return replace(
-        case, loss=rng.choice([*LOSSES, "cross_entropy"]), perturb=rng.choice(("", "", "", "", "half")),
+        case, loss=rng.choice(losses), perturb=rng.choice(("", "", "", "", "half")),
         given="tensor" if "tokens" in name else rng.choice(("tensor", "tensor", "tensor", "dict", "tuple")),
         groups=rng.random() < 0.15,
     )  # fmt: skip
