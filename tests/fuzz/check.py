@@ -139,7 +139,7 @@ class Trial:
             demand(isinstance(failed, ValueError | RuntimeError), type(failed).__name__, told)
             return
         right = expected and isinstance(failed, ValueError) and REFUSALS[expected] in str(failed)
-        demand(right, type(failed).__name__, told)
+        demand(right, f"{type(failed).__name__} {str(failed)[:20]}", told)
 
     def refusal(self, t: int) -> str:
         """Which of the refusals step t must have; "" for none."""
