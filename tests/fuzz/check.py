@@ -200,7 +200,8 @@ def between(net: nn.Module, what: str) -> None:
         for p in [p for p in net.parameters() if p.requires_grad][1::2][:2]:
             p.requires_grad_(False)
     elif what == "hook":
-        list(net.modules())[-1].register_forward_hook(lambda _module, _given, out: 0.9 * out)
+        last = list(net.modules())[-1]
+        last.register_forward_hook(lambda _module, _given, out: 0.9 * out if isinstance(out, Tensor) else out)
     elif what == "thaw":
         net.requires_grad_(True)
     elif what == "load":
