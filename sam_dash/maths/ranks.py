@@ -36,7 +36,7 @@ class Ranks:
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return cls()
         size, rank = dist.get_world_size(), dist.get_rank()
-        groups = {size: dist.group.WORLD}
+        groups: dict[int, Any] = {size: dist.group.WORLD}
         for k in range(2, size):
             if size % k == 0:
                 made = [dist.new_group(list(range(start, start + k))) for start in range(0, size, k)]

@@ -316,4 +316,4 @@ def test_an_asymmetry_is_refused_above_its_share_of_the_larger_of_two_products(d
 
 
 def test_the_products_of_a_hessian_of_zeros_are_symmetric() -> None:
-    curvature.check_symmetric(torch.zeros_like, torch.zeros(4), generator())
+    assert curvature.check_symmetric(torch.zeros_like, torch.zeros(4), generator()) is None
