@@ -73,6 +73,7 @@ $(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt
 	@$(PIP) install -r benchmarks/requirements.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run tests/requirements.txt
-	@$(PIP) install -r tests/requirements.txt
+$(VENV)/.test: $(VENV)/.run tests/requirements.txt tests/requirements-no-deps.txt
+	@$(PIP) install -r requirements.txt -r tests/requirements.txt
+	@$(PIP) install --no-deps -r tests/requirements-no-deps.txt
 	@touch $@

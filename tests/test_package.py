@@ -9,11 +9,12 @@ import sys
 import sysconfig
 import urllib.request
 import zipfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.browser.driver import served
 
@@ -108,3 +109,13 @@ def test_the_wheel_serves_the_dashboard(wheel, tmp_path) -> None:
     )
     assert seen.returncode == 0, seen.stderr
     assert seen.stdout.strip() == "m-sharpness of SAM 1"
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "tests/requirements.txt", "tests/requirements-no-deps.txt"])
+def test_what_is_installed_is_what_is_pinned(file) -> None:
+    """What one package asks for must not bring another version of a second, such as torch."""
+    lines = [line for line in (ROOT / file).read_text("utf-8").splitlines() if not line.startswith("#")]
+    pinned = {r.name: r.specifier for r in map(Requirement, lines)}
+    assert len(pinned) == len(lines) > 0
+    found = {name: Version(version(name)).public for name in pinned}
+    assert {name: v for name, v in found.items() if not pinned[name].contains(v, prereleases=True)} == {}
