@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from sam_dash.maths.fast import intercepted, ways
 from sam_dash.maths.fast.factors_embedding import embedding
 from sam_dash.maths.fast.intercepted import plan_of
-from sam_dash.maths.fast.sites import Embedding
+from sam_dash.maths.fast.sites import Embedding, two
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.live import Live
 from sam_dash.maths.loss import CROSS_ENTROPY
@@ -238,6 +238,10 @@ def test_a_later_batch_on_which_it_fails_is_looped_over() -> None:
             found = way(batch, w, (), at, knobs)
             assert sum(map(len, live.losses)) == N
         torch.testing.assert_close(found.h, expected.h)
+
+
+def test_a_number_and_a_tuple_of_one_stand_for_both_directions() -> None:
+    assert [two(a) for a in (3, (3,), (3, 3), (2, 3))] == [(3, 3), (3, 3), (3, 3), (2, 3)]
 
 
 def test_an_embedding_factor_is_what_its_dense_gradient_says() -> None:

@@ -79,6 +79,18 @@ def test_a_streams_groups_lie_within_its_batches_and_an_m_that_none_holds_is_ref
     assert [sorted(y) for y in first] == [sorted(y.tolist()) for _, y in stream.passes()]
 
 
+def test_a_large_batch_of_a_stream_beside_a_small_one_is_not_cut() -> None:
+    L, w = oracle(20)
+    sizes = (8, 8, 4)
+    parts = [tuple(a.split(sizes)[i] for a in L.batch) for i in range(3)]
+    stream = Stream(lambda: iter(parts), sizes)
+    found = noise.of_groups(lambda group: L.losses_fn(w, group).mean(), w, stream, (8, 4), None)
+    each = [L.losses_fn(w, part).mean() for part in parts]
+    torch.testing.assert_close(found[8], torch.stack(each[:2]))
+    halves = [L.losses_fn(w, part).mean() for whole in parts for part in cut(whole, 4)]
+    torch.testing.assert_close(found[4], torch.stack(halves))
+
+
 def test_recurrent_layers_have_per_sample_gradients_too() -> None:
     """torch has no batching rule for GRU: one sample after another, as the mean of their losses tells."""
 

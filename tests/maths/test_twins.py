@@ -8,6 +8,7 @@ import pkgutil
 
 import pytest
 import torch
+from torch import nn
 
 from sam_dash.maths import ascent, curvature, fast, m_sharpness, noise
 from sam_dash.maths.estimate import Estimate
@@ -15,7 +16,7 @@ from sam_dash.maths.fast import passes
 from sam_dash.maths.fast.measurer import Fast, Plain, measurer
 from sam_dash.maths.fast.passes import Perceptron, Tapped, net
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.flat import Layout, logits, losses_fn
+from sam_dash.maths.flat import Layout, flatten, logits, losses_fn
 from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss
 from tests.helpers import labels
 from tests.maths import test_chain, test_factored
@@ -147,6 +148,18 @@ def test_of_all_samples_it_is_the_curvature_along_the_gradient(case) -> None:
     )
     for s, product in enumerate(each):
         agree(stacked[s], ascent.ascent(losses, W[s], (x[s], y[s]), product))
+
+
+def test_a_network_of_a_single_layer_has_the_noise_of_its_per_sample_gradients() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    x, y = samples(CROSS_ENTROPY, 1, (1, 4, 4))
+    w, losses = flatten(module), losses_fn(module)
+    found = TWINS["noise.noise"][0](Tapped(Taps(module), CROSS_ENTROPY), w[None], (x, y), m=SIZES, generators=())[0]
+    plain = noise.noise(losses, w, (x[0], y[0]), Layout.of(module).sizes(), m=SIZES)
+    for m in SIZES:
+        agree(found.by_m[m], plain.by_m[m], 0.05)
+    agree(found.grad_sq, plain.grad_sq)
 
 
 def test_a_perceptron_is_passed_as_a_stack_and_other_networks_by_taps() -> None:
