@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sam_dash.maths.attention import no_fast_path
 from sam_dash.optim import SharpnessAware
 from tests.helpers import Made
 
@@ -246,6 +247,16 @@ def test_passes_with_and_without_a_graph_draw_alike() -> None:
     stepped(net, None, "rwsam")
     assert len(noise) > 4
     assert all(torch.equal(a, noise[0]) for a in noise[2:])
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_steps_side_by_side_leave_the_fast_path_as_it_was() -> None:
+    first, second = no_fast_path(), no_fast_path()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.mha.get_fastpath_enabled()
+    second.__exit__(None, None, None)
     assert torch.backends.mha.get_fastpath_enabled()
 
 

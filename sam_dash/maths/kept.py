@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sam_dash.maths import generators
+from sam_dash.maths.attention import no_fast_path
 from sam_dash.maths.precision import float32
 from sam_dash.maths.samples import Stream, each, samples
 
@@ -27,7 +28,6 @@ def kept(module: nn.Module, loader: Any = None) -> Iterator[Callable[[], None]]:
     buffers = [(b, b.clone()) for b in module.buffers()]
     before = generators.states(module.parameters())
     others = random.getstate(), np.random.get_state()
-    fused = torch.backends.mha.get_fastpath_enabled()
     own = [(g, g.get_state()) for g in _generators(loader)]
 
     def rewind() -> None:
@@ -38,11 +38,9 @@ def kept(module: nn.Module, loader: Any = None) -> Iterator[Callable[[], None]]:
             g.set_state(state)
 
     try:
-        with float32(), sdpa_kernel(SDPBackend.MATH):
-            torch.backends.mha.set_fastpath_enabled(False)
+        with float32(), sdpa_kernel(SDPBackend.MATH), no_fast_path():
             yield rewind
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
         rewind()
         with torch.no_grad():
             for b, value in buffers:

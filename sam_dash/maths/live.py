@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from sam_dash.maths.attention import no_fast_path
 from sam_dash.maths.flat import Layout, PerSample
 from sam_dash.maths.generators import put, states
 from sam_dash.maths.samples import arguments
@@ -94,19 +95,18 @@ class Live:
         But for the buffers of a clean pass that was `settled`; after an error these too, and the generators.
         """
         self.settle()
-        before, drawn, quick = self.buffers, states(self.parameters), torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)  # without a graph it rounds, lies and draws masks otherwise
+        before, drawn = self.buffers, states(self.parameters)
         self.clean = self.at = self.read()
         self.used, self.losses, self.gradients = set(), [], []
         try:
-            yield self.clean
+            with no_fast_path():
+                yield self.clean
         except BaseException:
             self.at = None  # a forward may have written to them too
             self.buffers = before
             put(drawn)
             raise
         finally:
-            torch.backends.mha.set_fastpath_enabled(quick)
             self.write(self.clean)
             self.rewind()
             self.gradients = []

@@ -40,7 +40,7 @@ def store(tmp_path):
         owner, _ = leases.begin(keys, "engine.0")
         found = [
             [
-                Measurement(value(k, s), 0.25, step=s, epoch=s / 15, quantity=q)
+                Measurement(value(k, s), 0.25, "how", 3, step=s, epoch=s / 15, quantity=q)
                 for s in (0, 30)
                 for q in ("test_acc", "tr_H")
             ]

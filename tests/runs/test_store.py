@@ -26,6 +26,7 @@ from sam_dash.runs.tables import StoreError
 from sam_dash.runs.worker import run_group
 
 TINY = SweepSpec(variants=("sgd", "sam"), m=(64, 8), seeds=(0, 1), training=Training(epochs=2))
+HALF = Measurement(0.5, 0.0, "how", 3, quantity="test_acc")
 
 
 def keys_of(sweep):
@@ -264,7 +265,7 @@ def test_deleting_spares_what_runs_and_takes_empty_sweeps_along(store):
     leases, owner, keys = begun(store)
     gone = store.delete(keys_of(TINY))
     assert sorted([*gone, *keys]) == sorted(keys_of(TINY))
-    leases.flush(owner, keys, report([[1], [2]], measurements=[[Measurement(0.5, quantity="test_acc")], []]))
+    leases.flush(owner, keys, report([[1], [2]], measurements=[[HALF], []]))
     leases.finish(owner, keys[0], Outcome("done"), 1.0, {})
     leases.finish(owner, keys[1], Outcome("done"), 1.0, {})
     store.delete(keys)
@@ -275,7 +276,7 @@ def test_deleting_spares_what_runs_and_takes_empty_sweeps_along(store):
 
 def test_final_measurements_are_those_of_the_last_step(store):
     leases, owner, keys = begun(store)
-    rows = [Measurement(s / 100, step=s, epoch=s / 15, quantity="test_acc") for s in (0, 15, 30)]
+    rows = [Measurement(s / 100, 0.0, "how", 3, step=s, epoch=s / 15, quantity="test_acc") for s in (0, 15, 30)]
     leases.flush(owner, keys, report([[1], [2]], measurements=[rows, rows[:2]]))
     found = store.measurements(TINY.key, final=True)
     assert {(row["run"], row["step"]) for row in found} == {(keys[0], 30), (keys[1], 15)}
@@ -292,7 +293,12 @@ def test_a_worker_stores_what_training_reports_and_how_it_ends(store):
     def train(specs, listener):
         assert [spec.key for spec in specs] == keys
         assert (
-            listener(report([[1], [2]], measurements=[[Measurement(0.5, step=3, epoch=0.2, quantity="test_acc")], []]))
+            listener(
+                report(
+                    [[1], [2]],
+                    measurements=[[replace(HALF, step=3, epoch=0.2)], []],
+                )
+            )
             == set()
         )
         return [Outcome("done", weights=np.ones(3)), Outcome("diverged", "diverged at step 3")]
