@@ -12,8 +12,7 @@ See docs/optim.md.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +31,7 @@ from sam_dash.maths.live_oracle import LiveOracle, check_repeats
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import mean_step
 from sam_dash.maths.parts import Batch, batches, together
+from sam_dash.maths.precision import cast_anew
 from sam_dash.maths.ranks import Ranks, SharedOracle
 from sam_dash.maths.samples import cut, samples
 from sam_dash.maths.shards import Shards, cut_as
@@ -45,17 +45,6 @@ class Last(NamedTuple):
     g: float
     h: float
     cosine: float
-
-
-@contextmanager
-def _cast_anew() -> Iterator[None]:
-    """A context in which autocast casts a weight at every use: its cache would keep the clean one."""
-    before = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(before)
 
 
 class SharpnessAware(torch.optim.Optimizer):
@@ -166,7 +155,7 @@ class SharpnessAware(torch.optim.Optimizer):
         perturbed = self.trained[: len(self.live.parameters)]
         return groups.radii(self.param_groups, self.variant, self.knobs, perturbed, w)
 
-    @_cast_anew()
+    @cast_anew()
     @torch.no_grad()
     def step(self, closure: Callable[[], Batch | list[Batch]] | None = None) -> Tensor:  # type: ignore[override]
         """One step on the batch (x, y) that the closure returns. After it `.grad` holds what was descended.

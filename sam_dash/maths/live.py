@@ -42,9 +42,7 @@ class Live:
     at: Tensor | None = None  # the w that is written
     used: set[int] = field(default_factory=set)  # the parameters that had a gradient
     losses: list[Tensor] = field(default_factory=list)  # of the batch at the clean w, part by part
-    buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = field(
-        default_factory=list
-    )  # with their values before forwards
+    buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = field(default_factory=list)  # and their values to hold
     wanted: bool = True  # whether the losses at the clean w are asked for, though a step may not need them
     whole: tuple[Tensor, Tensor] | None = None  # a w and the full data's gradient there
     reentrant: bool = False  # whether a part of the module was found that `torch.autograd.grad` cannot take

@@ -1,4 +1,7 @@
-"""What float32 means on a GPU: not TensorFloat-32, which has its range but ten bits of mantissa in place of 23."""
+"""What numbers are computed in: float32 on a GPU, and what autocast makes of weights that move within a step.
+
+TensorFloat-32 has the range of float32, but ten bits of mantissa in place of 23.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,14 @@ def float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def cast_anew() -> Iterator[None]:
+    """A context in which autocast casts a weight at every use: its cache would keep the clean one."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)

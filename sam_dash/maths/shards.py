@@ -28,8 +28,7 @@ class Shards:
     def of(cls, module: nn.Module) -> Shards:
         """The shards of a module; ValueError for a way of cutting that a step cannot undo."""
         parts: list[Any] = [part for part in module.modules() if hasattr(part, "unshard")][::-1]
-        for part in parts:
-            part.reshard()  # after an evaluation the outermost is whole
+        _cut(parts)
         found: list[Any] = list(module.parameters())
         for p in found:
             if _is_cut(p) and (not parts or p.device_mesh.size() != dist.get_world_size()):
@@ -53,8 +52,7 @@ class Shards:
         if not self.parts:
             yield lambda p: p
             return
-        for part in self.parts:
-            part.reshard()
+        _cut(self.parts)
         cut = dict(self.module.named_parameters())
         for part in self.parts:
             part.unshard()
@@ -66,8 +64,7 @@ class Shards:
         finally:
             for restore in undo:
                 restore()
-            for part in self.parts:
-                part.reshard()
+            _cut(self.parts)
 
 
 def cut_as(p: Any, a: Tensor) -> Tensor:
@@ -77,6 +74,12 @@ def cut_as(p: Any, a: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(a, p.device_mesh, p.placements, src_data_rank=None)
+
+
+def _cut(parts: list[Any]) -> None:
+    """Cut what is whole, as the outermost part is after an evaluation."""
+    for part in parts:
+        part.reshard()
 
 
 def _is_cut(p: Any) -> bool:

@@ -235,14 +235,19 @@ def test_what_a_slow_browser_still_shows_is_not_taken_for_a_choice(store: Store,
     assert next(s for s in at.selectbox if s.label == "Study").value == before
 
 
+def of_another_version(store: Store, **columns: str) -> str:
+    """A study with a knob that is no more."""
+    study, old = fill(store, SWEEP), SWEEP.to_dict() | {"knobs": {"learn": [True]}}
+    with store.write() as c:
+        c.execute(update(sweeps).where(sweeps.c.id == study).values(spec=json.dumps(old), **columns))
+    return study
+
+
 @pytest.mark.parametrize("page", sorted(set(router.PAGES) - {"overview", "saddles", "experiments"}))
 def test_a_study_of_another_version_is_said_to_be_one_and_its_runs_are_not_lost(
     store: Store, visit: Visit, page: str, tmp_path: Path
 ) -> None:
-    study = fill(store, SWEEP)
-    old = SWEEP.to_dict() | {"knobs": {"learn": [True]}}
-    with store.write() as c:
-        c.execute(update(sweeps).where(sweeps.c.id == study).values(spec=json.dumps(old)))
+    study = of_another_version(store)
     at = visit(page, study=study)
     (told,) = at.error
     assert "This study is of another version of sam-dash" in told.value
@@ -252,10 +257,8 @@ def test_a_study_of_another_version_is_said_to_be_one_and_its_runs_are_not_lost(
 
 
 def test_an_experiment_leaves_out_a_study_of_another_version(store: Store, visit: Visit) -> None:
-    study, e = fill(store, SWEEP), EXPERIMENTS["fine-tuning"]
-    old = SWEEP.to_dict() | {"knobs": {"learn": [True]}}
-    with store.write() as c:
-        c.execute(update(sweeps).where(sweeps.c.id == study).values(spec=json.dumps(old), preset=e.preset))
+    e = EXPERIMENTS["fine-tuning"]
+    study = of_another_version(store, preset=e.preset)
     at = visit("experiments", experiment=e.title)
     assert not at.error
     assert study[:6] not in text_of(at)

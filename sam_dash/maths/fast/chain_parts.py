@@ -149,7 +149,7 @@ class Gradient(Multiple):
     parts: Sequence[Part]
     stacks: int
     scale: Tensor | None = None
-    known: dict[str, Tensor] = field(default_factory=dict)  # shared by the multiples of the same gradients
+    known: dict[str, Tensor] = field(default_factory=dict)
     flat: Tensor | None = None
 
     @classmethod
@@ -159,9 +159,7 @@ class Gradient(Multiple):
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j|| (S, G); rounding may leave a ghost norm a little below zero."""
-        if "norm" not in self.known:
-            self.known["norm"] = self._lengths()
-        lengths = self.known["norm"]
+        lengths = self.lengths()
         return lengths if self.scale is None else lengths * self.scale.abs()
 
     def _lengths(self) -> Tensor:

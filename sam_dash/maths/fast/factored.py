@@ -33,18 +33,19 @@ def norms(factors: Sequence[Factor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Factored(Multiple):
-    """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j; `known` the ||g_j|| once they are."""
+    """c_j g_j for the G micro-batches: `factors` hold g_j, `scale` (G,) the c_j."""
 
     factors: Sequence[Factor]
     scale: Tensor
-    known: list[Tensor] = field(default_factory=list, compare=False, kw_only=True)
+    known: dict[str, Tensor] = field(default_factory=dict, compare=False, kw_only=True)
 
     def norm(self, dim: int | None = None) -> Tensor:
         """||c_j g_j||, (G,) or a scalar where G = 1."""
-        if not self.known:
-            self.known.append(norms(self.factors))
-        lengths = self.scale.abs() * self.known[0]
+        lengths = self.scale.abs() * self.lengths()
         return lengths.squeeze(0) if dim is None and len(lengths) == 1 else lengths
+
+    def _lengths(self) -> Tensor:
+        return norms(self.factors)
 
     def dense(self) -> Tensor:
         """All c_j g_j (G, d), formed: for tests."""

@@ -131,14 +131,17 @@ class Dense:
         return type(self)(weight, None if self.bias is None else (p @ self.bias)[None])
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        rows, bias = h.reshape(len(self.weight), -1, h.shape[-1]), None
-        if self.bias is not None:
-            bias = (layer.bias + scale[:, None] * self.bias)[:, None]
+        rows, bias = h.reshape(len(self.weight), -1, h.shape[-1]), self.biases(layer, scale)
+        bias = None if bias is None else bias[:, None]
         if layer.weight.requires_grad:
             out: Tensor = By.apply(rows, layer.weight, bias, self.weight, scale)
         else:  # then something else is differentiated, forward
             out = each(rows, shift(layer.weight, self.weight, scale), bias)
         return out.reshape(*h.shape[:-1], out.shape[-1])
+
+    def biases(self, layer: Any, scale: Tensor) -> Tensor | None:
+        """The bias of each micro-batch (G, o)."""
+        return None if self.bias is None else layer.bias + scale[:, None] * self.bias
 
 
 def shift(W: Tensor, E: Tensor, s: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class Kernels(Dense):
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
         kernels = self.weight.view(-1, *layer.weight.shape)
-        bias = None if self.bias is None else layer.bias + scale[:, None] * self.bias
+        bias = self.biases(layer, scale)
         if not layer.weight.requires_grad:  # then something else is differentiated, forward
             return each(Convolution.of(layer), h, shift(layer.weight, kernels, scale), bias)
         out: Tensor = By.apply(h, layer.weight, bias, kernels, scale, Convolution.of(layer))

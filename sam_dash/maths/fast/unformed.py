@@ -50,7 +50,22 @@ class Shifted(Unformed):
 
 
 class Multiple(Unformed, ABC):
-    """c_j g_j for each micro-batch j: times a scalar, and added to w."""
+    """c_j g_j for each micro-batch j: times a scalar, and added to w.
+
+    `known` is what was found of the g_j, shared by all multiples of them.
+    """
+
+    known: dict[str, Tensor]
+
+    @abstractmethod
+    def _lengths(self) -> Tensor:
+        """||g_j|| of all micro-batches."""
+
+    def lengths(self) -> Tensor:
+        """||g_j|| of all micro-batches, found once."""
+        if "lengths" not in self.known:
+            self.known["lengths"] = self._lengths()
+        return self.known["lengths"]
 
     @abstractmethod
     def scaled(self, c: Any) -> Self:
