@@ -18,8 +18,8 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from sam_dash.runs.store import Store
-from sam_dash.ui.router import PAGES
-from tests.browser.driver import IDLE, launch, served, settle
+from sam_dash.ui.router import GROUPS, PAGES
+from tests.browser.driver import IDLE, in_navigation, launch, served, settle
 from tests.synthetic import SWEEP, fill
 
 LIMIT_S, LIMIT_MB = 1.0, 300
@@ -64,11 +64,12 @@ def measure(address: str, browser: Any) -> list[Row]:
     app = server(address.rpartition(":")[2])
     page.goto(address)
     settle(page)
+    of = {title: group for group, files in GROUPS.items() for title in files.values()}
     seen: dict[str, list[tuple[float, float]]] = {title: [] for title in PAGES.values()}
     for _ in range(REPEATS + 1):
         for title, visits in seen.items():
             begun, used = time.perf_counter(), app.cpu_times().user
-            page.get_by_role("link", name=title, exact=True).first.click()
+            in_navigation(page, of[title], title).click()
             page.wait_for_function(
                 "title => document.title === title && (" + IDLE + ")()", arg=title, timeout=60_000, polling=20
             )

@@ -42,12 +42,21 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
 }
 """How to build it, the shape of an input, the batch size B."""
 
+TRANSFORMERS: dict[str, tuple[str, tuple[int, ...], int]] = {
+    "ViT, 28x28": ("vit:64", (1, 28, 28), 0),
+    "Transformer, 16 tokens": ("transformer:64", (16,), 100),
+}
+"""The network's name, the shape of an input, and how many tokens there are; B is `B_OF_TRANSFORMERS`."""
+B_OF_TRANSFORMERS = 64
 
-def problem(module: nn.Module, shape: tuple[int, ...], n: int, seeds: int = 1, device: str = "cpu") -> Stack:
-    """Random inputs whose labels a random linear map can tell, so that training has something to learn."""
+
+def problem(
+    module: nn.Module, shape: tuple[int, ...], n: int, seeds: int = 1, device: str = "cpu", vocabulary: int = 0
+) -> Stack:
+    """Random inputs, or tokens, whose labels a random linear map can tell, so that training has something to learn."""
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(n, *shape, generator=g)
-    y = (x.flatten(1) @ torch.randn(x[0].numel(), 10, generator=g)).argmax(1)
+    x = torch.randint(vocabulary, (n, *shape), generator=g) if vocabulary else torch.randn(n, *shape, generator=g)
+    y = (x.flatten(1).float() @ torch.randn(x[0].numel(), 10, generator=g)).argmax(1)
     starts = []
     for seed in range(seeds):
         initialise(module, torch.Generator().manual_seed(seed))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import torch
 
 from benchmarks import user
-from benchmarks.problems import BATCHES, NETWORKS, mlp, module_at, problem, spec, training
+from benchmarks.problems import (
+    B_OF_TRANSFORMERS,
+    BATCHES,
+    NETWORKS,
+    TRANSFORMERS,
+    mlp,
+    module_at,
+    problem,
+    spec,
+    training,
+)  # fmt: skip
 from benchmarks.report import Curve, Row, at_least, at_most
 from benchmarks.timing import Times, side_by_side
+from sam_dash.problems.networks import build
 from sam_dash.problems.stack import Stack
 from sam_dash.runs.loop import steps
 from sam_dash.runs.steppers import vmapped
@@ -79,8 +91,22 @@ def rows(budget: float = 1.0) -> Iterator[Row]:
             yield probes(name, P, B, budget)
         loop = side_by_side({"user": eager(P, B, 1), "us": ours(P, "sam", 1, B)}, budget * BUDGET[name] / 2, rounds=9)
         yield at_least(f"{name}: m = 1, the user's loop against us", loop.ratio("user", "us"), LOOP[name])
+    yield from transformers(budget)
     yield stacked(budget)
     yield from stacked_cnn(budget)
+
+
+def transformers(budget: float, clock: Callable[[], float] = time.perf_counter) -> Iterator[Row]:
+    """m-SAM of the built-in transformers: `python -m benchmarks.steps` prints these alone, in CPU time."""
+    B = B_OF_TRANSFORMERS
+    for name, (network, shape, vocabulary) in TRANSFORMERS.items():
+        P = problem(build(network, shape, 10, vocabulary), shape, BATCHES * B, vocabulary=vocabulary)
+        sides = {"eager SAM": eager(P, B)} | {f"m = {m}": ours(P, "sam", m, B) for m in (1, 8, B)}
+        times = side_by_side(sides, 12 * budget, clock=clock)
+        note = f"{network}; eager SAM {1e3 * times.median('eager SAM'):.3g} ms a step"
+        for m in (1, 8, B):
+            what = f"{name}: m-SAM, m = {m}, against eager SAM"
+            yield at_most(what, times.ratio(f"m = {m}", "eager SAM"), 1.6, note)
 
 
 def probes(name: str, P: Stack, B: int, budget: float) -> Row:
@@ -145,3 +171,9 @@ def growth(budget: float = 1.0) -> Iterator[Curve]:
         return {"us, m = 8, one stack": ours(Q, "sam", 8, B), "eager SAM, one run": eager(Q, B)}
 
     yield curve("seeds", (1, 2, 4, 8, 16), many)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for row in transformers(1.0, time.thread_time):
+        print(f"{row.what}: {row.ratio} {row.target} {row.note}", flush=True)

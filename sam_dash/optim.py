@@ -11,19 +11,22 @@ See docs/optim.md.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _unflatten_dense_tensors
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DataParallel
 
 from sam_dash import variants
 from sam_dash.maths import groups
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
+from sam_dash.maths.fast.unformed import formed
 from sam_dash.maths.fast.ways import Moment, Way, choose, made_of, on_module
 from sam_dash.maths.flat import PerSample, refuse_not_finite
 from sam_dash.maths.live import Live, call
@@ -32,7 +35,7 @@ from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import mean_step
 from sam_dash.maths.parts import Batch, batches, together
 from sam_dash.maths.precision import cast_anew
-from sam_dash.maths.ranks import Ranks, SharedOracle
+from sam_dash.maths.ranks import Ranks, SharedOracle, within
 from sam_dash.maths.samples import cut, samples
 from sam_dash.maths.shards import Shards, cut_as
 
@@ -93,7 +96,7 @@ class SharpnessAware(torch.optim.Optimizer):
         **knobs: Any,
     ) -> None:
         self.variant = variants.get(variant)
-        self.model = model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
+        self.model = within(model)
         if getattr(model, "_comm_hooks", None):
             warnings.warn(
                 "the communication hook of DistributedDataParallel is not used: gradients are sent whole, once each",
@@ -194,7 +197,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 self.live.scale = float(self.scaler.scale(w.new_ones(()))) if self.scaler else 1.0
                 self.live.radii = self._radii(w)
                 at = self._moment(w, generator)
-                out = mean_step((self._one(group, w, at, m, k), sum(map(samples, group)) / n) for group in sharing)
+                out = mean_step(self._steps(sharing, n, w, at, m, k))
                 if loss is None:
                     loss = torch.cat(self.live.losses).mean()
                 if k < self.ranks.size:
@@ -207,7 +210,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _refuse_not_finite(self, loss: Tensor, out: Step, parts: list[Batch], w: Tensor) -> None:
         """ValueError, on all ranks if on one: those that went on would wait for it for ever."""
-        finite = bool(loss.isfinite())
+        finite = math.isfinite(float(loss))
         if finite and (self.ranks.size == 1 or bool(out.h.isfinite().all())):
             return
         self.chosen.clear()  # of what was chosen on such numbers nothing is known
@@ -223,8 +226,9 @@ class SharpnessAware(torch.optim.Optimizer):
         if self._last is None:
             return None
         loss, out = self._last
-        g, h = float(out.g.norm()), float(out.descent.norm())
-        return Last(float(loss), float(out.eps.mean()), g, h, float(out.g @ out.descent) / max(g * h, 1e-30))
+        mean, descent = formed(out.g).flatten(), out.descent
+        g, h = float(mean.norm()), float(descent.norm())
+        return Last(float(loss), float(out.eps.mean()), g, h, float(mean @ descent) / max(g * h, 1e-30))
 
     def _moment(self, w: Tensor, generator: torch.Generator) -> Moment:
         """What the variant may use at this step besides its batch."""
@@ -245,10 +249,21 @@ class SharpnessAware(torch.optim.Optimizer):
         self.way = self.chosen[key].name
         return self.chosen[key]
 
-    def _one(self, parts: list[Batch], w: Tensor, at: Moment, m: int, k: int) -> Step:
-        """The step on batches that share a perturbation, on k ranks, or on one that is cut."""
+    def _steps(
+        self, sharing: list[list[Batch]], n: int, w: Tensor, at: Moment, m: int, k: int
+    ) -> Iterator[tuple[Step, float]]:
+        """The step on each of the groups that share a perturbation, and its share of the n samples."""
+        if len(sharing) == 1:
+            yield self._one(sharing[0], n, w, at, m, k), 1
+            return
+        for parts in sharing:
+            size = sum(map(samples, parts))
+            out = self._one(parts, size, w, at, m, k)
+            yield out._replace(g=formed(out.g).flatten()), size / n
+
+    def _one(self, parts: list[Batch], n: int, w: Tensor, at: Moment, m: int, k: int) -> Step:
+        """The step on batches of n samples that share a perturbation, on k ranks, or on one that is cut."""
         if len(parts) == 1 and k == 1:
-            n = samples(parts[0])
             return self._way(parts[0], w, at, min(m, n), n).take(parts[0], w, self.memory, at, self.knobs)
         facts = {"layout": self.live.layout, **at._asdict()}
         if not self.repeats:
@@ -288,11 +303,11 @@ class SharpnessAware(torch.optim.Optimizer):
     def _descend(self, out: Step, generator: torch.Generator) -> None:
         """Give the base optimiser h, and remember what the step found, unless the scaler skips the step."""
         moves = None if isinstance(out.moves, tuple) else self._parts(out.moves)
-        descended = out.h.split([p.numel() for p in self.live.trained])
-        for i, (p, h) in enumerate(zip(self.trained, descended, strict=True)):
+        h = out.h.clone() if self.live.scale == 1 else out.h * self.live.scale
+        descended = _unflatten_dense_tensors(h, self.live.trained)
+        for i, (p, grad) in enumerate(zip(self.trained, descended, strict=True)):
             seen = (not self.live.used or i in self.live.used) and (moves is None or bool(moves[i].any()))
-            scaled = h if self.live.scale == 1 else h * self.live.scale
-            p.grad = cut_as(p, scaled.view(p.shape).to(p.device, p.dtype, copy=True)) if seen else None
+            p.grad = cut_as(p, grad.to(p.device, p.dtype)) if seen else None
         if self.scaler:
             self.scaler.unscale_(self.base)
         if self.clip is not None:
@@ -354,7 +369,8 @@ class SharpnessAware(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """All but what is found anew: the ways, the process groups, and a scheduler's wrapper round `step`."""
         kept = {k: v for k, v in vars(self).items() if k not in ("chosen", "ranks", "step")}
-        return kept | {"variant": self.variant.key}
+        last = self._last and (self._last[0], self._last[1]._replace(g=formed(self._last[1].g).flatten()))
+        return kept | {"variant": self.variant.key, "_last": last}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state | {"variant": variants.get(state["variant"])})

@@ -1,9 +1,8 @@
-"""What each rank of `test_ranks` does, started by torchrun: python -m tests.on_ranks FOLDER; also run there, alone."""
+"""What each rank of `test_ranks` does (`tests/ranks.py`), and what one process does alone."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from sam_dash.optim import SharpnessAware
+from tests.ranks import join, saved
 
 B, STEPS = 32, 10
 VARIANTS = ("sam", "usam", "rwsam", "asam", "gsam")
@@ -125,10 +125,8 @@ def fsdp_of_its_own(n: int) -> tuple[float, bool]:
     return float((grads[0] - grads[1]).norm()), marks(model) == before
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
+def main(rank: int, size: int, folder: Path) -> None:
+    join(rank, size, folder)
     n = B // size
     found: dict[Any, Any] = {case: trained(case, rank, size) for case in cases(size)}
     found["refused"] = refused(network(), n, 3)
@@ -141,11 +139,7 @@ def main(folder: Path) -> None:
         SharpnessAware(hooked, "sam", lr=0.1)
     found["hook"] = [str(w.message) for w in said]
     found["FSDP"] = fsdp_of_its_own(n)
-    torch.save(found, folder / f"{rank}.pt")
+    torch.save(found, saved(folder, rank, size))
     del hooked
     gc.collect()  # a DistributedDataParallel that outlives its group aborts the process now and then
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

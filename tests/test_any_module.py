@@ -202,7 +202,7 @@ def test_a_step_of_size_nothing_leaves_the_module_bit_for_bit_as_it_was(name, m)
 @pytest.mark.parametrize(
     ("name", "m", "way"),
     [
-        ("perceptron", 4, "chain"), ("perceptron", 16, "plain"), ("layer norm", 4, "factored"),
+        ("perceptron", 4, "chain"), ("perceptron", 16, "chain"), ("tanh", 16, "plain"), ("layer norm", 4, "factored"),
         ("convolution", 1, "factored"), ("tanh", 1, "factored"), 
         ("GRU", 4, "looped"), ("LSTM with dropout", 4, "looped"), ("dropout", 1, "looped"),
         ("a hook that changes", 4, "intercepted"), ("transformer", 1, "intercepted"),
@@ -363,20 +363,32 @@ def test_clip_bounds_what_is_descended() -> None:
     assert optimiser.last.h > 1e-3
 
 
-def test_last_says_what_the_step_was() -> None:
-    model, (x, y) = network("tanh"), data()
+@pytest.mark.parametrize(
+    ("between", "m", "parts", "way"),
+    [
+        (nn.ReLU, None, 1, "chain"), (nn.ReLU, 4, 1, "chain"), (nn.ReLU, 4, 2, "chain"), (nn.ReLU, 8, 2, "chain"),
+        (nn.Tanh, None, 1, "plain"), (nn.Tanh, 8, 2, "plain"),
+    ],
+)  # fmt: skip
+def test_last_says_what_the_step_was(between, m, parts, way) -> None:
+    """The gradient at w is formed only when it is asked for where micro-batches are taken at once."""
+    torch.manual_seed(0)
+    model, (x, y) = nn.Sequential(nn.Linear(8, 6), between(), nn.Linear(6, 3)).double(), data()
     expected = F.cross_entropy(model(x), y).item()
     g = torch.cat([a.flatten() for a in torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))])
-    optimiser = sam(model)
+    optimiser = sam(model, m)
     assert optimiser.last is None
-    loss = optimiser.step(lambda: (x, y))
+    batches = list(zip(x.chunk(parts), y.chunk(parts), strict=True))
+    loss = optimiser.step(lambda: batches if parts > 1 else (x, y))
     last = optimiser.last
     h = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert optimiser.way == way
     assert float(loss) == pytest.approx(expected)
     assert last.loss == pytest.approx(expected)
     assert last.eps == pytest.approx(0.3)
     assert (last.g, last.h) == (pytest.approx(float(g.norm())), pytest.approx(float(h.norm())))
     assert last.cosine == pytest.approx(float(F.cosine_similarity(g, h, dim=0)))
+    assert copy.deepcopy(optimiser).last == last
 
 
 def test_a_scaler_changes_nothing_where_all_is_finite_and_skips_where_it_is_not() -> None:

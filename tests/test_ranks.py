@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from sam_dash.maths.ranks import Ranks
 from tests.on_ranks import B, cases, trained
+from tests.ranks import found_on
 
-ROOT = Path(__file__).parents[1]
+SIZES = (2, 4)
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def ranks(request, tmp_path_factory):
-    folder, size = tmp_path_factory.mktemp("ranks"), request.param
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    done = subprocess.run(
-        [*torchrun, "-m", "tests.on_ranks", str(folder)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return size, [torch.load(folder / f"{rank}.pt") for rank in range(size)]
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    return found_on("tests.on_ranks", tmp_path_factory.mktemp("ranks"), SIZES)
+
+
+@pytest.fixture(params=SIZES)
+def ranks(request, everything):
+    return request.param, everything[request.param]
 
 
 def test_weights_are_those_of_one_process_and_bitwise_equal_on_all_ranks(ranks) -> None:

@@ -10,14 +10,22 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+from sam_dash.maths.estimate import Estimate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TINY = 1e-12
 SOURCES = ("paper", "official code", "other implementation", "ours")
+BESIDE = """run network variant m seed status step steps phase seconds error epoch quantity layer share panel line kind
+x y low high n colour dash marker model base lr loss params perturb full counts clip scaler batch epochs optimiser
+momentum weight_decay nesterov schedule dataset data_hash label_noise imbalance n_train scaling start what every also
+name settings steps_per_epoch store study"""
+TAKEN = {f.name for f in fields(Estimate)} | set(BESIDE.split())
+"""Names that no knob can have: a knob is a column beside these in tables, and an argument beside these elsewhere."""
 LAWS = ("signs", "uniform", "normal")  # of noise: +-1, [0, 1), N(0, 1)
 
 
@@ -48,6 +56,11 @@ class Step(NamedTuple):
 def unit(v: Tensor) -> Tensor:
     """v / ||v||, the norm global over all d coordinates; 0 where v = 0.  (d,) -> (d,)."""
     return v / (v.norm() + TINY)
+
+
+def spread(p: Tensor) -> dict[str, Tensor]:
+    """How unequal weights p (n,) of samples are: the effective sample size 1/sum p^2, and all, the largest first."""
+    return {"ess": 1 / p.square().sum(-1), "sample_weights": p.sort(-1, descending=True).values}
 
 
 def spacing(v: Tensor) -> float:
@@ -225,6 +238,8 @@ def _knobs(step: Callable[..., Step], sources: Mapping[str, str]) -> dict[str, K
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         kind = str if choices else kind
         out[name] = replace(knob, kind=kind, choices=choices, default=arg.default, source=sources.get(name, ""))
+    if taken := sorted(TAKEN & set(out)):
+        raise TypeError(f"{step.__name__}: a knob cannot be called {taken[0]!r}, as a column of tables is")
     bad = [n for n, knob in out.items() if knob.source.partition(" (")[0] not in SOURCES]
     if bad or set(sources) - set(out):
         raise TypeError(f"{step.__name__}: `defaults` must say for each knob which of {SOURCES} its default is from")

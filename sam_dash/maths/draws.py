@@ -14,7 +14,7 @@ from sam_dash.maths.contract import LAWS, Variant
 
 def draw(v: Variant, w: Tensor, generator: torch.Generator) -> Tensor:
     """The noise of a step of one run at w (d,), (K, d); see `draws`."""
-    return draws(v, w[None], [generator])[0]
+    return draws(v, w[None], [generator])[0] if v.noise else w.new_empty(0, len(w))
 
 
 def draws(v: Variant, W: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

@@ -37,11 +37,16 @@ class Layout:
     @property
     def d(self) -> int:
         """The number of parameters."""
-        return sum(math.prod(s) for s in self.shapes)
+        return sum(self.counts)
+
+    @functools.cached_property
+    def counts(self) -> list[int]:
+        """The number of values of each parameter."""
+        return [math.prod(s) for s in self.shapes]
 
     def segments(self, w: Tensor) -> tuple[Tensor, ...]:
         """The parts of w that belong to each parameter, flat."""
-        return w.split([math.prod(s) for s in self.shapes])
+        return w.split_with_sizes(self.counts)
 
     def sizes(self) -> dict[str, int]:
         """The number of parameters of each layer, by its name in the module, in order."""
@@ -70,8 +75,11 @@ class Layout:
 
     def unflatten(self, w: Tensor) -> dict[str, Tensor]:
         """w (d,) as named parameters."""
-        parts = self.segments(w)
-        return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+        return dict(zip(self.names, self.parts(w), strict=True))
+
+    def parts(self, w: Tensor) -> list[Tensor]:
+        """The parts of w that belong to each parameter, of its shape."""
+        return [a.view(s) for a, s in zip(self.segments(w), self.shapes, strict=True)]
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,11 +108,16 @@ def flatten(module: nn.Module) -> Tensor:
 
 def logits(module: nn.Module) -> Callable[[Tensor, Any], Any]:
     """`logits(w, x)`: the module's outputs, such as (n, C), under the parameters w (d,); it is left as it was."""
-    guard(module)
-    layout, places = Layout.of(module), _owners(module)
+    layout, outputs = Layout.of(module), of_parameters(module)
+    return lambda w, x: outputs(layout.unflatten(w), x)
 
-    def outputs(w: Tensor, x: Any) -> Any:
-        named = layout.unflatten(w)
+
+def of_parameters(module: nn.Module) -> Callable[[dict[str, Tensor], Any], Any]:
+    """`outputs(named, x)`: the module's outputs under its trained parameters by name; it is left as it was."""
+    guard(module)
+    places = _owners(module)
+
+    def outputs(named: dict[str, Tensor], x: Any) -> Any:
         args, kwargs = arguments(x)
         own = {at: named[name] for at, name in places.items()}
         return functional_call(module, own, args, kwargs, tie_weights=False)

@@ -40,12 +40,14 @@ def rate(groups: Sequence[Group]) -> float:
     Each group's own, averaged by its weights. The ends are the group's "min_lr", else 0, and "max_lr", which
     OneCycleLR sets; else the largest seen, or the one that a scheduler starts from.
     """
-    shares, sizes = [], []
+    shares = []
     for group in groups:
         lr, low = float(group["lr"]), float(group.get("min_lr", 0.0))
         high = group["max_lr"] = max(lr, float(group.get("max_lr", 0.0)), float(group.get("initial_lr", 0.0)))
         shares.append(max(0.0, (lr - low) / (high - low)) if high > low else 1.0)
-        sizes.append(sum(p.numel() for p in group["params"] if p.requires_grad))
+    if len(set(shares)) == 1:
+        return shares[0]
+    sizes = [sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups]
     return sum(a * n for a, n in zip(shares, sizes, strict=True)) / sum(sizes)
 
 

@@ -92,9 +92,11 @@ class Lanczos:
         torch.div(r, beta[:, None], out=self.last)
 
     def spectrum(self) -> Spectrum:
-        """The Ritz values, their weights and residuals after the iterations so far."""
+        """The Ritz values, their weights and residuals after the iterations so far, none below rounding of products."""
         nodes, s = self._ritz()
-        return Spectrum(nodes, s[:, 0].square(), self.betas[-1][:, None].double() * s[:, -1].abs(), self.steps)
+        residuals = self.betas[-1][:, None].double() * s[:, -1].abs()
+        rounding = torch.finfo(self.room.dtype).eps * nodes.abs().amax(1, keepdim=True)
+        return Spectrum(nodes, s[:, 0].square(), torch.maximum(residuals, rounding), self.steps)
 
     def _ritz(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues (b, j) and eigenvectors (b, j, j) of the projection of H on the vectors."""
@@ -120,6 +122,11 @@ class Lanczos:
         self.alphas, self.betas = [], []
         self.room[:, :p], self.room[:, p] = ritz, last
 
+    def vectors(self, k: int, run: int) -> Tensor:
+        """The Ritz vectors (k, d) of the k largest Ritz values of one run, the largest first."""
+        top = self._ritz()[1][run, :, -k:].flip(1)
+        return top.T.to(self.room) @ self.Q[run, :-1]
+
     def take(self, runs: Sequence[int]) -> None:
         """Go on with those runs only."""
         i = list(runs)
@@ -141,6 +148,15 @@ def top_eigenvalues(
 ) -> list[Estimate]:
     """The k largest eigenvalues of H by one Lanczos run; see `each_top`."""
     return each_top(OneByOne([product]), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations)[0]
+
+
+def top_pairs(
+    product: HVP, like: Tensor, generator: torch.Generator, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
+) -> tuple[list[Estimate], Tensor]:
+    """The eigenvalues of `top_eigenvalues` and their eigenvectors (k, d), of norm 1 and orthogonal to each other."""
+    into = like.new_empty(1, k, like.numel())
+    found = each_top(OneByOne([product]), gaussian(1, like, generator), k=k, tol=tol, iterations=iterations, into=into)
+    return found[0], into[0]
 
 
 class Stacked(Protocol):
@@ -174,13 +190,19 @@ def alone(product: Stacked, run: int) -> HVP:
 
 
 def each_top(
-    product: Stacked, starts: Tensor, *, k: int = 1, tol: float = 1e-3, iterations: int = 100
+    product: Stacked,
+    starts: Tensor,
+    *,
+    k: int = 1,
+    tol: float = 1e-3,
+    iterations: int = 100,
+    into: Tensor | None = None,
 ) -> list[list[Estimate]]:
     """The k largest eigenvalues of each of S Hessians, from starts (S, d) in lock-step; see `Spectrum.top`.
 
     A run ends, and costs nothing any more, once its k largest Ritz pairs have residuals of at most `tol` |theta|, or
     after `iterations`. No more than `vectors(k, d)` of d numbers are kept of each run: then it starts again from its
-    largest Ritz vectors.
+    largest Ritz vectors. `into` (S, k, d) takes the eigenvectors.
     """
     S, d = starts.shape
     most = vectors(k, d)
@@ -197,6 +219,8 @@ def each_top(
             out[s] = found.top(k, tol, i)
             if goes_on[i] and j < min(d, iterations) and (j < k or not all(e.converged for e in out[s])):
                 left.append(i)
+            elif into is not None:
+                into[s] = runs.vectors(k, i)
         if left and len(left) < len(going):
             product = product.take(left)
             runs.take(left)

@@ -4,13 +4,14 @@ bit. What is asked of it is in `live_oracle`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from sam_dash.maths.attention import no_fast_path
 from sam_dash.maths.flat import Layout, PerSample
@@ -22,6 +23,14 @@ def call(module: nn.Module, x: Any) -> Any:
     """The module's outputs for x: a dict gives its keyword arguments, a tuple or list its arguments."""
     args, kwargs = arguments(x)
     return module(*args, **kwargs)
+
+
+def dense(grads: Iterable[Tensor | None], parameters: Iterable[Tensor]) -> Tensor:
+    """Gradients by the first of these parameters as one vector; 0 where there is none."""
+    parts = zip(grads, parameters, strict=False)
+    return _flatten_dense_tensors(
+        [torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for g, p in parts]
+    ).detach()
 
 
 @dataclass(eq=False)
@@ -65,19 +74,17 @@ class Live:
 
     def read(self) -> Tensor:
         """A copy of the parameters (d,)."""
-        flat = [p.detach().reshape(-1) for p in self.parameters]
-        dtype = torch.float32
-        for part in flat:
-            dtype = torch.promote_types(dtype, part.dtype)
-        return torch.cat([part.to(dtype) for part in flat])
+        flat = _flatten_dense_tensors(self.parameters).detach()
+        wide = flat.to(torch.promote_types(torch.float32, flat.dtype))
+        return wide.clone() if len(self.parameters) == 1 else wide  # of one parameter it would be a view
 
     def write(self, w: Tensor) -> None:
         """Give the parameters the values of w (d,)."""
         if w is self.at:
             return
         with torch.no_grad():
-            values = self.layout.unflatten(self.placed(w).detach()).values()
-            torch._foreach_copy_(cast(list[Tensor], self.parameters), tuple(values))
+            values = _unflatten_dense_tensors(self.placed(w).detach(), self.parameters)
+            torch._foreach_copy_(cast(list[Tensor], self.parameters), values)
         self.at = w
 
     def placed(self, w: Tensor) -> Tensor:
@@ -117,6 +124,8 @@ class Live:
 
     def rewind(self) -> None:
         """Give the modules the buffers, and these the values, that they were held with."""
+        if not self.buffers:
+            return
         with torch.no_grad():
             for part, name, b, value in self.buffers:
                 part._buffers[name] = b.copy_(value)
@@ -140,9 +149,7 @@ class Live:
     def flat(self, grads: Sequence[Tensor | None], w: Tensor) -> Tensor:
         """Gradients of all that is trained, or of `parameters`, as one vector; 0 where there is none."""
         self.used |= {i for i, g in enumerate(grads) if g is not None}
-        parts = zip(grads, self.trained, strict=False)
-        dense = [torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for g, p in parts]
-        flat = torch.cat([g.detach().reshape(-1).to(w) for g in dense])
+        flat = dense(grads, self.trained).to(w)
         return flat if self.scale == 1 else flat / self.scale
 
     def perturbed(self, gradient: Tensor) -> Tensor:

@@ -19,21 +19,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+class Score(NamedTuple):
+    """A score: `values(outputs, y) -> (n,)`, the part of each sample in it, and the score `of` their mean.
+
+    `key` names it among quantities: "acc", a share of 1; "score_NAME", of which more is better; "error_NAME", less.
+    """
+
+    key: str
+    values: Callable[[Tensor, Tensor], Tensor]
+    of: Callable[[float], float] = float
+
+
 class Loss(ABC):
     """A loss of outputs (..., C), sample by sample, with the score that is shown beside it.
 
-    `key` is its name in `LOSSES`; `score_name` that of the score; `labels` says which labels it takes.
+    `key` is its name in `LOSSES`; `score_key` that of its `Score`; `labels` says which labels it takes.
     """
 
     key: str
     title: str
-    score_name: str
+    score_key: str
     labels: str
 
     def __call__(self, out: Tensor, y: Tensor) -> Tensor:
@@ -72,6 +84,11 @@ class Loss(ABC):
         """The score from the mean of `score` over the samples."""
         return mean
 
+    @property
+    def shown(self) -> Score:
+        """The score that is shown beside the loss."""
+        return Score(self.score_key, self.score, self.score_of)
+
     @abstractmethod
     def check(self, out: Tensor, y: Tensor) -> None:
         """Raise ValueError unless y are labels for outputs (n, C) or, with any first dimension, (..., C)."""
@@ -84,7 +101,7 @@ class CrossEntropy(Loss):
     """-log softmax(o)_y, for class labels y."""
 
     key, title = "cross_entropy", "cross-entropy"
-    score_name = "accuracy"
+    score_key = "acc"
     labels = "class labels y (n,) of dtype int64 with 0 <= y < C"
 
     def values(self, out: Tensor, y: Tensor) -> Tensor:
@@ -146,7 +163,7 @@ class MeanSquaredError(_PerOutput):
     """mean_c (o_c - y_c)^2, for real numbers y."""
 
     key, title = "mse", "mean squared error"
-    score_name = "RMSE"
+    score_key = "error_RMSE"
     labels = "numbers y (n, C), or (n,) where C = 1, of a floating-point dtype"
 
     def values(self, out: Tensor, y: Tensor) -> Tensor:
@@ -172,7 +189,7 @@ class BinaryCrossEntropy(_PerOutput):
     """mean_c -y_c log sigmoid(o_c) - (1 - y_c) log sigmoid(-o_c), for yes or no (or its probability) in each output."""
 
     key, title = "bce", "binary cross-entropy"
-    score_name = "binary accuracy"
+    score_key = "acc"
     labels = "numbers y in [0, 1], (n, C), or (n,) where C = 1, of a floating-point dtype"
 
     def values(self, out: Tensor, y: Tensor) -> Tensor:

@@ -64,6 +64,6 @@ def with_length(step: Callable[..., Step]) -> Callable[..., Step]:
 
     def shorter(L: Oracle, w: Tensor, s: Any, **knobs: Any) -> Step:
         out = step(L, w, s, **knobs)
-        return out._replace(eps=out.eps.norm()[None])
+        return out._replace(eps=torch.linalg.vector_norm(out.eps)[None])
 
     return shorter

@@ -16,10 +16,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils import _pytree as pytree
 
+from sam_dash.maths.devices import sizes
 from sam_dash.maths.live_oracle import LiveOracle
+
+
+def within(model: nn.Module) -> nn.Module:
+    """The module in a wrapper of torch's that sends gradients, or splits batches, by itself."""
+    return model.module if isinstance(model, DistributedDataParallel | DataParallel) else model
 
 
 @dataclass
@@ -49,7 +56,7 @@ class Ranks:
             return 1
         if m % n == 0 and m // n in self.groups:
             return m // n
-        possible = [d for d in range(1, n + 1) if n % d == 0] + [k * n for k in sorted(self.groups)]
+        possible = [of.m for of in reversed(sizes(n * self.size, self.size))]
         over = f" of {n} samples" if self.size == 1 else f" of {n} samples on each of {self.size} ranks"
         raise ValueError(
             f"m = {m} does not divide this batch{over}; choose one of {', '.join(map(str, possible))}"

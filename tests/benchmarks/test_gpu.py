@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -62,11 +64,11 @@ def test_float32_is_told_from_tensorfloat_32(monkeypatch) -> None:
     assert gpu_checks.check_float32("cpu", n=64) > 1e-4
 
 
-def test_four_groups_are_trained_by_an_engine_with_two_workers() -> None:
-    served, far = gpu_checks.check_groups((2,), epochs=1)
+def test_four_groups_are_trained_by_an_engine() -> None:
+    served, far = gpu_checks.check_groups((1,), epochs=1)
     assert far == 0
-    assert len(served[2].weights) == 4
-    assert served[2].made == {"cpu: chain"}
+    assert len(served[1].weights) == 4
+    assert served[1].made == {"cpu: chain"}
 
 
 def test_weights_that_depend_on_the_number_of_workers_are_told(monkeypatch) -> None:
@@ -77,6 +79,8 @@ def test_weights_that_depend_on_the_number_of_workers_are_told(monkeypatch) -> N
 
 
 def test_an_engine_whose_runs_fail_is_a_failed_check(monkeypatch) -> None:
+    engine = SimpleNamespace(ready=lambda _: True, close=lambda: None)
+    monkeypatch.setattr(gpu_checks.launch, "start", lambda *_: engine)
     monkeypatch.setattr(gpu_checks, "_run", lambda *_: 0.0)  # nothing is submitted, so nothing is done
     monkeypatch.setattr(gpu_checks.Store, "runs", lambda *_: [{"status": "failed", "error": "out of GPU memory"}])
     with pytest.raises(RuntimeError, match="out of GPU memory"):
@@ -137,7 +141,8 @@ def test_what_is_wrong_is_said_and_the_script_ends_badly(a_gpu, monkeypatch, cap
 
 
 def test_what_there_is_no_time_for_is_named_and_not_begun(a_gpu, monkeypatch, capsys) -> None:
-    short = gpu.Report(limit=50.0)
+    short = gpu.Report()
+    monkeypatch.setattr(short, "left", lambda: 50.0)
     monkeypatch.setattr(gpu, "Report", lambda: short)
     assert gpu.main() == 0
     text = capsys.readouterr().out

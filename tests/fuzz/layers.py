@@ -259,7 +259,7 @@ def of_any_shape(shape: tuple[int, ...]) -> dict[str, Callable[[], nn.Module]]:
             lambda self, h: h * (torch.rand(len(h), *[1] * (h.ndim - 1)) > 0.3), a=parameter(2)
         ),
         "depth": lambda: Made(lambda self, h: h * self.s if torch.rand(()).item() > 0.5 else h, s=parameter(*lead)),
-        "outside": lambda: Made(lambda self, h: h + random.random()),
+        "outside": lambda: Made(lambda self, h: h + 10 * random.random()),
     }  # fmt: skip
 
 

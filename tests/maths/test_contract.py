@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Annotated
 
 import pytest
 import torch
 from torch.func import vmap
 
-from sam_dash.maths.contract import SOURCES, TINY, Cost, Knob, Radius, Variant, unit, variant
+from sam_dash.maths.contract import SOURCES, TAKEN, TINY, Cost, Knob, Radius, Variant, unit, variant
 from sam_dash.maths.micro import per_micro_batch
+from sam_dash.results.drawing import lines
+from sam_dash.results.numbers import tables
+from sam_dash.runs.spec import Measures, Problem, Training
 from sam_dash.variants import REGISTRY, get
 from tests.helpers import CountingOracle, knobs, oracle, walk, with_batch
 
@@ -114,6 +119,9 @@ def unperturbed(v, L, w):
         return k["scale_lr"] * (1 - k["beta1"]) * g / ((1 - k["beta2"]) * g * g).clamp_min(1e-16).sqrt()
     if v.key == "lightsam":  # AdaGrad-Norm
         return g / (1e-16 + g @ g).sqrt()
+    if v.key == "xsam":  # less half of the part along its eigenvector
+        top = v.step(L, w, v.init(w), **k).state.v
+        return g - 0.5 * (g @ top) * top
     return g
 
 
@@ -260,3 +268,27 @@ def test_every_knobs_default_says_where_it_is_from_and_nothing_else_does(sources
     with pytest.raises(TypeError, match="must say for each knob which of"):
         variant("Halved", ref="", cost=Cost(gradients=2), defaults=sources)(halved)
     assert "halved" not in REGISTRY
+
+
+@pytest.mark.parametrize("name", ["budget", "m", "lr", "colour"])
+def test_a_knob_cannot_be_called_as_a_column_or_another_argument_is(name) -> None:
+    def taken(L, w, s, **knobs): ...
+
+    hint = Annotated[float, Knob("τ", "what it is")]
+    taken.__signature__ = inspect.Signature(
+        [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=0.1, annotation=hint) for n in ("rho", name)]
+    )
+    with pytest.raises(TypeError, match=f"cannot be called '{name}'"):
+        variant("Taken", ref="", cost=Cost(gradients=2), defaults=dict.fromkeys(("rho", name), "ours"))(taken)
+    assert "taken" not in REGISTRY
+
+
+def test_all_names_that_stand_beside_knobs_are_taken() -> None:
+    from sam_dash.optim import SharpnessAware
+    from sam_dash.record import Recorder
+
+    columns = {*tables.CURVES, *tables.runs_frame([]).columns, *lines.COLUMNS, *lines.LOOK}
+    fields_ = {name for part in (Problem, Training, Measures) for name in part.__dataclass_fields__}
+    arguments = {name for of in (SharpnessAware, Recorder) for name in inspect.signature(of).parameters} - {"knobs"}
+    assert (columns | fields_ | arguments) - set(tables.knob_names()) <= TAKEN
+    assert not TAKEN & set(tables.knob_names())

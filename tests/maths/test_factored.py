@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from sam_dash.maths.contract import Step
-from sam_dash.maths.fast import factors, factors_conv, factors_kernels, factors_norm
+from sam_dash.maths.fast import (
+    factors,
+    factors_added,
+    factors_conv,
+    factors_embedding,
+    factors_kernels,
+    factors_norm,
+)  # fmt: skip
 from sam_dash.maths.fast.convolution import Convolution
 from sam_dash.maths.fast.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.fast.taps import Taps
@@ -16,11 +23,12 @@ from sam_dash.maths.flat import flatten, losses_fn
 from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
-from sam_dash.problems.networks import ResNet18
+from sam_dash.problems.networks import ResNet18, build
 from sam_dash.variants import get
 from tests.helpers import labels
 
 B = 12
+FEW, MANY = 5, 40  # words: so few that rows of the table are formed, or so many that they are not
 
 
 class PerToken(nn.Module):
@@ -53,7 +61,12 @@ NETWORKS = {
     ),
     "layer norm": (PerToken, (3, 8)),
     "resnet": (lambda: ResNet18(1, 8, 3), (1, 8, 8)),
+    "deep cnn": (lambda: build("cnn:3-4", (1, 11, 10), 3), (1, 11, 10)),
+    "vit": (lambda: build("vit:8", (2, 6, 8), 3), (2, 6, 8)),
+    "few words": (lambda: build("transformer:4", (5,), 3, FEW), (5,)),
+    "many words": (lambda: build("transformer:4", (2,), 3, MANY), (2,)),
 }
+WORDS = {"few words": FEW, "many words": MANY}
 
 
 @pytest.fixture(params=LOSSES)
@@ -61,13 +74,19 @@ def loss(request) -> Loss:
     return LOSSES[request.param]
 
 
+def inputs(name: str, *n: int) -> torch.Tensor:
+    """Random inputs (*n, ...) of that network."""
+    words, shape = WORDS.get(name), NETWORKS[name][1]
+    return torch.randint(words, (*n, *shape)) if words else torch.randn(*n, *shape, dtype=torch.float64)
+
+
 def problem(name: str, loss: Loss = CROSS_ENTROPY):
-    make, shape = NETWORKS[name]
+    make, _ = NETWORKS[name]
     torch.manual_seed(0)
     module = make().double()
     w = flatten(module)
     w = w + 0.1 * torch.randn_like(w)  # norm layers away from their start
-    batch = torch.randn(B, *shape, dtype=torch.float64), labels(loss, B)
+    batch = inputs(name, B), labels(loss, B)
     return module, w, batch, 2.0 * torch.randint(0, 2, (1, len(w))).double() - 1
 
 
@@ -127,6 +146,9 @@ def test_both_forms_of_a_layer_occur_in_these_tests() -> None:
         factors_kernels.Kernels,
         factors_norm.Affine,
         factors_norm.GroupAffine,
+        factors_embedding.Looked,
+        factors_embedding.Rows,
+        factors_added.Sums,
     }
 
 
@@ -136,6 +158,33 @@ def test_a_linear_layer_has_the_form_of_fewer_multiplications(inputs, form) -> N
     X, D = torch.randn(6, inputs), torch.randn(6, 4)
     assert isinstance(factors.linear(nn.Linear(inputs, 4), X, D, 2), form)
     assert isinstance(factors.linear(nn.Linear(4, inputs), D, X, 2), form)
+
+
+@pytest.mark.parametrize(("positions", "form"), [(23, factors.LowRank), (24, factors.Dense)])
+def test_a_linear_layer_on_sequences_has_the_form_that_is_cheaper_to_the_end(positions, form) -> None:
+    """Three products of r rows, 3 r^2 (i + o), against forming and some passes, (r + 48) i o; alone 47 r (i + o)."""
+    X, D = torch.randn(2, positions, 48), torch.randn(2, positions, 48)
+    assert isinstance(factors.linear(nn.Linear(48, 48), X, D, 1), form)
+
+
+@pytest.mark.parametrize(("words", "form"), [(8, factors_embedding.Rows), (9, factors_embedding.Looked)])
+def test_the_rows_of_a_table_are_formed_where_they_are_fewer_than_the_products_of_what_is_looked_up(words, form):
+    """4 x 4 products of each micro-batch's words against two passes over the table."""
+    X, D = torch.randint(words, (6, 4)), torch.randn(6, 4, 3)
+    assert isinstance(factors_embedding.tokens(nn.Embedding(words, 3), X, D, 1), form)
+
+
+def test_a_padding_word_has_no_gradient_and_an_embedding_that_changes_itself_no_factors() -> None:
+    module = nn.Sequential(nn.Embedding(5, 4, padding_idx=2), nn.Flatten(), nn.Linear(12, 3)).double()
+    x = torch.tensor([[0, 2, 2], [2, 4, 2], [1, 2, 2], [2, 2, 3]])
+    batch, w = (x, torch.tensor([0, 1, 2, 0])), flatten(module)
+    found = factored_step(get("sam").step, 2, Taps(module), CROSS_ENTROPY)(
+        Oracle(losses_fn(module), batch), w, (), rho=1
+    )
+    agree(per_micro_batch(get("sam").step, 2)(Oracle(losses_fn(module), batch), w, (), rho=1), found)
+    for how in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}):
+        with pytest.raises(NotFactoredError, match="Embedding"):
+            Taps(nn.Sequential(nn.Embedding(5, 4, **how), nn.Flatten(), nn.Linear(12, 3)))
 
 
 @pytest.mark.parametrize(

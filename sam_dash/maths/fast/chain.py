@@ -199,7 +199,8 @@ def chain_step(
 ) -> Callable[..., Step]:  # fmt: skip
     """The m-version of `step` for S stacks at once: an oracle whose batch, noise and weights have a leading S.
 
-    Knobs are numbers, or (S, 1) where they differ. `.eps` is factored, all else (S, d). m = None: the whole batch.
+    Knobs are numbers, or (S, 1) where they differ. `.eps` and `.g` are factored (`unformed.formed`), all else (S, d).
+    m = None: the whole batch.
     `seen` is called with the outputs (S, n, C) of every pass at weights that are not perturbed.
     """
 

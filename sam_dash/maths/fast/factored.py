@@ -21,7 +21,7 @@ from torch import Tensor
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.factors import Factor
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted
+from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted, formed
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Oracle
 
@@ -149,6 +149,7 @@ def factored_step(
         if s != ():
             raise NotFactoredError("a step with a state")
         oracle = FactoredOracle(loss, L.batch, m, L.noise, L.full, L.t, L.rate, seen=seen, taps=taps)
-        return oracle.ended(step(oracle, w, s, **knobs))
+        out = oracle.ended(step(oracle, w, s, **knobs))
+        return out._replace(g=formed(out.g))
 
     return m_step

@@ -12,6 +12,8 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+PASSES = 48  # rows, by time on a CPU
+
 
 def own_forward(layer: nn.Module, h: Tensor) -> Tensor:
     """The layer's own outputs, whatever its instance's `forward` has been replaced by."""
@@ -185,7 +187,15 @@ def cheaper(low: LowRank) -> LowRank | Dense:
 
 
 def linear(layer: Any, X: Tensor, D: Tensor, m: int) -> Factor:
-    """The factor of a linear layer; see the module."""
+    """The factor of a linear layer; see the module.
+
+    Of sequences, whose rows outgrow the layer, both ways are counted to the end: three products of r rows with each
+    other, or one that forms and a few passes over what is formed, as dear as `PASSES` rows.
+    """
     G = len(X) // m
-    X, D = X.reshape(G, -1, X.shape[-1]), D.reshape(G, -1, D.shape[-1])
-    return cheaper(LowRank(X, D, layer.bias is not None))
+    sequences = X.ndim > 2
+    low = LowRank(X.reshape(G, -1, X.shape[-1]), D.reshape(G, -1, D.shape[-1]), layer.bias is not None)
+    if not sequences:
+        return cheaper(low)
+    (r, i), o = low.X.shape[1:], low.D.shape[2]
+    return low if 3 * r * r * (i + o) < (r + PASSES) * i * o else dense(low)

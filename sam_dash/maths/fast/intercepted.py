@@ -85,7 +85,8 @@ class InterceptedOracle(Groups):
             eps = w.eps
             second = Second(self.plan, G, dict(zip(eps.keys, eps.factors, strict=True)), eps.scale)
             with torch.enable_grad():
-                mean = self._losses(w.w, second).mean() * live.scale
+                mean = self._losses(w.w, second).mean()
+                mean = mean if live.scale == 1 else mean * live.scale
             grads = torch.autograd.grad(mean, live.parameters, allow_unused=True)
             self.descents.append(live.flat(grads, w.w))
             return self.descents[0]

@@ -32,11 +32,13 @@ Generators = Sequence[torch.Generator]
 MAX_OUTPUTS = 100  # above it, Hutchinson's tr(H) is cheaper than the exact tr(GGN)
 
 
-def measurer(module: nn.Module, loss: Loss, w: Tensor, x: Tensor) -> Plain:
+def measurer(module: nn.Module, loss: flat.PerSample, w: Tensor, x: Tensor) -> Plain:
     """The fastest way to measure a module, tried out at the weights w (d,) on the first of the inputs x (n, ...).
 
-    Twins take all parameters, each of one layer: with frozen or shared ones the definitions do.
+    Twins take all parameters, each of one layer, and a loss of which all is known: otherwise the definitions do.
     """
+    if not isinstance(loss, Loss):
+        return Plain(module, loss, outputs=0)
     plain = Plain(module, loss, outputs=flat.logits(module)(w, x[:1]).shape[-1])
     if sum(p.numel() for _, p in module.named_parameters(remove_duplicate=False)) != len(w):
         return plain
@@ -85,6 +87,12 @@ class Plain:
         outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
         return [curvature.ggn_trace(loss, outputs, w, one) for w, one in self._runs(W, batch)]
 
+    def ggn_trace_by_layer(self, W: Tensor, batch: Batch) -> list[list[Estimate]]:
+        """tr(GGN) of every layer's own block; see `curvature.ggn_trace_by_layer`."""
+        outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
+        sizes = list(flat.Layout.of(self.module).sizes().values())
+        return [curvature.ggn_trace_by_layer(loss, outputs, *run, sizes) for run in self._runs(W, batch)]
+
     def trace(
         self,
         W: Tensor,
@@ -92,25 +100,24 @@ class Plain:
         generators: Generators,
         product: lanczos.Stacked | None = None,
         probes: int | None = None,
+        done: Callable[[], None] = lambda: None,
     ) -> list[Estimate]:
         """tr(H) the most exact way: tr(GGN) where that is it, else with Hutchinson's estimate of the rest.
 
-        Where tr(GGN) is not known, or for more than `MAX_OUTPUTS` outputs, Hutchinson's estimate alone, of 128 probes
-        where not said otherwise, else 64. `product`: that of `hvp`, where it is there already.
+        Where tr(GGN) is not known, or for more than `MAX_OUTPUTS` outputs, Hutchinson's estimate alone, by `product`,
+        that of `hvp`, of 128 probes where not said otherwise, else 16. `done` is called after every pass over the
+        samples that is no product of `product`.
         """
         if self.exact_trace:
             return self.ggn_trace(W, batch)
+        if self.splits:
+            ggn = [[one] for one in self.ggn_trace(W, batch)]
+            found = self._split(W, batch, ggn, generators, [W.shape[1]], probes or 16, done)
+            return [layers[0] for layers in found]
         product = product or self.hvp(W, batch)
         each = [lanczos.alone(product, s) for s in range(len(W))]
-        if not self.splits:
-            parts = zip(each, W, generators, strict=True)
-            return [curvature.trace(one, w, g, probes=probes or 128) for one, w, g in parts]
-        outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
-        ggn = [curvature.ggn_vp(loss, outputs, w, one) for w, one in self._runs(W, batch)]
-        rest = zip(each, ggn, self.ggn_trace(W, batch), W, generators, strict=True)
-        return [
-            curvature.split_trace(one, of_ggn, exact, w, g, probes=probes or 64) for one, of_ggn, exact, w, g in rest
-        ]
+        parts = zip(each, W, generators, strict=True)
+        return [curvature.trace(one, w, g, probes=probes or 128) for one, w, g in parts]
 
     def noise(self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()) -> list[noise.Noise]:
         """tr(V) at every m and of every layer, ||G||^2, and the deviations; see `noise.noise`."""
@@ -147,19 +154,42 @@ class Plain:
         return [critical.critical_sharpness(self._losses, w, one) for w, one in self._runs(W, batch)]
 
     def layer_traces(
-        self, W: Tensor, batch: Batch, generators: Generators, product: lanczos.Stacked, probes: int = 128
+        self,
+        W: Tensor,
+        batch: Batch,
+        generators: Generators,
+        product: lanczos.Stacked,
+        probes: int = 128,
+        done: Callable[[], None] = lambda: None,
     ) -> list[dict[str, Estimate]]:
-        """tr(H) of every layer's own block; see `curvature.trace_by_layer`."""
+        """tr(H) of every layer's own block, each as `trace` finds the whole."""
         sizes = flat.Layout.of(self.module).sizes()
         blocks = list(sizes.values())
         if self.exact_trace:
-            outputs, loss = flat.logits(self.module), cast(Loss, self.loss)
-            found = [curvature.ggn_trace_by_layer(loss, outputs, *run, blocks) for run in self._runs(W, batch)]
+            found = self.ggn_trace_by_layer(W, batch)
+        elif self.splits:
+            found = self._split(W, batch, self.ggn_trace_by_layer(W, batch), generators, blocks, probes, done)
         else:
             each = [lanczos.alone(product, s) for s in range(len(W))]
             parts = zip(each, W, generators, strict=True)
             found = [curvature.trace_by_layer(one, w, g, blocks, probes=probes) for one, w, g in parts]
         return [dict(zip(sizes, layers, strict=True)) for layers in found]
+
+    def _split(
+        self,
+        W: Tensor,
+        batch: Batch,
+        ggn: Sequence[Sequence[Estimate]],
+        generators: Generators,
+        sizes: Sequence[int],
+        probes: int,
+        done: Callable[[], None],
+    ) -> list[list[Estimate]]:
+        outputs, loss, chunk = flat.logits(self.module), cast(Loss, self.loss), self._chunk(W, batch)
+        return [
+            curvature.split_trace_by_layer(loss, outputs, w, one, of, g, sizes, probes=probes, chunk=chunk, done=done)
+            for (w, one), of, g in zip(self._runs(W, batch), ggn, generators, strict=True)
+        ]
 
     @functools.cached_property
     def _losses(self) -> LossesFn:
@@ -206,6 +236,9 @@ class Fast(Plain):
 
     def ggn_trace(self, W: Tensor, batch: Batch) -> list[Estimate]:
         return self._each(fast_curvature.ggn_trace, W, batch)
+
+    def ggn_trace_by_layer(self, W: Tensor, batch: Batch) -> list[list[Estimate]]:
+        return self._each(fast_curvature.ggn_trace_by_layer, W, batch)
 
     def noise(self, W: Tensor, batch: Batch, *, m: Sequence[int], generators: Generators = ()) -> list[noise.Noise]:
         return self._each(fast_noise.noise, W, batch, m=m, generators=generators)

@@ -19,6 +19,7 @@ from sam_dash.maths.noise import BY_LAYER, Noise, check_sizes, estimate, method
 from sam_dash.maths.oracle import Batch
 
 
+@torch.no_grad()  # the passes record what they differentiate
 def noise(
     net: Net, W: Tensor, batch: Batch, *, m: Sequence[int] = (1,), generators: Sequence[torch.Generator] = ()
 ) -> list[Noise]:

@@ -12,7 +12,9 @@ from torch.func import functional_call
 
 from sam_dash.maths.fast import pooling
 from sam_dash.maths.fast.factors import Factor, linear, own_forward
+from sam_dash.maths.fast.factors_added import Added, added
 from sam_dash.maths.fast.factors_conv import conv
+from sam_dash.maths.fast.factors_embedding import tokens
 from sam_dash.maths.fast.factors_norm import group_norm, group_norm_each, layer_norm
 from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.flat import Layout, as_written, guard
@@ -34,7 +36,9 @@ def maker(layer: nn.Module) -> Maker | None:
         return group_norm
     if type(layer) is nn.LayerNorm:
         return layer_norm if layer.bias is not None else None
-    return None
+    if type(layer) is nn.Embedding:
+        return None if layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse else tokens
+    return added if type(layer) is Added else None
 
 
 class Taps:

@@ -61,6 +61,10 @@ class Multiple(Unformed, ABC):
     def _lengths(self) -> Tensor:
         """||g_j|| of all micro-batches."""
 
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The mean over the micro-batches: (d,), or (S, d) of stacks."""
+
     def lengths(self) -> Tensor:
         """||g_j|| of all micro-batches, found once."""
         if "lengths" not in self.known:
@@ -86,6 +90,11 @@ class Multiple(Unformed, ABC):
         if func in (Tensor.mul, Tensor.__mul__) and isinstance(args[1], cls):
             return args[1].scaled(args[0])
         return super().__torch_function__(func, _types, args, kwargs)
+
+
+def formed(g: Any) -> Tensor:
+    """The mean gradient (d,), or (S, d) of stacks, from the micro-batches' where it has not been formed."""
+    return g.mean() if isinstance(g, Multiple) else g
 
 
 class Each(Unformed, ABC):
@@ -138,10 +147,10 @@ class Groups:
             raise NotFactoredError("a gradient after the descent gradients have been averaged")
 
     def ended(self, out: Step) -> Step:
-        """The step of all micro-batches, with the mean of g: one ascent along a gradient at w, one descent."""
+        """The step of all micro-batches, whose g is not formed: one ascent along a gradient at w, one descent."""
         if not isinstance(out.g, Multiple) or not isinstance(out.eps, Multiple):
             raise NotFactoredError("a step that is not one perturbation along a gradient at w")
         plain = isinstance(out.aside, tuple) and isinstance(out.moves, tuple)
         if not self.descents or out.h is not self.descents[0] or not plain:
             raise NotFactoredError("a descent that is not the gradient at w + eps")
-        return Step(out.h, out.eps, out.g.mean(), (), dict(out.info))
+        return Step(out.h, out.eps, out.g, (), dict(out.info))

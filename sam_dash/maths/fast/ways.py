@@ -1,7 +1,7 @@
 """The ways to take a step of a variant on a user's own module; the first that is right for both is taken.
 
-    plain        the whole batch by the module's own forward and autograd (`maths.live_oracle`)
     chain        a perceptron, all micro-batches in one pass that is written out (`fast.chain`)
+    plain        the whole batch by the module's own forward and autograd (`maths.live_oracle`)
     factored     layers whose gradients have factors, all micro-batches in one pass (`fast.factored`)
     intercepted  functions that are given a parameter are met, all micro-batches in one pass (`fast.intercepted`)
     vmapped      the definition, vectorised over micro-batches (`maths.micro`)
@@ -27,7 +27,7 @@ from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.intercepted import InterceptedOracle, plan_of
 from sam_dash.maths.fast.interception import Plan
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError, formed
 from sam_dash.maths.generators import put, states
 from sam_dash.maths.live import Live, call
 from sam_dash.maths.live_oracle import LiveOracle
@@ -65,14 +65,19 @@ class Way(NamedTuple):
     take: Take
 
 
-def ways(v: Variant, live: Live, m: int) -> Iterator[Way]:
-    """The ways that are not plain autograd, for micro-batches of m, fastest first; of a `Loss` there are more."""
+def ways(v: Variant, live: Live, m: int, whole: bool) -> Iterator[Way]:
+    """The ways that are not plain autograd, for micro-batches of m, fastest first; of a `Loss` there are more.
+
+    For the whole batch only the chain, where autograd's own price is what a step costs.
+    """
     if v.uses_m and live.radii is None and len(live.parameters) == sum(1 for _ in live.module.parameters()):
-        for name, make in (("chain", chain), ("factored", factored)):
+        for name, make in (("chain", chain), ("factored", factored))[: 1 if whole else 2]:
             try:
                 yield Way(name, make(v, live, m))
             except (NotFactoredError, ValueError):
                 continue
+    if whole:
+        return
     if v.uses_m and live.radii is None and not live.rest:
         yield Way("intercepted", intercepted(v, live, m))
     if not repeated(live.module) and not live.rest:
@@ -84,11 +89,10 @@ def choose(v: Variant, live: Live, m: int, batch: Any, w: Tensor, state: Any, at
 
     Generators are left as they are.
     """
-    if m == samples(batch):
-        return Way("plain", plain(v, live))
-    loop, reference = Way("looped", looped(v, live, m)), None
+    whole, reference = m == samples(batch), None
+    loop = Way("plain", plain(v, live)) if whole else Way("looped", looped(v, live, m))
     with torch.random.fork_rng():
-        for way in ways(v, live, m):
+        for way in ways(v, live, m, whole):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", UserWarning)  # torch warns where vectorising falls back to a loop
@@ -138,9 +142,8 @@ def on_module(v: Variant, L: LiveOracle, w: Tensor, state: Any, knobs: dict[str,
     live.gradients.clear()
     out = length(v, live)(L, w, state, **knobs)
     if live.wanted:
-        if L.clean is None:
-            L.losses(w)
-        live.losses.append(cast(Tensor, L.clean))
+        clean = L.clean
+        live.losses.append(L.losses(w) if clean is None else clean)
     descended = out.h if isinstance(out.aside, tuple) and isinstance(out.moves, tuple) else out.descent
     if not live.rest:
         return out
@@ -181,7 +184,8 @@ def chain(v: Variant, live: Live, m: int) -> Take:
         told(live, [a[0] for a in outs], batch)
         outs.clear()
         info = {key: a[0] for key, a in out.info.items()}
-        return Step(out.h[0], out.eps.norm(dim=-1).reshape(-1), out.g[0], out.state, info)
+        g = out.g[0] if isinstance(out.g, Tensor) else out.g  # formed by who asks for it: it costs as much as h
+        return Step(out.h[0], out.eps.norm(dim=-1).reshape(-1), g, out.state, info)
 
     return take
 
@@ -214,7 +218,7 @@ def intercepted(v: Variant, live: Live, m: int) -> Take:
         L = InterceptedOracle(cast(Loss, live.loss), batch, m, at.noise, at.full, at.t, at.rate, live=live, plan=plan)
         out = L.ended(v.step(L, w, state, **knobs))
         plans[:] = [plan]
-        return out._replace(eps=out.eps.norm(dim=-1))
+        return out._replace(eps=out.eps.norm(dim=-1), g=formed(out.g))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         before, told = states(live.parameters), len(live.losses)
