@@ -24,6 +24,7 @@ RISE = f"mean rise of a micro-batch's loss, one ascent step of ρ = {RHO:g}"
             At("m", "m-sharpness at m = {}", "<i>m</i>-sharpness at <i>m</i> = {}", f"{RISE}; of {{}} samples"),
         )
     },
+    second=False,
     place=4,
 )  # fmt: skip
 def m_sharpness(of: Measured) -> list[Found]:

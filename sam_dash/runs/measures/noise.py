@@ -35,6 +35,7 @@ NOISE = "trace of the covariance of per-sample gradients (gradient noise)"
             "Tail index α", "Tail index <i>α</i>", "of the norms of gradient noise, by Hill; no proof of a heavy tail"
         ),
     },
+    second=False,
     place=2,
 )  # fmt: skip
 def noise(of: Measured) -> list[Found]:

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 
 @measure(
-    "tr(H): per-sample gradients once per class, or 128 probes where H is not the GGN",
+    "tr(H): per-sample gradients once per class, and 16 probes of the rest where H is not the GGN",
     gradients=7.1,
+    smooth=45.0,
     quantities={"tr_H": Quantity("tr(H)", "tr(<i>H</i>)", "trace of the Hessian of the training loss")},
     place=0,
 )
 def trace(of: Measured) -> list[Found]:
     """tr(GGN) where that is tr(H), without any product; else with Hutchinson's estimate of the rest."""
-    product = None if of.way.exact_trace else of.product
+    product = None if of.way.splits else of.product
     return [{"tr_H": estimate} for estimate in of.way.trace(of.W, of.batch, of.generators, product)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     },
     once=True,
     path=True,
+    second=False,
     place=7,
 )
 def weight_tail(of: Measured) -> list[Found]:
