@@ -182,3 +182,48 @@ def test_after_any_call_the_model_and_the_generators_are_what_they_were() -> Non
     with pytest.raises(ValueError, match="BatchNorm"):
         api.measure(broken, x, y)
     assert state(broken) == before
+
+
+def test_a_large_network_is_measured_in_few_vectors_and_gives_the_same_numbers(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model, x, y = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double(), torch.randn(30, 4).double(), None
+    y = torch.randint(0, 3, (30,))
+    asked = ("tr_H", "lam_max", "layer_trace", "eigenvalues", "asc_H")
+    usual = api.measure(model, x, y, asked, probes=64, top=2)
+    monkeypatch.setattr(api, "LARGE", 10)
+    for given in ((x, y), (DataLoader(TensorDataset(x, y), 8, shuffle=True),)):
+        found = api.measure(model, *given, quantities=asked, probes=64, top=2)
+        assert found.keys() == usual.keys()
+        assert "two vectors" in found["lam_max"].method
+        for key, e in usual.items():
+            apart = abs(found[key].value - e.value)
+            assert apart <= 4 * (found[key].stderr + e.stderr) + 1e-6, key
+    relu = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    exact = api.measure(relu, x, y, ("tr_H", "layer_trace"))
+    assert exact["tr_H"].stderr == 0, "where layers have factors, its trace is exact in little memory"
+
+
+def _append(told: list):
+    return lambda *at: told.append(at)
+
+
+def test_progress_tells_every_product_and_what_it_raises_ends_the_call(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model, x, y = Mixed().double(), torch.randn(12, 4).double(), torch.randint(0, 3, (12,))
+    for large in (api.LARGE, 10):
+        monkeypatch.setattr(api, "LARGE", large)
+        told: list = []
+        found = api.measure(model, x, y, ("tr_H", "lam_max"), probes=5, progress=_append(told))
+        assert [at for at in told if at[0] == "tr_H"] == [("tr_H", i, 5) for i in range(6)]
+        done = [at[1] for at in told if at[0] == "lam_max"]
+        assert done == [*range(found["lam_max"].budget + 1)]
+        assert found["lam_max"].value == api.measure(model, x, y, ("lam_max",))["lam_max"].value
+
+        def stop(quantity, done, most) -> None:
+            if done == 2:
+                raise KeyboardInterrupt
+
+        before = state(model)
+        with pytest.raises(KeyboardInterrupt):
+            api.measure(model, x, y, ("tr_H",), probes=5, progress=stop)
+        assert state(model) == before

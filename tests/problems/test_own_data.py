@@ -14,14 +14,17 @@ from sklearn.datasets import load_digits
 
 from sam_dash import cli, command
 from sam_dash.options import sweeps_of
-from sam_dash.problems.arrays import DataError, contents, load_npz, scaled
+from sam_dash.problems.arrays import DataError, scaled
 from sam_dash.problems.datasets import load
+from sam_dash.problems.npz import contents, load_npz
 from sam_dash.problems.problem import Problem, reset
 from sam_dash.runs import presets
 from sam_dash.runs.presets import PRESETS
 from sam_dash.runs.report import Report
 from sam_dash.runs.spec import Measures, RunSpec, SpecError, SweepSpec, Training
 from sam_dash.runs.train import train
+
+OWN = Problem(network="mlp:4")
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +152,15 @@ def npz(**changes: Any) -> bytes:
         (b"\x1f\x8b\x08 ...", "it is a gzip file"),
         (b"\x89PNG\r\n\x1a\n\0", "it is no zip archive"),
         (npz(y_train=np.array(["cat", "dog"] * 2)), "y_train holds text, such as 'cat': expected integer labels"),
+        (npz(y_train=np.eye(4)[:, :2] + np.eye(4)[:, 2:]), r"y_train \(4, 2\) is one-hot: .* np.argmax\(y, axis=1\)"),
+        (npz(y_test=np.arange(4) % 2 / 1), r"y_train is int64 \(4,\) and y_test float64 \(4,\): expected the same"),
+        (npz(y_train=np.ones(4), y_test=np.zeros(4)), r"whole numbers as float64: y\.astype\(int\) makes them class "
+         r"labels, \(y - y\.mean\(\)\) / y\.std\(\) numbers to predict"),
+        (npz(y_train=np.full(4, 0.5), y_test=np.zeros(4)), "has the label 0.5 only: expected at least two values"),
+        (npz(y_train=np.full(4, np.nan), y_test=np.zeros(4)), "y_train must be finite numbers; it holds NaN"),
+        (npz(y_train=np.full((4, 2), 0.5), y_test=np.zeros(4)), "expected the same of both"),
+        (npz(y_train=np.zeros((4, 2), int)), r"and y_train \(N,\) of one length"),
+        (npz(y_test=np.arange(4) - 1), "y_test must be integer labels from 0 to 9999, got int64 from -1 to 2"),
         (npz(y_train=np.zeros(4, int)), "has the label 0 only: expected at least two"),
         (npz(x_train=np.full((4, 2), 1e300)), "more than 3e38"),
         (npz(x_train=np.zeros((4, 0))), r"expected x_train \(N, ...\)"),
@@ -163,12 +175,48 @@ def test_what_a_file_is_and_what_was_expected_are_said(tmp_path, content: bytes,
         Problem(dataset=f"npz:{path}")
 
 
-@pytest.mark.parametrize("network", ["cnn:4", "resnet18:8"])
-def test_images_without_channels_and_a_network_that_needs_them_are_one_line(tmp_path, capsys, network: str) -> None:
-    path = tmp_path / "mine.npz"
-    x, y = np.zeros((80, 28, 28), np.uint8), np.arange(80) % 3
+def saved_images(tmp_path: Path, *shape: int) -> Path:
+    path, y = tmp_path / "mine.npz", np.arange(80) % 3
+    x = np.random.default_rng(0).integers(0, 256, (80, *shape), np.uint8)
     np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    return path
+
+
+@pytest.mark.parametrize("network", ["cnn:4", "resnet18:8", "vit:4"])
+def test_rows_of_numbers_and_a_network_that_needs_images_are_one_line(tmp_path, capsys, network: str) -> None:
+    path = saved_images(tmp_path, 28)
     assert cli.main(["run", "--npz", str(path), "--network", network, "--store", str(tmp_path / "s.db")]) == 2
     error = capsys.readouterr().err
-    assert f"network '{network}' needs images (C, H, W); these inputs have shape (28, 28)" in error
+    assert f"network '{network}' needs images (C, H, W); these inputs have shape (28,)" in error
     assert error.count("\n") == 1
+
+
+def test_images_without_channels_or_with_them_last_train_and_it_is_said(tmp_path) -> None:
+    for shape, said in (((8, 8), "as (1, 8, 8)"), ((8, 9, 3), "as (3, 8, 9), the channels, which come last, first")):
+        problem = replace(OWN, dataset=f"npz:{saved_images(tmp_path, *shape)}", network="cnn:2")
+        assert f"cnn:2 takes inputs {shape} {said}" in problem.notes()[0]
+        assert "takes inputs" not in replace(problem, network="mlp:4").notes()[0]
+        spec = RunSpec(variant="sgd", problem=problem, training=Training(epochs=1), measures=Measures(what=()))
+        assert train([spec], lambda _: set())[0].status == "done"
+
+
+def test_tokens_train_a_transformer_and_nothing_else_and_numbers_are_no_tokens(tmp_path) -> None:
+    path, rng, y = tmp_path / "words.npz", np.random.default_rng(0), np.arange(80) % 3
+    x = rng.integers(0, 11, (80, 5))
+    x[3, 2] = 11
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    problem = replace(OWN, dataset=f"npz:{path}", network="transformer:4", scaling="tokens")
+    assert (problem.vocabulary, replace(problem, scaling="standardise").vocabulary) == (12, 0)
+    assert load(problem.dataset, scaling="tokens").x_train.dtype == np.int64
+    spec = RunSpec(variant="sgd", problem=problem, training=Training(epochs=1), measures=Measures(what=()))
+    assert train([spec], lambda _: set())[0].status == "done"
+    with pytest.raises(SpecError, match="these inputs are tokens: use a transformer"):
+        replace(problem, network="mlp:4")
+    for bad in (x + 0.5, x - 1, x + 99_999):
+        np.savez(path, x_train=bad, y_train=y, x_test=x, y_test=y)
+        with pytest.raises(SpecError, match=r"words\.npz: scaling = tokens takes inputs that are whole numbers from 0"):
+            replace(problem, data_hash="")
+    with pytest.raises(SpecError, match="digits has no tokens, but numbers"):
+        Problem(scaling="tokens")
+    with pytest.raises(SpecError, match="pydoc has tokens already"):
+        Problem(dataset="pydoc", network="transformer:4", scaling="standardise")
