@@ -1,0 +1,300 @@
+"""The lines of a report, from what the judges of all ranks say of all steps."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sam_dash.audit.judge import Descent
+from sam_dash.audit.report import AMBER, GREEN, RED, Line
+
+PUT_BACK, PARTLY = 1e-4, 1e-2  # of eps that may be left: to rounding; more than that is a fault
+NAMES = {"w²": "ASAM's, |w| elementwise", "(|w| + .01)²": "ASAM's with η = .01, elementwise"}
+LOCAL = (
+    "For a perturbation a rank, put the first forward *and* backward inside no_sync(): round the backward alone it "
+    "has no effect, and DistributedDataParallel averages the gradient that the perturbation is made of."
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One perturbation, in plain numbers that are sent between ranks."""
+
+    m: int
+    of: str
+    stale: bool
+    transform: str
+    beside: str
+    share: float
+    clear: bool
+    r: float
+    floor: float
+    rival: str
+    nearest: str
+    rho: float
+    g: float  # ‖the gradient it is along‖, of the loss as the loop scales it; 0 where there is none
+    common: bool | None
+    left: float
+
+
+@dataclass(frozen=True)
+class Said:
+    """One step on one rank."""
+
+    found: tuple[Found, ...]
+    forwards: int
+    functional: int
+    statistics: tuple[bool, int, int]  # whether there are any, and how often clean and perturbed forwards moved them
+    masks: str  # "none", "equal", "different", "apart": no forward of the same inputs to compare with
+    descent: Descent | None
+    sent: tuple[tuple[str, int], ...]
+    size: int  # bytes of the model's parameters
+    local: int  # samples of the step on this rank
+    own: str = ""  # what a replay of our own optimiser says, in words
+    own_m: tuple[int, ...] = ()
+    own_rho: float | None = None
+
+
+def lines(steps: Sequence[Sequence[Said]], m: int | None, rho: float | None) -> Iterator[Line]:
+    """The lines of steps, each as its ranks say; `m` and `rho` as the caller expects them."""
+    every, found = told(steps)
+    yield _m(every, found, m, len(steps[0]))
+    if any(said.own_rho is not None for said in every):
+        yield _own_rho(every, rho)
+    if found:
+        yield _rho(steps, rho)
+        yield _transform(found)
+        if len(steps[0]) > 1:
+            yield _common(found)
+        yield _restored(found)
+    yield from _statistics(every)
+    yield from _masks(every)
+    yield _descended(every, found, len(steps[0]))
+    yield _base(every, found)
+    if len(steps[0]) > 1:
+        yield _sent(steps)
+
+
+def told(steps: Sequence[Sequence[Said]]) -> tuple[list[Said], list[Found]]:
+    """All that is said, and all perturbations; without the first step's where those lie along a step before it.
+
+    What was made before watching began cannot be known, though what the later steps do tells what it was.
+    """
+    every = [said for step in steps for said in step]
+    later = [f for step in steps[1:] for said in step for f in said.found]
+    if later and all(f.stale and f.clear for f in later) and not any(f.of for said in steps[0] for f in said.found):
+        return every, later
+    return every, [f for said in every for f in said.found]
+
+
+def m_of(every: Sequence[Said], found: Sequence[Found]) -> int | None:
+    """The m of all perturbations; None where they differ, or one cannot be told."""
+    if any(said.own for said in every):
+        told = {said.own_m for said in every}
+        return told.pop()[0] if len(told) == 1 and all(len(of) == 1 for of in told) else None
+    sizes = {f.m for f in found if f.clear and not f.stale}
+    return sizes.pop() if len(sizes) == 1 and all(f.clear and not f.stale for f in found) else None
+
+
+def _m(every: Sequence[Said], found: Sequence[Found], expected: int | None, ranks: int) -> Line:
+    told = "" if expected is None else f"m = {expected}"
+    what, m = "m", m_of(every, found)
+    own = next((said.own for said in every if said.own), "")
+    if own:
+        light = AMBER if m is None else RED if expected not in (None, m) else GREEN
+        return Line(what, own, light, "", told)
+    if not found:
+        functional = sum(said.functional for said in every)
+        seen = "no forward at displaced weights was seen"
+        if functional:
+            return Line(what, f"{seen}, but {functional} with weights that are not the module's own", AMBER,
+                        "Perturbations inside torch.func or vmap cannot be seen from outside", told)  # fmt: skip
+        light = AMBER if expected is None else RED
+        return Line(what, f"{seen}: this is the base optimiser", light, "", told)
+    odd = [f for f in found if not f.clear]
+    if odd:
+        f = odd[0]
+        if f.of:
+            text = f"cannot be told: {f.of} (m = {f.m}) fits, and so does {f.rival}"
+            reason = f"rounding of the weights hides more than the difference: 1 - cos {f.r:.1e}, floor {f.floor:.1e}"
+        else:
+            text = "cannot be told: no set of samples fits"
+            reason = f"nearest: {f.nearest}, 1 - cos {f.r:.1e}, floor {f.floor:.1e}"
+        return Line(what, text, AMBER, "", told, reason)
+    f = found[0]
+    worst = max(found, key=lambda f: f.r)
+    evidence = f"1 - cos {worst.r:.1e}, floor {worst.floor:.1e}"
+    if f.stale:
+        return Line(what, f"no samples of this step: {f.of}", AMBER if expected is None else RED, "", told, evidence)
+    if m is None:
+        sizes = ", ".join(map(str, sorted({f.m for f in found})))
+        return Line(what, f"differs between perturbations: {sizes}", AMBER, "", told, evidence)
+    local = max(said.local for said in every)
+    text = f"{m}, {f.of}"
+    if ranks > 1 and m == local * ranks:
+        text += f" (the global batch: {ranks} ranks of {local})"
+    wrong = expected not in (None, m)
+    change = LOCAL if wrong and expected and expected <= local < m and ranks > 1 else ""
+    return Line(what, text, RED if wrong else GREEN, change, told, evidence)
+
+
+def _rho(steps: Sequence[Sequence[Said]], expected: float | None) -> Line:
+    of_rank = [[f for step in steps for f in step[i].found] for i in range(len(steps[0]))]
+    lengths = [[f.rho for f in found] for found in of_rank]
+    parts = [_range(of) for of in lengths]
+    text = parts[0] if len(set(parts)) == 1 else "by rank " + "; ".join(parts)
+    told = "" if expected is None else f"ρ = {expected:g}"
+    every = [f for found in of_rank for f in found]
+    wrong = expected is not None and any(abs(f.rho / expected - 1) > 1e-3 for f in every)
+    scale = _scale([said for step in steps for said in step])
+    evidence, light, change = "one perturbation does not tell ρ from ρ‖g‖", GREEN, ""
+    ratios = [f.rho / f.g for f in every if f.g and f.transform == "plain" and "each normalised" not in f.of]
+    if len({round(math.log(f.rho), 4) for f in every}) == 1:
+        evidence = f"the same in {len(every)} perturbations: normalised" if len(every) > 1 else evidence
+    elif len(ratios) == len(every) > 1 and max(ratios) / min(ratios) - 1 < 1e-4:
+        evidence = f"{ratios[0] * scale:.4g} times ‖g‖ in {len(every)} perturbations: not normalised"
+        if scale != 1:
+            light, change = RED, f"ε is made of gradients of a loss that is scaled by {scale:g}: unscale them first"
+    elif len(every) > 1:
+        evidence = f"differs between {len(every)} perturbations, not as ‖g‖ does"
+        flat = [len({round(math.log(r), 4) for r in of}) == 1 for of in lengths]
+        if len(steps[0]) > 1 and all(flat):
+            light, evidence = AMBER, "each rank has a radius of its own"
+            change = "Is that meant? m-SAM has one ρ for all ranks"
+    return Line("ρ", f"‖ε‖ = {text}", RED if wrong else light, change, told, evidence)
+
+
+def _own_rho(every: Sequence[Said], expected: float | None) -> Line:
+    told = sorted({said.own_rho for said in every if said.own_rho is not None})
+    wrong = expected is not None and any(abs(rho / expected - 1) > 1e-3 for rho in told)
+    text = f"{', '.join(f'{rho:g}' for rho in told)}, with which the replay fits"
+    return Line("ρ", text, RED if wrong else GREEN, "", "" if expected is None else f"ρ = {expected:g}")
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.4g}" if high - low <= 1e-3 * high else f"{low:.4g} to {high:.4g}"
+
+
+def _scale(every: Sequence[Said]) -> float:
+    """By how much the loss that is differentiated is scaled, as the descended gradient shows; 1 where it does not."""
+    shares = {1 / s for said in every if said.descent and (s := said.descent.share)}
+    one = {2.0 ** round(math.log2(s)) for s in shares if s >= 4 and abs(math.log2(s) - round(math.log2(s))) < 1e-4}
+    return one.pop() if len(one) == 1 and len(shares) >= 1 else 1.0
+
+
+def _transform(found: Sequence[Found]) -> Line:
+    what, kinds = "ε is along", {(f.transform, f.beside) for f in found if f.of}
+    if not kinds or not all(f.of for f in found):
+        return Line(what, "no direction that is known", AMBER, "", "", "clipped elementwise, or another norm?")
+    if len(kinds) > 1:
+        return Line(what, "different transforms in different perturbations", AMBER)
+    ((transform, beside),) = kinds
+    if beside:
+        text = f"the gradient + {found[0].share:.3g} {beside}"
+        change = "Weight decay is in the loss that the perturbation ascends" if beside == "w" else ""
+        return Line(what, text, AMBER, change)
+    if transform == "plain":
+        return Line(what, "the gradient as it is", GREEN)
+    known = transform in NAMES
+    text = f"the gradient times {transform}" if "w" in transform[:4] or known else f"the gradient, by {transform}"
+    return Line(what, f"{text} ({NAMES[transform]})" if known else text, GREEN if known else AMBER)
+
+
+def _common(found: Sequence[Found]) -> Line:
+    common = {f.common for f in found}
+    if common == {True}:
+        return Line("ranks", "one perturbation, the same on all", GREEN)
+    if common == {False}:
+        each = any("each normalised" in f.of for f in found)
+        return Line("ranks", "each has a perturbation of its own", AMBER if each else GREEN)
+    return Line("ranks", "cannot be compared: they made different numbers of perturbations", AMBER)
+
+
+def _restored(found: Sequence[Found]) -> Line:
+    left = max(f.left for f in found)
+    if left == 0:
+        return Line("weights put back", "exactly", GREEN)
+    text = f"all but {left:.2g} of ‖ε‖"
+    if left < PUT_BACK:
+        return Line("weights put back", f"{text}, which is rounding", GREEN, "Copied weights are exact")
+    light = AMBER if left < PARTLY else RED
+    return Line("weights put back", text, light, "Keep a copy of the weights and copy it back before the step")
+
+
+def _statistics(every: Sequence[Said]) -> Iterator[Line]:
+    if not any(said.statistics[0] for said in every):
+        return
+    clean, perturbed = (max(said.statistics[i] for said in every) for i in (1, 2))
+    what = "BatchNorm statistics"
+    if perturbed == 0:
+        yield Line(what, f"moved {_times(clean)}, at the clean weights" if clean else "not moved", GREEN)
+        return
+    text = f"moved {_times(clean)} at the clean weights and {_times(perturbed)} at perturbed ones"
+    yield Line(what, text, AMBER, "Hold them in the second pass: momentum 0 there")
+
+
+def _times(n: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def _masks(every: Sequence[Said]) -> Iterator[Line]:
+    kinds = {said.masks for said in every} - {"none"}
+    if not kinds:
+        return
+    what = "dropout masks"
+    if kinds == {"equal"}:
+        yield Line(what, "the same in both passes", GREEN)
+    elif "different" in kinds:
+        change = "Set the generators back before the second pass, so that both differentiate one loss"
+        yield Line(what, "others in the second pass", AMBER, change)
+    else:
+        yield Line(what, "cannot be compared: no clean forward had the inputs of the perturbed one", AMBER)
+
+
+def _descended(every: Sequence[Said], found: Sequence[Found], ranks: int) -> Line:
+    what, descents = "descended", [said.descent for said in every]
+    if any(of is None for of in descents):
+        return Line(what, "no optimiser step with a gradient was seen", AMBER)
+    odd = [of for of in descents if of and not of.of]
+    if odd:
+        reason = f"1 - cos {odd[0].r:.1e} to the nearest"
+        return Line(what, "cannot be told: no gradient of this step, or a mixture", AMBER, "", "", reason)
+    d = next(of for of in descents if of)
+    text = f"the gradient of {d.of}, {d.n} samples" + (", their mean over ranks" if d.ranks > 1 else "")
+    scale = _scale(every)
+    if abs(d.share * scale - 1) > 1e-3:
+        text += f", scaled by {d.share * scale:.3g} to a length of {d.length:.3g}: clipped after the second pass"
+    elif scale != 1:
+        text += f", divided by the loss's scale {scale:g}"
+    if "both" in d.of:
+        return Line(what, text, RED, "Call zero_grad() between the two passes")
+    if found and "clean" in d.of:
+        return Line(what, text, RED, "The perturbation has no effect: descend the gradient of the second pass")
+    if d.ranks < ranks:
+        return Line(what, text, RED, "Ranks descend different gradients and part: average them over the ranks")
+    if "last perturbed" in d.of:
+        return Line(what, text, RED, "Only the last micro-batch is descended: accumulate all of them")
+    return Line(what, text, GREEN)
+
+
+def _base(every: Sequence[Said], found: Sequence[Found]) -> Line:
+    what = "ρ = 0"
+    if all(said.own_rho is not None for said in every):
+        return Line(what, "would be the base optimiser: the replay has nothing but the perturbation", GREEN)
+    if not found:
+        return Line(what, "not told apart: no perturbation was seen", AMBER)
+    good = all(said.descent and "perturbed" in said.descent.of and "both" not in said.descent.of for said in every)
+    if good and max(f.left for f in found) < PUT_BACK:
+        return Line(what, "would be the base optimiser: the perturbation is all that differs", GREEN)
+    return Line(what, "cannot be told from steps with ρ > 0", AMBER, "Run one step with ρ = 0 beside the base")
+
+
+def _sent(steps: Sequence[Sequence[Said]]) -> Line:
+    said = steps[-1][0]
+    counts = Counter(name for name, _ in said.sent)
+    total = sum(size for _, size in said.sent) / max(said.size, 1)
+    text = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing"
+    return Line("sent in a step", f"{text}: {total:.2g} times the model", GREEN)
