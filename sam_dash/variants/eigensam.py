@@ -53,13 +53,19 @@ def eigensam(
     rho: Radius = 0.1, align: Align = 0.2, turns: Turns = 100, powers: Powers = 5,
 ) -> Step:  # fmt: skip
     """One step."""
-    v = s.v
-    if L.t % turns == 0:
-        assert L.noise is not None, "Eigen-SAM needs a start"
-        v = unit(L.noise[0])
-        for _ in range(powers):
-            v = unit(L.hvp(w, v))
+    v = top(L, w, s.v, turns, powers)
     g = L.grad(w)
     u = unit(g)
     eps = rho * (u + align * (g @ v).sign() * (v - v @ u * u))
     return Step(L.grad(w + eps), eps, g, State(v))
+
+
+def top(L: Oracle, w: Tensor, v: Tensor, turns: int, powers: int) -> Tensor:
+    """The top eigenvector (d,) of the mini-batch's Hessian, found anew every `turns` steps; `v` between."""
+    if L.t % turns:
+        return v
+    assert L.noise is not None, "a power iteration needs a start"
+    v = unit(L.noise[0])
+    for _ in range(powers):
+        v = unit(L.hvp(w, v))
+    return v

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from sam_dash.maths.contract import TINY, Cost, Knob, Radius, Step, unit, variant
+from sam_dash.maths.contract import TINY, Cost, Knob, Radius, Step, spread, unit, variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,11 +74,6 @@ def rwsam(
         g = pull(p)
     eps = rho * (unit(g) if normalised else g)
     return Step(L.grad(w + eps), eps, g, info=spread(p))
-
-
-def spread(p: Tensor) -> dict[str, Tensor]:
-    """How unequal the weights are: effective sample size 1/sum p^2, and all of them, the largest first."""
-    return {"ess": 1 / p.square().sum(-1), "sample_weights": p.sort(-1, descending=True).values}
 
 
 def weights(sharp: Tensor, lam: float, scale: str) -> Tensor:

@@ -507,6 +507,81 @@ def test_gsam_has_rho_min_at_the_smallest_rate_and_rho_at_the_largest(rate, shar
     close(out.h, up - 0.6 * (g - inner / norm(up) ** 2 * up))
 
 
+@pytest.mark.parametrize("down", [0.0, 0.3, 1.0])
+def test_saner_shortens_what_sam_has_shortened_and_nothing_else(down) -> None:
+    v, L, w, s, k = start("saner", down=down)
+    g = grad_of(w, samples(L))
+    up = grad_of(w + 0.3 * g / norm(g), samples(L))
+    kinds, h = set(), []
+    for a, b in zip(g.tolist(), up.tolist(), strict=True):
+        kinds.add("longer" if b / a >= 1 else "shorter" if b / a > 0 else "turned")
+        h.append((1 - down) * b if 0 < b / a < 1 else b)
+    assert kinds == {"longer", "shorter", "turned"}
+    close(v.step(L, w, s, **k).h, torch.tensor(h, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
+def test_delta_sam_weighs_samples_by_how_fast_their_gradient_changes_along_one_gaussian(power) -> None:
+    v, L, w, s, k = start("deltasam", power=power)
+    z, delta = L.noise[0], 0.1 / math.sqrt(len(w))
+    assert v.law == "normal"
+    assert len(set(z.abs().tolist())) == len(z)
+    change = []
+    for x, y in samples(L):
+        ends = [float(loss_of(w + side * delta * z, x, y)) for side in (1, 0, -1)]
+        change.append(abs(ends[0] - 2 * ends[1] + ends[2]))
+    assert max(change) > 3 * min(change)
+    p = [c**power / sum(c**power for c in change) for c in change]
+    u = grad_of(w, samples(L), p)
+    out = v.step(L, w, s, **k)
+    close(out.eps, 0.3 * u / norm(u))
+    close(out.h, grad_of(w + out.eps, samples(L)))
+    close(out.info["ess"], vector([1 / sum(q * q for q in p)])[0])
+
+
+def test_delta_sam_is_sam_where_no_gradient_changes() -> None:
+    v, L, w, s, k = start("deltasam", power=2.0)
+    still = replace(L, losses_fn=lambda w, batch: batch[0][:, 0].double() * w[3] + w[5])
+    out = v.step(still, w, s, **k)
+    close(out.info["ess"], torch.tensor(float(L.n), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.999, 1.001, 4.0])
+def test_le_sams_loss_rises_by_what_it_may_until_the_cap_on_the_length_is_reached(share) -> None:
+    v, L, w, s, k = start("lesam")
+    g = grad_of(w, samples(L))
+    out = v.step(L, w, s, **{**k, "rise": share * 0.3 * norm(g)})
+    up = sum(a * b for a, b in zip(out.eps.tolist(), g.tolist(), strict=True))
+    close(vector([up]), vector([min(share, 1.0) * 0.3 * norm(g)]))
+    close(vector([norm(out.eps)]), vector([min(share, 1.0) * 0.3]))
+    close(out.h, grad_of(w + out.eps, samples(L)))
+
+
+@pytest.mark.parametrize("less", [0.0, 0.5, 1.0, 2.0])
+def test_x_sam_takes_out_the_part_along_the_eigenvector_whichever_its_sign(less) -> None:
+    v, L, w, s, k = start("xsam", less=less, powers=300)
+    g = grad_of(w, samples(L))
+    up = grad_of(w + 0.3 * g / norm(g), samples(L))
+    H = torch.autograd.functional.hessian(lambda a: sum(loss_of(a, x, y) for x, y in samples(L)) / L.n, w)
+    values, vectors = torch.linalg.eigh(H)
+    top = vectors[:, values.abs().argmax()]
+    along = sum(a * b for a, b in zip(up.tolist(), top.tolist(), strict=True))
+    assert abs(along) > 0.05 * norm(up)
+    for start_ in (L.noise, -L.noise):
+        step = v.step(replace(L, noise=start_), w, s, **k)
+        close(step.h, up - less * along * top, 1e-6)
+        close(step.eps, 0.3 * g / norm(g))
+
+
+def test_x_sam_finds_its_eigenvector_every_so_many_steps_and_keeps_it_between() -> None:
+    v, L, w, s, k = start("xsam", turns=3, powers=2)
+    first = v.step(L, w, s, **k).state
+    kept = v.step(replace(L, t=2), w, first, **k).state
+    anew = v.step(replace(L, t=3, noise=-L.noise.flip(-1)), w, first, **k).state
+    close(kept.v, first.v)
+    assert float((anew.v - first.v).abs().max()) > 1e-3
+
+
 # Those that are told by their formula alone
 
 

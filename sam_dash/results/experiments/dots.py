@@ -13,6 +13,8 @@ from sam_dash.results.drawing import lines, paper, style
 
 HEIGHT = 380
 DODGE = 0.14
+ROOM = 45  # characters below a panel
+FINE = 0.05  # a panel that spans less has a decimal on its ticks
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]  # ticks of a log axis
 
 
@@ -33,18 +35,33 @@ def figure(frame: pd.DataFrame, zero: tuple[str, ...] = (), percent: bool = Fals
             for trace in _traces(rows, line, shift, places, first[line] == panel, ".1%" if percent else ".4~g"):
                 fig.add_trace(trace, row=1, col=column)
         ticks = list(range(len(places)))
-        fig.update_xaxes(tickvals=ticks, ticktext=places, range=[-0.6, len(places) - 0.4], row=1, col=column)
+        fig.update_xaxes(tickvals=ticks, ticktext=_wrapped(places), range=[-0.6, len(places) - 0.4], row=1, col=column)
+        if sum(map(len, places)) > ROOM:
+            fig.update_xaxes(tickangle=0, tickfont={"size": 10}, row=1, col=column)
         if panel in zero:
             fig.add_hline(1 if log else 0, line={"color": style.GREY, "width": 1, "dash": "dot"}, row=1, col=column)
     fig.update_xaxes(showgrid=False, zeroline=False, showticklabels=not alone)
     kind: dict[str, Any] = {"type": "log", "tickvals": RATIOS, "matches": "y"} if log else {}
-    fig.update_yaxes(tickformat=".0%" if percent else None, zeroline=False, **kind)
+    fig.update_yaxes(zeroline=False, **kind)
+    for column, panel in enumerate(panels, 1):
+        y = frame.loc[frame["panel"] == panel, "y"]
+        shown = ".1%" if y.max() - y.min() < FINE else ".0%"
+        fig.update_yaxes(tickformat=shown if percent else None, row=1, col=column)
     fig.update_annotations(font={"size": 14})
     fig.update_layout(
         height=HEIGHT, margin={"l": 55, "r": 10, "t": 40, "b": 40},
         legend={"orientation": "h", "y": -0.04 if alone else -0.16, "x": 0},
     )  # fmt: skip
     return fig
+
+
+def _wrapped(places: list[str]) -> list[str]:
+    """Names of places, over several lines where together they are too long for an axis."""
+    if sum(map(len, places)) <= ROOM:
+        return places
+    width = max(5, ROOM // len(places))
+    lines = (textwrap.wrap(place, width, break_long_words=False, break_on_hyphens=False) for place in places)
+    return ["<br>".join(each) for each in lines]
 
 
 def stacked(fig: go.Figure, columns: int = 1) -> go.Figure:
@@ -85,4 +102,15 @@ def _traces(rows: pd.DataFrame, line: str, shift: float, places: list[str], lege
         hovertemplate=f"{line}<br>%{{y:{number}}} [%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], "
         "n = %{customdata[2]}<extra></extra>",
     )  # fmt: skip
+    if rows["kind"].eq("published").all():
+        return [_published(rows, line, at(rows), legend, number)]
     return [dots, points]
+
+
+def _published(rows: pd.DataFrame, line: str, x: list[float], legend: bool, number: str) -> go.Scatter:
+    """Numbers that were not measured here: hollow, without an interval."""
+    look = {"color": rows["colour"].iloc[0], "symbol": f"{rows['marker'].iloc[0]}-open", "size": 9}
+    return go.Scatter(
+        x=x, y=rows["y"], mode="markers", name=line, legendgroup=line, showlegend=legend, marker=look,
+        hovertemplate=f"{line}, as published<br>%{{y:{number}}}<extra></extra>",
+    )  # fmt: skip

@@ -17,6 +17,8 @@ from sam_dash.results.claims import rule
 from sam_dash.results.experiments.dots import stacked
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import View
+from sam_dash.runs import presets
+from sam_dash.runs.spec import SweepSpec
 
 DATA = Path(__file__).parent / "data"  # made by `python -m docs.example`
 
@@ -71,6 +73,11 @@ class Experiment:
     caption: Callable[[Study, pd.DataFrame], str]
     judge: Callable[[pd.DataFrame], list[Finding]]
     data: Path  # the study that ships with the project
+
+    @property
+    def sweeps(self) -> tuple[SweepSpec, ...]:
+        """The sweeps of its preset."""
+        return presets.get(self.preset).sweeps
 
 
 class Result(View[Study]):

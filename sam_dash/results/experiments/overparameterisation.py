@@ -66,8 +66,8 @@ def frame(study: Study) -> pd.DataFrame:
 def parameters(study: Study) -> int:
     """The number of parameters d of its network."""
     problem = study.spec.problem
-    data = describe(problem.dataset)
-    return size(problem.network, data.shape, data.classes).parameters
+    data = describe(problem.dataset, problem.scaling)
+    return size(problem.network, data.shape, data.classes, data.vocabulary).parameters
 
 
 def one() -> float:
