@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from typing import Any
 
-from sam_dash.runs.launch import ROOT
 from sam_dash.runs.saddles import Escape, Walk, to_dict
+from sam_dash.surroundings import child
 
 PATIENCE = 120.0  # seconds that an answer may take
 
@@ -19,11 +18,10 @@ class Calculator:
     """`python -m sam_dash saddles`, kept; it leaves when this process does. One question at a time."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.lock = threading.Lock()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sam_dash", "saddles"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+            env=child(OMP_NUM_THREADS="1"), start_new_session=True,
         )  # fmt: skip
 
     @property

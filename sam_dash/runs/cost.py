@@ -14,14 +14,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sam_dash import variants
 from sam_dash.problems.architecture import parse, size
-from sam_dash.problems.datasets import DataError, Dataset, describe
 from sam_dash.problems.problem import class_shares, source_classes, trained_on
 from sam_dash.runs.measure import POINTS
 from sam_dash.runs.measures import MEASURES
@@ -33,6 +31,11 @@ COEFFICIENTS = (1.7e-4, 4.1e-6, 3.0e-4, 3.5e-11, 4.1e-10, 5.5e-4, 0.047)
 """Seconds per unit of each feature: CPU time on one core of an idle 2-core EPYC, by `python -m benchmarks.calibrate`,
 which also finds what each measurement takes (`sam_dash.runs.measures`).
 """
+
+DEARER = {"vit": 7, "transformer": 7, "resnet18": 3}
+"""How many of the others' multiply-adds one of these networks' takes the time of: small products, norms, softmax, GELU.
+"""
+SMOOTH_FILE = 3  # the same of a problem file's network that is not piecewise linear: between those
 
 STACK_FLOATS = 2**27  # what the runs of one stack may take in memory: 512 MB in float32
 EPOCHS_BEFORE = {"memorised": 150, "pretrained": 20}  # of SGD, before the run proper
@@ -132,16 +135,18 @@ def groups(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
 
 
 def largest_stack(spec: RunSpec) -> int:
-    """How many such runs train at once within `STACK_FLOATS`, at least one.
+    """How many such runs train at once within `STACK_FLOATS`, at least one."""
+    return max(1, int(STACK_FLOATS / floats(spec)))
 
-    A run is counted as 10 times its parameters and 6 times what its layers put out for one batch, an estimate by
-    count of tensors. A full-data gradient is a batch of all samples.
+
+def floats(spec: RunSpec) -> int:
+    """Numbers that a run takes in memory while it trains, an estimate by count of tensors: 10 times its parameters and
+    6 times what its layers put out for one batch; of a full-data gradient for all samples.
     """
     n, _ = samples(spec)
     d, _ = _size(spec.problem)
-    family, widths = parse(spec.problem.network)
-    outputs = sum(widths) if family == "mlp" else 0  # other networks train one run after another
-    return max(1, int(STACK_FLOATS / (10 * d + 6 * outputs * (n if spec.cost().full else spec.training.batch))))
+    outputs = sum(widths(spec.problem))  # other networks train one run after another
+    return 10 * d + 6 * outputs * (n if spec.cost().full else spec.training.batch)
 
 
 def gradients(spec: RunSpec) -> float:
@@ -161,7 +166,7 @@ def steps(spec: RunSpec) -> int:
 
 def samples(spec: RunSpec) -> tuple[int, int]:
     """Training samples N of the run proper, and test samples."""
-    data = _data(spec.problem.dataset, spec.problem.data_hash)
+    data = spec.problem.data
     n = min(spec.problem.n_train or data.n_train, data.n_train)
     if spec.problem.imbalance != 1:
         n = round(n * sum(class_shares(spec.problem.imbalance, data.classes)) / data.classes)
@@ -176,15 +181,16 @@ def features(spec: RunSpec, S: int) -> tuple[float, ...]:
     n, n_test = samples(spec)
     B, T, per = spec.training.batch, steps(spec), spec.cost()
     d, work = _size(spec.problem)
+    work *= dearer(spec.problem)
     passes = per.in_gradients(n / B)
     before = _steps_before(spec)
     looks = spec.training.epochs + 1
     every = spec.measures.every
     often = 1 if not every else spec.training.epochs // every + 2
     times = {q: 1 if MEASURES[q].once else often for q in spec.measures.what}
-    measured = sum(times[q] * MEASURES[q].gradients for q in times) * min(n, POINTS)
+    measured = sum(times[q] * MEASURES[q].price(smooth(spec.problem)) for q in times) * min(n, POINTS)
     own = T * (2 + per.gradients + per.forwards + per.backwards + per.products)
-    perceptron = parse(spec.problem.network).family == "mlp"
+    perceptron = bool(widths(spec.problem))
     chained = variants.get(spec.variant).in_one_pass(spec.m, B)
     together = (own if perceptron and chained else 0) + (3 * before if perceptron else 0)
     return (
@@ -204,11 +210,11 @@ def _floats(spec: RunSpec) -> int:
     """
     B = spec.training.batch
     G = B // spec.m if spec.m else 1
-    family, widths = parse(spec.problem.network)
-    if G == 1 or family != "mlp":
+    hidden = widths(spec.problem)
+    if G == 1 or not hidden:
         return G * _size(spec.problem)[0]
-    data = _data(spec.problem.dataset, spec.problem.data_hash)
-    pairs = itertools.pairwise((math.prod(data.shape), *widths, data.classes))
+    data = spec.problem.data
+    pairs = itertools.pairwise((math.prod(data.shape), *hidden, data.outputs))
     return sum(min(G * a * b, B * (a + b)) for a, b in pairs)
 
 
@@ -218,19 +224,33 @@ def seconds(spec: RunSpec, S: int) -> float:
 
 
 def _steps_before(spec: RunSpec) -> int:
-    start, data = spec.problem.start, _data(spec.problem.dataset, spec.problem.data_hash)
+    start, data = spec.problem.start, spec.problem.data
     if start == "init":
         return 0
     n = 2 * samples(spec)[0] if start == "memorised" else data.n_train * source_classes(data.classes) // data.classes
     return EPOCHS_BEFORE[start] * (n // spec.training.batch)
 
 
-@lru_cache(maxsize=64)
-def _data(name: str, _data_hash: str) -> Dataset:
-    try:
-        return describe(name)
-    except DataError as error:
-        raise SpecError(str(error)) from None
+def widths(problem: Problem) -> tuple[int, ...]:
+    """The hidden widths of a perceptron, whose runs train and are measured together; () for another network."""
+    if problem.is_file:
+        return problem.card.widths if problem.card else ()
+    family, found = parse(problem.network)
+    return found if family == "mlp" else ()
+
+
+def smooth(problem: Problem) -> bool:
+    """Whether the outputs are not piecewise linear in the weights, so that H is not the Gauss-Newton matrix."""
+    if problem.is_file:
+        return problem.card is not None and problem.card.smooth
+    return parse(problem.network).family not in ("mlp", "cnn")
+
+
+def dearer(problem: Problem) -> int:
+    """How many multiply-adds of a perceptron or a CNN one of this network takes the time of."""
+    if problem.is_file:
+        return SMOOTH_FILE if smooth(problem) else 1
+    return DEARER.get(parse(problem.network).family, 1)
 
 
 def multiply_adds(problem: Problem) -> int:
@@ -239,8 +259,10 @@ def multiply_adds(problem: Problem) -> int:
 
 
 def _size(problem: Problem) -> tuple[int, int]:
-    data = _data(problem.dataset, problem.data_hash)
-    return size(problem.network, data.shape, data.classes)
+    data = problem.data
+    if problem.card:
+        return problem.card.parameters, problem.card.work
+    return size(problem.network, data.shape, data.outputs, data.vocabulary)
 
 
 def duration(seconds: float) -> str:

@@ -7,111 +7,76 @@ truth: futures carry no results, only "ended".
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import stat
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import dask
 import psutil
-from distributed import Client, Future, KilledWorker, LocalCluster, Nanny, Status
+from distributed import Client, Future, KilledWorker, LocalCluster, Status
 from sqlalchemy.exc import SQLAlchemyError
 
-from sam_dash.runs import worker
-from sam_dash.runs.environment import REPRODUCIBLE, default_workers
+import sam_dash
+from sam_dash.runs import clusters, launch, worker
+from sam_dash.runs.crew import Crew, Losses, unfit
+from sam_dash.runs.environment import NUMERICS, default_workers
 from sam_dash.runs.gpus import gpus
+from sam_dash.runs.journal import Survivor, journal
 from sam_dash.runs.leases import FORCED, Leases
+from sam_dash.runs.outbox import StoreLostError
+from sam_dash.runs.presence import Presence, gone
+from sam_dash.runs.queue import GONE
 from sam_dash.runs.report import one_line
 from sam_dash.runs.store import Store
+from sam_dash.runs.tables import StoreError, StoreGoneError
 
 POLL = 0.2  # seconds between two looks at the store
 STALE = 20.0  # seconds without a heartbeat after which another engine's run is interrupted
 EXTRA = 1  # groups claimed beyond one a worker, so that none waits for the next look
 CLOSED = (Status.closing, Status.closed, Status.failed)
 
-CONFIG = {
-    "distributed.scheduler.allowed-failures": 2,
-    "distributed.scheduler.worker-saturation": 1.0,  # else a worker's death counts against its next group too
-    "distributed.deploy.lost-worker-timeout": "520 weeks",  # a nanny given up takes its new worker with it
-    "distributed.worker.multiprocessing-method": "spawn",
-    # dask watching itself took a tenth of a core, all the time that a dashboard was open
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.worker.profile.enabled": False,
-}
-
 
 def serve(store: Store, workers: int | None = None, scheduler: str | None = None, stale: float = STALE) -> int:
-    """Run the engine until it is told to leave; 0, or 1 if the scheduler was lost."""
+    """Run the engine until it is told to leave; 0, 1 if the scheduler was lost, 2 if the store was."""
     leave = threading.Event()
-    _listen_for_the_end(leave)
+    launch.listen(leave)
     workers = workers or default_workers()
-    with dask.config.set(CONFIG):
-        cluster = None if scheduler else _local_cluster(workers, gpus())
-        client = Client(scheduler or cluster, set_as_default=False)
+    with dask.config.set(clusters.CONFIG):
+        cluster = None if scheduler else clusters.local(workers, gpus())
+        client = clusters.connect(scheduler) if scheduler else Client(cluster, set_as_default=False)
         address = client.scheduler_info(n_workers=0)["address"]
         engine = _Engine(store, client, cluster, stale)
+        survive = Survivor(engine.journal)
+        presence = Presence(engine.name, store.db.url.render_as_string())
         try:
             engine.warm_up()
             print(f"engine ready {address} workers={engine.workers()}", flush=True)
+            engine.journal.info("at work on %s, %d workers", store.db.url.render_as_string(), engine.workers())
             while not leave.wait(POLL):
-                if client.status != "running":
-                    print(f"engine: lost the scheduler {address}", file=sys.stderr)
+                if not clusters.looked(client, partial(survive, engine.look)):
+                    engine.say(f"lost the scheduler {address}: its runs are back in the queue")
+                    engine.give_up()
                     return 1
-                _survive(engine.look)
+                presence.tell(engine.able)
+        except (StoreLostError, StoreGoneError) as error:
+            print(f"engine: {error}", file=sys.stderr, flush=True)
+            engine.journal.error("%s", error)
+            return 2
         finally:
-            _survive(lambda: engine.leases.release(list(engine.flights)))
+            with suppress(StoreError, SQLAlchemyError):  # the runs are known to be free once this process has ended
+                engine.leave()
+                presence.close()
+            engine.journal.info("left")
             client.close(timeout=5)
             if cluster is not None:
                 cluster.close(timeout=5)
     return 0
-
-
-def _survive(action: Callable[[], object]) -> None:
-    """Do it; a store that fails (a full disk, a lost connection) is said in a line and tried again at the next look."""
-    try:
-        action()
-    except SQLAlchemyError as error:
-        print(f"engine: the store failed: {one_line(error)}", file=sys.stderr, flush=True)
-
-
-def _local_cluster(workers: int, devices: Sequence[str] = ()) -> LocalCluster:
-    """Worker processes of one thread each, dealt out to the devices in turn where there are any."""
-    return LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-        dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
-        env=REPRODUCIBLE,
-        worker_class=partial(_pinned, devices) if devices else Nanny,
-    )  # fmt: skip
-
-
-def _pinned(devices: Sequence[str], address: str, *, name: int, env: dict[str, str], **options: Any) -> Nanny:
-    """A worker that sees one device only, the same one whenever it is started again."""
-    mine = {"CUDA_VISIBLE_DEVICES": devices[name % len(devices)]}
-    return Nanny(address, name=name, env={**env, **mine}, **options)
-
-
-def _listen_for_the_end(leave: threading.Event) -> None:
-    """Set `leave` on SIGTERM, and when the parent has closed our standard input; by hand, on Ctrl-C."""
-    piped = stat.S_ISFIFO(os.fstat(0).st_mode)
-    signal.signal(signal.SIGTERM, lambda *_: leave.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN if piped else lambda *_: leave.set())
-    if piped:
-
-        def watch() -> None:
-            while os.read(0, 4096):
-                pass
-            leave.set()
-
-        threading.Thread(target=watch, daemon=True).start()
 
 
 class _Engine:
@@ -122,25 +87,41 @@ class _Engine:
         self.leases = Leases(store)
         self.flights: dict[str, tuple[list[str], Future[Any]]] = {}
         self.name = uuid.uuid4().hex[:12]
+        self.journal = journal(self.name)
         self.count = 0
         self.seen: dict[tuple[str, int], tuple[int, float]] = {}
         self.pulse = 0.0
         self.asked: dict[str, float] = {}
         self.warming: list[Future[Any]] = []
+        self.crew = Crew(self._ask, self.say) if cluster is None else None
+        self.given: dict[str, set[str]] = {}
+        self.losses = Losses()
+        self.able = 0
         self.born = psutil.Process().create_time()
 
+    def say(self, line: str) -> None:
+        """A line on the terminal and in the log."""
+        print(f"engine: {line}", file=sys.stderr, flush=True)
+        self.journal.warning(line)
+
     def workers(self) -> int:
-        """Tasks that the cluster runs at a time."""
+        """Tasks that the workers which may train run at a time."""
         threads: dict[str, int] = self.client.nthreads()
-        return sum(threads.values())
+        return self.crew.look(threads) if self.crew else sum(threads.values())
 
     def warm_up(self) -> None:
-        """Have every worker import torch before the first group comes."""
-        addresses = self.client.nthreads()
+        """Have each of our workers import torch before the first group comes; others do when they are asked."""
+        addresses = [] if self.crew else self.client.nthreads()
         self.warming = [self._submit(worker.warm_up, workers=[a], priority=1) for a in addresses]
 
-    def look(self) -> None:
-        """Collect what has ended, claim what is queued, and see to the heartbeats."""
+    def _ask(self, address: str) -> Future[Any]:
+        of = self.store.db.url, self.store.is_of, sam_dash.__version__, NUMERICS
+        return self._submit(unfit, *of, workers=[address], priority=1)
+
+    def look(self) -> bool:
+        """Collect what has ended, claim what is queued, and see to the heartbeats; False where nothing was written
+        that waits to be, so that nothing is known of whether the store can be.
+        """
         if self.warming and all(future.done() for future in self.warming):
             self.warming = []
             self.store.started(time.time() - self.born)
@@ -149,6 +130,7 @@ class _Engine:
                 self._collect(claim, keys, future)
                 del self.flights[claim]
         self._fill()
+        self._take_back()
         if time.monotonic() - self.pulse > self.stale / 10:
             self.pulse = time.monotonic()
             if self.flights:
@@ -156,39 +138,78 @@ class _Engine:
                 self._end_the_deaf()
             self._watch_others()
             self._replace_the_lost()
+            return True
+        return not self.flights
+
+    def leave(self) -> None:
+        """Let go of what is in flight."""
+        self.leases.release(list(self.flights))
+
+    def give_up(self) -> None:
+        """Put what is in flight back in the queue."""
+        for claim, (keys, _) in self.flights.items():
+            self.leases.give_back(claim, keys)
+        self.flights.clear()
 
     def _fill(self) -> None:
         while True:
-            workers = self.workers()
-            if len(self.flights) >= workers + EXTRA:
+            workers = self.able = self.workers()
+            if not workers or len(self.flights) >= workers + EXTRA:
                 return
             claim = f"{self.name}.{self.count}"
             keys = self.leases.claim(claim, idle=max(1, workers - len(self.flights)))
             if not keys:
                 return
             self.count += 1
-            future = self._submit(worker.run_group, self.store.url, keys, claim)
+            chosen = {}
+            if self.crew:
+                self.given[claim] = set(self.crew.fit)
+                chosen["workers"] = sorted(self.crew.fit)
+            future = self._submit(worker.run_group, self.store.db.url, keys, claim, **chosen)
             self.flights[claim] = keys, future
+            self.journal.info("%s: %d runs, %s", claim, len(keys), " ".join(keys[:8]))
 
     def _submit(self, function: Any, *args: Any, **options: Any) -> Future[Any]:
         return self.client.submit(function, *args, pure=False, **options)
 
     def _collect(self, claim: str, keys: list[str], future: Future[Any]) -> None:
         """A group that ended well has said so in the store; if not, its runs fail here."""
+        self.journal.info("%s: %s", claim, future.status)
         if future.status == "finished":
             return
         error = None
         with suppress(Exception):  # an error that cannot be unpickled is none the less one
             error = future.exception(timeout=5)
+        if error is not None:
+            self.journal.error("%s: %s", claim, one_line(error))
         if isinstance(error, KilledWorker):
             for key in keys:
                 run = self.store.run(key)
                 step = run["step"] if run else 0
                 self.leases.fail(claim, [key], f"worker killed (out of memory?) at step {step}")
+        elif isinstance(error, StoreGoneError):
+            raise error
+        elif isinstance(error, StoreLostError):
+            self.leases.release([claim], one_line(error))
         elif error is not None:
             self.leases.fail(claim, keys, one_line(error), repr(error))
         else:
             self.leases.release([claim])
+
+    def _take_back(self) -> None:
+        """Put groups back in the queue whose workers have all left the cluster: dask would wait for those to return."""
+        self.given = {claim: to for claim, to in self.given.items() if claim in self.flights}
+        for claim, to in self.given.items():
+            keys, future = self.flights[claim]
+            if self.crew is None or self.crew.fit & to or future.done():
+                continue
+            steps = {key: run["step"] for key in keys if (run := self.store.run(key))}
+            hopeless = self.losses.hopeless(steps)
+            future.cancel()
+            self.leases.fail(claim, hopeless, "its workers were lost, again and again (out of memory?)")
+            self.leases.give_back(claim, keys)
+            del self.flights[claim]
+            self.say(f"{claim}: its workers have left; {len(keys) - len(hopeless)} runs are back in the queue")
 
     def _replace_the_lost(self) -> None:
         """Replace nannies that have closed themselves, as one does whose worker could not be restarted."""
@@ -214,7 +235,11 @@ class _Engine:
                 del self.flights[claim]
 
     def _watch_others(self) -> None:
-        """Let go of the runs of other engines whose heartbeat has not moved on our own clock."""
+        """Let go of the runs of other engines that have ended, or whose heartbeat has not moved on our own clock."""
+        dead = [claim for claim in self.leases.others(list(self.flights)) if gone(claim)]
+        if dead:
+            self.journal.warning("let go of what dead engines held: %s", " ".join(dead))
+        self.leases.release(dead, GONE)
         found = self.leases.heartbeats(list(self.flights))
         at = time.monotonic()
         self.seen = {

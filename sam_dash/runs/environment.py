@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,6 +22,9 @@ REPRODUCIBLE = {
 }
 """What is set in a worker's environment before torch is imported."""
 
+NUMERICS = 1
+"""Raised by whoever changes the code so that a key gives other bits than before."""
+
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d", "PyHessian", "distributed", "SQLAlchemy")
 
 
@@ -34,8 +38,22 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, Any]:
         "cpus": cores(),
         "device": device,
         "threads": threads,
+        "numerics": numerics(threads),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def numerics(threads: int = THREADS) -> str:
+    """What the last bits of a result depend on besides its key, the versions and the machine."""
+    return f"numerics {NUMERICS}, threads {threads}, MKL_CBWR {os.environ.get('MKL_CBWR', 'unset')}"
+
+
+def kind(environment: Mapping[str, Any]) -> str:
+    """How a run was made, as far as its last bits depend on it: "torch 2.13.0 on cpu, 1 thread ..."."""
+    if "imported" in environment:
+        return "imported"
+    how = environment.get("numerics") or f"{environment.get('threads', '?')} threads of an earlier version"
+    return f"torch {environment.get('packages', {}).get('torch', '?')} on {environment.get('device', '?')}, {how}"
 
 
 def cores() -> int:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
+import time
+from contextlib import suppress
 
-import sam_dash
+from sam_dash.surroundings import child
 
-ROOT = Path(sam_dash.__file__).parents[1]
+POLL = 0.5  # seconds between two looks at an engine that is kept
+FIRST, LONGEST = 1.0, 60.0  # seconds before an engine that has ended is started again: the first time, and at most
+QUIET = "ignore:resource_tracker"
+"""The warning, in four lines, of Python's own helper on the terminal of whoever has killed an engine."""
 
 
 class Engine:
@@ -51,16 +57,67 @@ class Engine:
 
 
 def start(url: str, workers: int | None = None, scheduler: str | None = None, *options: str) -> Engine:
-    """Start an engine on the store at `url`."""
-    command = [sys.executable, "-m", "sam_dash", "engine", "--store", url, *options]
+    """Start an engine on the store at `url`, which may hold a password: its environment is nobody else's to read."""
+    command = [sys.executable, "-m", "sam_dash", "engine", *options]
     if workers:
         command += ["--workers", str(workers)]
     if scheduler:
         command += ["--scheduler", scheduler]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET])
     return Engine(
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=child(SAM_DASH_STORE=url, PYTHONWARNINGS=",".join(warnings)),
             start_new_session=True,  # out of reach of the terminal's Ctrl-C
         )
     )  # fmt: skip
+
+
+def listen(leave: threading.Event) -> None:
+    """In an engine: set `leave` on SIGTERM, and when the parent has closed our standard input; by hand, on Ctrl-C."""
+    piped = stat.S_ISFIFO(os.fstat(0).st_mode)
+    signal.signal(signal.SIGTERM, lambda *_: leave.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN if piped else lambda *_: leave.set())
+    if piped:
+
+        def watch() -> None:
+            while os.read(0, 4096):
+                pass
+            leave.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+class Kept:
+    """An engine that is started again whenever it ends, a little later each time, until this is closed."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = start(url)
+        self.closed = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        wait, since = FIRST, time.monotonic()
+        while not self.closed.wait(POLL):
+            if self.engine.alive:
+                continue
+            wait = FIRST if time.monotonic() - since > LONGEST else wait
+            if self.closed.wait(wait):
+                return
+            with suppress(OSError):  # no process may be started now: another try
+                self.engine.close()
+                self.engine = start(self.url)
+            wait, since = min(LONGEST, 2 * wait), time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is looked after; the process itself may be about to be started again."""
+        return self._keeper.is_alive()
+
+    def close(self) -> None:
+        """Let the engine finish, and start no other."""
+        self.closed.set()
+        self._keeper.join()
+        self.engine.close()

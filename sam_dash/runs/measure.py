@@ -49,11 +49,12 @@ Function = Callable[["Measured"], "list[Found]"]
 class Measure:
     """A registered measurement: its function and all that is known about it.
 
-    `gradients`: its price, in gradients over the samples that it is made on. `quantities`: what it gives, by key, of
+    `gradients`: its price, in gradients over the samples that it is made on; `smooth`: where the Hessian is not the
+    Gauss-Newton matrix, if that is another. `quantities`: what it gives, by key, of
     which `KEY@WHAT` may be any number. `once`: too dear for the way, or no use there: made of the final weights only.
     `vectors`: of the weights' size, that it holds at once for each run. `path`: it reads the norms of the weights at
-    every step. `place`: measurements older than the rule that their names order them come first, in the order of run
-    keys.
+    every step. `second`: it needs second derivatives of the loss. `place`: measurements older than the rule that their
+    names order them come first, in the order of run keys.
     """
 
     key: str
@@ -64,7 +65,13 @@ class Measure:
     once: bool = False
     vectors: int = 1
     path: bool = False
+    second: bool = True
     place: int = 100
+    smooth: float | None = None
+
+    def price(self, smooth: bool) -> float:
+        """Its price, for a network that is smooth (see there) or not."""
+        return self.smooth if smooth and self.smooth is not None else self.gradients
 
 
 REGISTRY: dict[str, Measure] = {}
@@ -72,7 +79,7 @@ REGISTRY: dict[str, Measure] = {}
 
 def measure(
     about: str, *, gradients: float, quantities: Mapping[str, Quantity], once: bool = False, vectors: int = 1,
-    path: bool = False, place: int = 100,
+    path: bool = False, second: bool = True, place: int = 100, smooth: float | None = None,
 ) -> Callable[[Function], Function]:  # fmt: skip
     """Register a function under its own name; `about` says what is done, the rest is told at `Measure`.
 
@@ -86,7 +93,7 @@ def measure(
         twice = [q for q in quantities if q in others]
         if twice:
             raise ValueError(f"{key} gives {twice[0]!r}, which {others[twice[0]]} does; choose another name")
-        REGISTRY[key] = Measure(key, about, gradients, quantities, function, once, vectors, path, place)
+        REGISTRY[key] = Measure(key, about, gradients, quantities, function, once, vectors, path, second, place, smooth)
         return function
 
     return register

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sam_dash.problems.stack import Stack, corrupt, stream
 from sam_dash.runs.fastest import fastest
@@ -19,8 +20,10 @@ from sam_dash.runs.spec import RunSpec, Training
 EPOCHS = 150
 
 
-def memorise(problem: Stack, batch: int) -> Stack:
-    """The stack that starts at the memorised minimum and trains on the right half of the samples."""
+def memorise(problem: Stack, batch: int, minimum: Tensor | None = None) -> Stack:
+    """The stack that starts at the memorised minimum (S, d), found unless it is given, and trains on the right half of
+    the samples.
+    """
     half = problem.n // 2
     rows, labels = [], []
     for s, seed in enumerate(problem.seeds):
@@ -31,10 +34,11 @@ def memorise(problem: Stack, batch: int) -> Stack:
         labels.append(np.concatenate([clean[:half], corrupt(clean[half:], 1.0, problem.classes, generator)]))
     index = torch.from_numpy(np.stack(rows)).to(problem.x.device)
     y = torch.from_numpy(np.stack(labels)).to(problem.x.device)
-    mixed = replace(problem, rows=index, y=y)
-    specs = [RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))] * len(problem.seeds)
-    W = problem.w0
-    for W, _ in steps(mixed, specs, fastest(mixed, specs).take):  # noqa: B007
-        pass
+    W = problem.w0 if minimum is None else minimum
+    if minimum is None:
+        mixed = replace(problem, rows=index, y=y)
+        specs = [RunSpec(variant="sgd", training=Training(batch=batch, epochs=EPOCHS))] * len(problem.seeds)
+        for W, _ in steps(mixed, specs, fastest(mixed, specs).take):  # noqa: B007
+            pass
     right = y[:, :half]
     return replace(problem, w0=W, rows=index[:, :half], y=right, y_clean=right)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from sam_dash.maths.flat import Layout, flatten
+from sam_dash.problems.architecture import inputs
+from sam_dash.problems.arrays import arranged
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.problems.networks import initialise
 from sam_dash.problems.problem import Problem, source_classes
@@ -26,12 +28,15 @@ from sam_dash.runs.spec import RunSpec, Training
 EPOCHS, RATE = 20, 0.02
 
 
-def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
-    """The stack that starts at the pre-trained weights and has the samples of the target task only.
+def pretrain(problem: Stack, spec: Problem, batch: int, learnt: Tensor | None = None) -> Stack:
+    """The stack that starts at the pre-trained weights (S, d), found unless they are given, and has the samples of the
+    target task only.
 
     DataError where the source task has less than one batch.
     """
     S, half = len(problem.seeds), source_classes(problem.classes)
+    if learnt is not None:
+        return replace(target(problem, half), w0=learnt)
     data = load(spec.dataset, spec.data_hash, spec.scaling)
     known = data.y_train < half
     if known.sum() < batch:
@@ -39,7 +44,9 @@ def pretrain(problem: Stack, spec: Problem, batch: int) -> Stack:
             f"the source task, classes 0 to {half - 1}, has {known.sum()} training samples, fewer than one batch of "
             f"B = {batch}; choose a smaller batch, or start = init"
         )
-    x, y = (torch.from_numpy(a[known]).to(problem.x.device) for a in (data.x_train, data.y_train))
+    as_taken = inputs(spec.network, data.x_train.shape[1:], data.vocabulary)
+    arrays = arranged(data.x_train[known], as_taken), data.y_train[known]
+    x, y = (torch.from_numpy(a).to(problem.x.device) for a in arrays)
     every = torch.arange(len(y), device=x.device).expand(S, -1)
     source = replace(problem, x=x, rows=every, y=y.expand(S, -1), y_clean=y.expand(S, -1))
     specs = [RunSpec(variant="sgd", training=Training(lr=RATE, batch=batch, epochs=EPOCHS))] * S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf, nan
 from typing import Any
@@ -49,7 +49,7 @@ class Report:
     """What is new since the last report, for the runs of one stack in their order.
 
     `series[quantity]` (S, t): per-step values of the steps `first` ... `first + t - 1`. `measurements[i]`: those of
-    run i. `phase` is "train" or "measure".
+    run i. `phase` is "train" or "measure". `saved[i]`, if any: what run i goes on from, should its process end.
     """
 
     step: int
@@ -58,18 +58,21 @@ class Report:
     first: int = 0
     series: Mapping[str, np.ndarray] = field(default_factory=dict)
     measurements: list[list[Measurement]] = field(default_factory=list)
+    saved: Sequence[bytes] = ()
 
 
 @dataclass
 class Outcome:
     """How a run ended: status "done", "diverged" or "stopped", one line of why, the final weights (d,), and which way
-    its steps were taken: "vmapped", by the definition, or another of `steppers`; on a GPU, whether recorded.
+    its steps were taken: "vmapped", by the definition, or another of `steppers`; on a GPU, whether recorded. `before`:
+    seconds, its share, that earlier attempts took up to where it went on.
     """
 
     status: str
     message: str = ""
     weights: np.ndarray | None = None
     path: str = "vmapped"
+    before: float = 0.0
 
 
 Listener = Callable[[Report], set[int]]

@@ -113,15 +113,30 @@ class RunSpec:
         B = self.training.batch
         object.__setattr__(self, "m", (B if self.m is None else self.m) if "rho" in v.knobs else None)
         check(
-            self.m is None or (isinstance(self.m, int) and 1 <= self.m <= B and B % self.m == 0),
+            self.m is None or (type(self.m) is int and 1 <= self.m <= B and B % self.m == 0),
             f"m = {self.m!r} does not divide the batch size B = {B}; choose one of {', '.join(map(str, divisors(B)))}",
         )
         check(v.uses_m or self.m in (None, B), f"{v.title} has no micro-batches; leave m out (m = B = {B})")
+        self._check_labels()
         n = self.problem.samples
         check(n is None or n >= B, f"{n} training samples are fewer than one batch of B = {B}")
         first = self.problem.source_samples
         check(first is None or first >= B, f"{first} samples to pre-train on are fewer than one batch of B = {B}")
         check_number(self, "seed", 0, 2**31 - 1, whole=True)
+
+    def _check_labels(self) -> None:
+        """Refuse what the labels, or the loss, of a problem do not have."""
+        v, known, found = variants.get(self.variant), self.problem.known, self.problem.card
+        check(
+            not v.counts or known is None or known.classes > 0,
+            f"{v.title} weighs classes by their size, and the labels of {self.problem.title} are numbers",
+        )
+        second = [q for q in self.measures.what if MEASURES[q].second]
+        check(
+            not second or found is None or not found.wrong,
+            f"{', '.join(second)} needs second derivatives of {self.problem.title}'s loss: {found and found.wrong}; "
+            f"choose of {', '.join(q for q, m in MEASURES.items() if not m.second)}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -170,6 +185,10 @@ class SweepSpec:
         if self.networks:  # one way to say the same
             object.__setattr__(self, "problem", replace(self.problem, network=self.networks[0]))
             object.__setattr__(self, "networks", self.networks if len(self.networks) > 1 else ())
+        check(
+            isinstance(self.preset, str) and len(self.preset) <= 64 and self.preset.isprintable(),
+            f"preset = {str(self.preset)[:64]!r}: expected a text of at most 64 printable characters",
+        )
         check(bool(self.variants) and bool(self.seeds), "a sweep needs at least one variant and one seed")
         try:
             known = {name: knob for key in self.variants for name, knob in variants.get(key).knobs.items()}

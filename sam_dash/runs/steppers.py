@@ -23,12 +23,13 @@ from torch.utils import _pytree as pytree
 from sam_dash import variants
 from sam_dash.maths.base import Descent
 from sam_dash.maths.contract import Step
-from sam_dash.maths.fast.chain import Chain, chain_step
+from sam_dash.maths.fast.chain import chain_step
 from sam_dash.maths.fast.eager import EagerOracle
 from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError, formed
 from sam_dash.maths.flat import Layout
+from sam_dash.maths.loss import Loss
 from sam_dash.maths.micro import per_micro_batch, with_length
 from sam_dash.maths.oracle import Batch, Oracle
 from sam_dash.problems.stack import Stack
@@ -78,15 +79,17 @@ def stepper(problem: Stack, specs: Sequence[RunSpec]) -> Stepper:
 def chain(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     """All runs of a perceptron at once."""
     v, knobs = variants.get(specs[0].variant), stacked_knobs(problem, specs)
-    step = chain_step(v.step, specs[0].m, Chain.of(problem.module), problem.loss)
+    if problem.chain is None:
+        raise NotFactoredError("not a chain of linear layers and ReLU")
+    step = chain_step(v.step, specs[0].m, problem.chain, of_ours(problem))
 
     def take(W: Tensor, state: Any, at: Moment) -> tuple[Descent, Any, Scalars]:
         whole = Oracle(problem.losses, at.full) if at.full is not None else None
         L = Oracle(problem.losses, at.batch, at.noise, whole, t=at.t, rate=at.rate)
         out = step(L, W, state, **knobs)
-        eps = out.eps.norm(dim=-1).reshape(len(W), -1)
-        g, h = (torch.linalg.vector_norm(a, dim=1) for a in (out.g, out.h))
-        cosine = torch.linalg.vecdot(out.g, out.h) / (g * h).clamp_min(1e-30)
+        eps, mean = out.eps.norm(dim=-1).reshape(len(W), -1), formed(out.g)
+        g, h = (torch.linalg.vector_norm(a, dim=1) for a in (mean, out.h))
+        cosine = torch.linalg.vecdot(mean, out.h) / (g * h).clamp_min(1e-30)
         found = {"eps_norm": eps.mean(1), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
         return Descent(out.h), out.state, found
 
@@ -106,8 +109,15 @@ def factored(problem: Stack, specs: Sequence[RunSpec]) -> Take:
     v, m = variants.get(specs[0].variant), specs[0].m
     if not v.uses_m or m is None:
         raise NotFactoredError("a variant without micro-batches")
-    step = factored_step(v.step, m, Taps(problem.module), problem.loss)
+    step = factored_step(v.step, m, Taps(problem.module), of_ours(problem))
     return looped(problem, specs, step, Oracle)
+
+
+def of_ours(problem: Stack) -> Loss:
+    """The loss, of which all is known; NotFactoredError for a function of the user's."""
+    if not isinstance(problem.loss, Loss):
+        raise NotFactoredError("a loss of which only the values are known")
+    return problem.loss
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -137,12 +147,17 @@ def looped(problem: Stack, specs: Sequence[RunSpec], step: Callable[..., Step], 
                 t=at.t, rate=at.rate, counts=at.counts[s], layout=layout,
             )  # fmt: skip
             outs.append(step(L, W[s], pytree.tree_map(lambda a, s=s: a[s], state), **spec.knobs))
-        rows = [diagnostics(out) for out in outs]
-        pairs = [(Descent.of(out), out.state) for out in outs]
-        way, stacked = pytree.tree_map(lambda *a: torch.stack(a), *pairs)
-        return way, stacked, {q: torch.stack([r[q] for r in rows]) for q in rows[0]}
+        return together(outs)
 
     return take
+
+
+def together(outs: Sequence[Step]) -> tuple[Descent, Any, Scalars]:
+    """The steps of single runs as that of their stack."""
+    rows = [diagnostics(out) for out in outs]
+    pairs = [(Descent.of(out), out.state) for out in outs]
+    way, stacked = pytree.tree_map(lambda *a: torch.stack(a), *pairs)
+    return way, stacked, {q: torch.stack([r[q] for r in rows]).detach() for q in rows[0]}
 
 
 def vmapped(problem: Stack, specs: Sequence[RunSpec]) -> Take:

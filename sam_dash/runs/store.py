@@ -8,22 +8,41 @@ from __future__ import annotations
 
 import io
 import json
-from collections import defaultdict
+import shutil
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import URL, Connection, Select, delete, func, insert, or_, select, update
 
+from sam_dash.problems.problem import check
 from sam_dash.runs import cost, records
-from sam_dash.runs.queue import clear, queued_rows, requeue
+from sam_dash.runs.environment import kind
+from sam_dash.runs.opening import connect
+from sam_dash.runs.queue import RECORDED, bury, clear, last, queued_rows, requeue
+from sam_dash.runs.recording import NOT_AGAIN, RecordedStudy, sweep_from
 from sam_dash.runs.records import of
-from sam_dash.runs.report import FINISHED
-from sam_dash.runs.spec import SweepSpec, from_dict
-from sam_dash.runs.tables import artifacts, connect, insert_missing, locate, marks, members, meta, now, runs, sweeps
+from sam_dash.runs.report import ACTIVE, FINISHED
+from sam_dash.runs.spec import SweepSpec
+from sam_dash.runs.tables import (
+    BUSY,
+    StoreGoneError,
+    artifacts,
+    checkpoint_folder,
+    insert_missing,
+    locate,
+    marks,
+    members,
+    meta,
+    now,
+    runs,
+    sweeps,
+)  # fmt: skip
 
+GONE = "was deleted, or replaced, while it was used; what it held is there no more. The same command starts it anew"
 HIDDEN = ("log", "environment", "claim", "owner")
 
 
@@ -38,43 +57,73 @@ class Submitted(NamedTuple):
 class Store:
     """A store at a URL or a path (default: SAM_DASH_STORE, or a file in the user's data directory).
 
-    Raises StoreError, one clear line, if it cannot be opened. Safe to share between threads.
+    `busy`: seconds to wait for another who writes. Raises StoreError, one clear line, if it cannot be opened. Safe to
+    share between threads.
     """
 
-    def __init__(self, url: str | Path | None = None) -> None:
+    def __init__(self, url: str | Path | URL | None = None, busy: float = BUSY, *, create: bool = True) -> None:
         where = locate(url)
         self.url = where.render_as_string(hide_password=False)
-        self.db = connect(where)
+        self.file = Path(where.database) if where.get_backend_name() == "sqlite" and where.database else None
+        if not create and self.file is not None and not self.file.is_file():
+            raise StoreGoneError(f"store {self.file}: its file {GONE}")
+        self.db = connect(where, busy)
+        self.is_of = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file the store is in, whatever it is called; None if there is none, or a server's."""
+        try:
+            found = self.file.stat() if self.file is not None else None
+        except OSError:
+            return None
+        return (found.st_dev, found.st_ino) if found else None
+
+    def there(self) -> bool:
+        """Whether the file is the one that was opened: what is written to another is seen by nobody."""
+        return self._identity() == self.is_of
+
+    def _check(self) -> None:
+        if not self.there():
+            raise StoreGoneError(f"store {self.file}: its file {GONE}")
 
     def read(self) -> AbstractContextManager[Connection]:
-        """A connection to read with."""
+        """A connection to read with; StoreGoneError where the file was deleted or replaced."""
+        self._check()
         return self.db.connect()
 
     def write(self) -> AbstractContextManager[Connection]:
-        """A transaction to write in: committed at the end, rolled back on an exception."""
+        """A transaction to write in: committed at the end, rolled back on an exception; see `read`."""
+        self._check()
         return self.db.execution_options(write=True).begin()
 
     def close(self) -> None:
         """Close the connections."""
         self.db.dispose()
 
-    def submit(self, sweep: SweepSpec) -> Submitted:
-        """Queue the runs that are missing and those that were stopped, interrupted or failed."""
+    def submit(self, sweep: SweepSpec, person: str | None = None) -> Submitted:
+        """Queue the runs that are missing and those that were stopped, interrupted or failed, for that person.
+
+        SpecError for recorded runs, which are not made here.
+        """
+        check(not isinstance(sweep, RecordedStudy), f"{sweep.problem.title}: {NOT_AGAIN}")
         queued = queued_rows(sweep)
         keys = [row["key"] for row in queued]
         member = [{"sweep": sweep.key, "run": k, "position": i} for i, k in enumerate(keys)]
         about = {"id": sweep.key, "preset": sweep.preset, "created": now(), "spec": json.dumps(sweep.to_dict())}
+        whose = {"person": person}
         with self.write() as c:
+            bury(c, keys)
             old = _statuses(c, keys)
-            insert_missing(c, sweeps, [about])
-            insert_missing(c, runs, [row for row in queued if row["key"] not in old])
+            insert_missing(c, sweeps, [about | whose])
+            at = last(c)
+            insert_missing(c, runs, [row | whose | {"created": at} for row in queued if row["key"] not in old])
             insert_missing(c, members, member)
-            again = requeue(c, keys)
+            again = requeue(c, keys, person)
         cached = sum(status in FINISHED for status in old.values())
         return Submitted(sweep.key, len(keys) - len(old) + len(again), cached)
 
     def sweeps(self) -> list[dict[str, Any]]:
-        """Newest first: id, preset, created, spec, counts (runs by status)."""
+        """Newest first: id, preset, created, person, spec, counts (runs by status)."""
         by = members.c.sweep, runs.c.status
         counted = select(*by, func.count()).join(runs).group_by(*by)
         with self.read() as c:
@@ -85,10 +134,10 @@ class Store:
         return [{**row, "spec": json.loads(row["spec"]), "counts": counts[row["id"]]} for row in rows]
 
     def sweep(self, sweep_id: str) -> SweepSpec | None:
-        """The sweep of that id, None if there is none."""
+        """The sweep of that id, or the study of recorded runs; None if there is none."""
         with self.read() as c:
             text = c.scalar(select(sweeps.c.spec).where(sweeps.c.id == sweep_id))
-        return None if text is None else from_dict(SweepSpec, json.loads(text))
+        return None if text is None else sweep_from(json.loads(text))
 
     def runs(self, sweep_id: str | None = None) -> list[dict[str, Any]]:
         """All runs, or those of a sweep in its order: every column but the log, and the first sweep's preset."""
@@ -120,6 +169,13 @@ class Store:
             waiting = select(runs.c.key).where(runs.c.status == "queued")
             return list(c.scalars(waiting.order_by(runs.c.created, runs.c.position)))
 
+    def promised(self, person: str | None) -> float:
+        """Seconds that a person's runs which wait or run were predicted to take."""
+        whose = runs.c.person.is_(None) if person is None else runs.c.person == person
+        of = select(func.sum(runs.c.predicted)).where(runs.c.status.in_(ACTIVE), ~RECORDED, whose)
+        with self.read() as c:
+            return float(c.scalar(of) or 0.0)
+
     def statuses(self, keys: Sequence[str]) -> dict[str, str]:
         """The status of those of the runs that exist."""
         with self.read() as c:
@@ -140,8 +196,15 @@ class Store:
         with self.read() as c:
             return records.measurements(c, sweep_id, keys, quantities, final)
 
+    def quantities(self, sweep_id: str) -> list[str]:
+        """What the runs of a sweep have measured so far."""
+        with self.read() as c:
+            return records.quantities(c, sweep_id)
+
     def series(self, keys: Sequence[str], quantities: Sequence[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
-        """Per-step values, {run: {quantity: float32 (t,)}}; entry i is of the step after i steps."""
+        """Per-step values, {run: {quantity: float32 (t,)}}; entry i is of the step after i steps, nan where a recorder
+        left it out.
+        """
         with self.read() as c:
             return records.series(c, keys, quantities)
 
@@ -165,9 +228,19 @@ class Store:
             texts = c.scalars(of(select(column).distinct(), runs.c.key, sweep_id, None).where(column.is_not(None)))
             return [json.loads(text) for text in sorted(texts)]
 
+    def made(self, sweep_id: str) -> dict[str, int]:
+        """How many finished runs of a sweep were made how; several ways agree to rounding only (`environment.kind`)."""
+        counted: Select[Any] = select(runs.c.environment, func.count()).where(runs.c.status == "done", ~RECORDED)
+        counted = of(counted, runs.c.key, sweep_id, None).group_by(runs.c.environment)
+        found: Counter[str] = Counter()
+        with self.read() as c:
+            for text, n in c.execute(counted):
+                found[kind(json.loads(text or "{}"))] += n
+        return dict(found.most_common())
+
     def stop(self, sweep_id: str | None = None, keys: Sequence[str] | None = None) -> None:
-        """Stop what has not begun at once, and ask what is running to stop."""
-        busy = runs.c.status == "running"
+        """Stop what has not begun at once, and ask what is running to stop; recorded runs are not ours to stop."""
+        busy = (runs.c.status == "running") & ~RECORDED
         idle = or_(runs.c.status == "queued", busy & runs.c.owner.is_(None))
         ended = {"status": "stopped", "error": "stopped before it started", "ended": now()}
         with self.write() as c:
@@ -175,12 +248,15 @@ class Store:
             c.execute(of(update(runs).where(busy), runs.c.key, sweep_id, keys).values(cancel=True))
 
     def requeue(self, keys: Sequence[str]) -> list[str]:
-        """Start stopped, interrupted and failed runs again, without their partial data; return which."""
+        """Have stopped, interrupted and failed runs go on from where they were saved; return which."""
         with self.write() as c:
+            bury(c, keys)
             return requeue(c, keys)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
-        """Delete runs that are not running, with their data, and sweeps left without runs; return which."""
+        """Delete runs that are not running, with their data and checkpoints, and sweeps left without runs; return
+        which.
+        """
         idle = select(runs.c.key).where(runs.c.key.in_(keys), runs.c.status != "running").with_for_update()
         with self.write() as c:
             gone = list(c.scalars(idle))
@@ -189,12 +265,14 @@ class Store:
             c.execute(delete(members).where(members.c.run.in_(gone)))
             c.execute(delete(runs).where(runs.c.key.in_(gone)))
             c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
+        for key in gone:
+            shutil.rmtree(checkpoint_folder(self.db.url) / key, ignore_errors=True)
         return gone
 
     def speed(self) -> cost.Speed:
         """This machine's speed, from the last 200 finished runs that were made here and the last engine's start."""
         recent = select(runs.c.seconds, runs.c.predicted, runs.c.group).where(
-            runs.c.status == "done", runs.c.seconds > 0, runs.c.environment.not_like('{"imported"%')
+            runs.c.status == "done", runs.c.seconds > 0, ~RECORDED, runs.c.environment.not_like('{"imported"%')
         )  # fmt: skip
         with self.read() as c:
             rows = c.execute(recent.order_by(runs.c.ended.desc()).limit(200)).all()

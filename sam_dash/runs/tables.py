@@ -1,11 +1,9 @@
-"""The tables of the store, and how a database is opened: created, checked, never overwritten."""
+"""The tables of the store, and where it is. `sam_dash.runs.opening` opens it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from contextlib import closing, suppress
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -13,13 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from sam_dash.runs.report import Measurement
+from sam_dash.surroundings import data_dir
 
-VERSION = "3"
-OLDER = ("1", "2")  # versions that lack tables or columns only: these are added
+VERSION = "5"
+OLDER = ("1", "2", "3", "4")  # versions that lack tables or columns only: these are added
 BUSY = 30.0  # seconds that a writer waits for another
 ELSEWHERE = "choose another place with --store or SAM_DASH_STORE"
 metadata = sa.MetaData()
@@ -35,6 +34,7 @@ sweeps = sa.Table(
     sa.Column("preset", sa.String(64), nullable=False),
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
+    sa.Column("person", sa.String(200)),  # who has asked for it first; null: not known
 )  # fmt: skip
 
 members = sa.Table(
@@ -71,6 +71,7 @@ runs = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("started", sa.Double),
     sa.Column("ended", sa.Double),
+    sa.Column("person", sa.String(200)),  # whose turn in the queue it takes; null: nobody's in particular
     sa.Index("queue", "status", "created", "position"),
 )  # fmt: skip
 
@@ -100,7 +101,16 @@ artifacts = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 
-DATA = (measurements, series, artifacts)
+# where an unfinished run stood after `step` steps: bytes, or the file that has them (`sam_dash.runs.resume`)
+resume = sa.Table(
+    "resume", metadata,
+    sa.Column("run", sa.ForeignKey("runs.key"), primary_key=True),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("data", sa.LargeBinary),
+    sa.Column("file", sa.Text),
+)  # fmt: skip
+
+DATA = (measurements, series, artifacts, resume)
 
 # what a person says of a run; nothing that was measured
 marks = sa.Table(
@@ -115,14 +125,28 @@ class StoreError(RuntimeError):
     """A store that cannot be used: where it is, what is wrong and what to do, in one line."""
 
 
+class StoreGoneError(StoreError):
+    """A store whose file was deleted, or replaced by another, since it was opened."""
+
+
+PASSING = (OperationalError, InterfaceError, PoolTimeout)  # a lock, a full disk, a lost connection: tried again
+
+
+def passing(error: Exception) -> bool:
+    """Whether what a store has refused may do at another try; of one that cannot be opened its words tell."""
+    words = ("locked", "full", "busy", "disk I/O", "connect")
+    return isinstance(error, PASSING) or (isinstance(error, StoreError) and any(word in str(error) for word in words))
+
+
 def default_path() -> Path:
     """$XDG_DATA_HOME/sam-dash/store.db."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "sam-dash" / "store.db"
+    return data_dir() / "store.db"
 
 
-def locate(store: str | Path | None) -> URL:
+def locate(store: str | Path | URL | None) -> URL:
     """The URL of a store given as a URL, a path, or by SAM_DASH_STORE; StoreError for a malformed one."""
+    if isinstance(store, URL):
+        return store
     text = str(store or os.environ.get("SAM_DASH_STORE") or default_path())
     try:
         url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
@@ -133,87 +157,12 @@ def locate(store: str | Path | None) -> URL:
     return url
 
 
-def connect(url: URL) -> sa.Engine:
-    """Open the database, creating the tables in an empty one; StoreError if it is not a store of this version."""
-    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
-    try:
-        db = _engine(url)
-        with db.execution_options(write=True).begin() as c:
-            _check(c, str(where))
-        _write_ahead(db)
-    except ModuleNotFoundError as error:
-        raise StoreError(f"store {where}: needs the package {error.name!r}: install it, or {ELSEWHERE}") from None
-    except (OSError, SQLAlchemyError) as error:
-        why = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreError(f"store {where}: cannot be opened ({why}); {ELSEWHERE}") from None
-    return db
-
-
-def _engine(url: URL) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    db = sa.create_engine(url, connect_args={"timeout": BUSY})
-
-    @sa.event.listens_for(db, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    @sa.event.listens_for(db, "begin")
-    def _begin(c: sa.Connection) -> None:
-        write = c.get_execution_options().get("write")  # taken at once: a late upgrade could not wait
-        c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return db
-
-
-def _check(c: sa.Connection, where: str) -> None:
-    if c.dialect.name == "postgresql":
-        c.exec_driver_sql("SELECT pg_advisory_xact_lock(7267)")  # two may create the tables at once
-    found = set(sa.inspect(c).get_table_names())
-    if not found:
-        metadata.create_all(c)
-        c.execute(sa.insert(meta).values(name="schema", value=VERSION))
-        return
-    version = None
-    if "meta" in found:
-        version = c.scalar(sa.select(meta.c.value).where(meta.c.name == "schema"))
-        if version in OLDER and "runs" in found:
-            _add_what_is_missing(c)
-            version = VERSION
-            c.execute(sa.update(meta).where(meta.c.name == "schema").values(value=version))
-            found = set(metadata.tables)
-    if version is None or (version == VERSION and not set(metadata.tables) <= found):
-        raise StoreError(f"store {where}: a database, but not one of sam-dash; {ELSEWHERE}")
-    if version != VERSION:
-        raise StoreError(
-            f"store {where}: has schema version {version}, this sam-dash reads {VERSION}; "
-            f"use the sam-dash that wrote it, or {ELSEWHERE}"
-        )
-
-
-def _add_what_is_missing(c: sa.Connection) -> None:
-    """Tables and columns that a store of an older version lacks; nothing that is there is touched."""
-    metadata.create_all(c)
-    inspector = sa.inspect(c)
-    for table in metadata.tables.values():
-        have = {column["name"] for column in inspector.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in have:
-                new = CreateColumn(column).compile(dialect=c.dialect)
-                c.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {new}")
-
-
-def _write_ahead(db: sa.Engine) -> None:
-    """Let readers and a writer work side by side (a property of the file, set once)."""
-    if db.dialect.name != "sqlite":
-        return
-    with closing(db.raw_connection()) as connection, suppress(sqlite3.OperationalError):
-        cursor = connection.cursor()
-        if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            cursor.execute("PRAGMA journal_mode = WAL")  # busy: another process is at it
+def checkpoint_folder(url: URL) -> Path:
+    """Where what is too large for a row is kept, such as weights of recorded runs: beside the store, of a server's in
+    the user's data directory.
+    """
+    beside = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database if beside and url.database else default_path()).with_suffix(".checkpoints")
 
 
 def insert_missing(c: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

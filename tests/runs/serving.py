@@ -9,7 +9,7 @@ import psutil
 from sam_dash.runs.report import ACTIVE
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 
-PATIENCE = 120  # seconds, on the slowest machine
+PATIENCE = 240  # seconds, on the slowest machine
 
 
 def sweep(epochs, seeds=(0,), **fields):

@@ -131,6 +131,28 @@ def test_more_of_anything_takes_longer():
     assert cost.seconds(base, 4) < 4 * cost.seconds(base, 1), "stacking saves"
 
 
+@pytest.mark.parametrize(("network", "times"), [("vit:8", 7), ("cnn:8", 1)])
+def test_a_multiply_add_of_a_transformer_counts_for_several(network, times):
+    spec = RunSpec(variant="sgd", problem=Problem(dataset="mnist-5k", network=network), measures=Measures(what=()))
+    work, n, n_test = cost.multiply_adds(spec.problem), *cost.samples(spec)
+    looks = spec.training.epochs + 1
+    expected = 3 * work * 64 * cost.steps(spec) + looks * (n + n_test) * work
+    assert cost.features(spec, 1)[3] == times * expected
+
+
+def test_a_trace_of_a_smooth_network_is_dearer_than_that_of_a_piecewise_linear_one():
+    def gradients(network: str, what: str) -> float:
+        problem = Problem(dataset="mnist-5k", network=network, n_train=1000)
+        spec = RunSpec(variant="sgd", problem=problem, measures=Measures(what=(what,)))
+        both = [cost.features(s, 1)[3] for s in (spec, replace(spec, measures=Measures(what=())))]
+        return (both[0] - both[1]) / (3 * cost.multiply_adds(problem) * 1000 * cost.dearer(problem))
+
+    trace = MEASURES["trace"]
+    assert gradients("cnn:8", "trace") == pytest.approx(trace.gradients)
+    assert gradients("vit:8", "trace") == gradients("resnet18:8", "trace") == pytest.approx(trace.smooth)
+    assert gradients("vit:8", "noise") == pytest.approx(MEASURES["noise"].gradients)
+
+
 def test_every_measure_says_what_it_costs_and_every_preset_has_a_preview():
     assert all(m.gradients > 0 or m.path for m in MEASURES.values()), "nothing but what comes with the steps is free"
     for preset in presets.PRESETS.values():

@@ -1,7 +1,6 @@
 """The engine trains what is queued, survives the death of its workers, and leaves nothing behind."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -76,28 +75,26 @@ def statuses(pid):
             yield (thread / "status").read_text()
 
 
-def test_a_key_determines_the_result_whatever_the_number_of_workers(tmp_path):
+def test_a_key_determines_the_result_whatever_the_number_of_workers(served, tmp_path):
     """One worker trains the three seeds in one stack; of two, one has two of them. Equal to the last bit."""
     measures = Measures(what=("trace", "lam_max", "noise", "m_sharpness", "ascent", "density"))
-    problem = Problem(network="mlp:33-17", label_noise=0.4)
-    spec = SweepSpec(variants=("sam",), m=(8,), problem=problem, training=Training(epochs=3), measures=measures)
-    found = []
-    for count in (1, 2):
-        store = Store(tmp_path / f"{count}.db")
-        engine = launch.start(store.url, count)
+    problem = Problem(network="mlp:33-17", label_noise=0.4, n_train=300)
+    spec = SweepSpec(variants=("sam",), m=(8,), problem=problem, training=Training(epochs=2), measures=measures)
+    keys, found = [run.key for run in spec.runs()], []
+    both = Store(tmp_path / "both.db")
+    for store, engine in (served, (both, launch.start(both.url, 2))):
         assert engine.ready(PATIENCE)
         store.submit(spec)
-        until(lambda store=store: {row["status"] for row in store.runs()} == {"done"})
-        engine.close()
-        keys = [run.key for run in spec.runs()]
-        assert {row["stack"] for row in store.runs()} == ({3} if count == 1 else {1, 2})
+        until(lambda store=store: {row["status"] for row in store.runs(spec.key)} == {"done"})
+        assert {row["stack"] for row in store.runs(spec.key)} == ({1, 2} if store is both else {3})
         assert {store.run(key)["environment"]["threads"] for key in keys} == {1}
         numbers = {
-            (row["run"], row["step"], row["quantity"]): row["value"] for row in store.measurements()
+            (row["run"], row["step"], row["quantity"]): row["value"] for row in store.measurements(spec.key)
             if row["quantity"] != "train_seconds"
         }  # fmt: skip
         found.append((numbers, store.series(keys), [store.weights(key).tobytes() for key in keys]))
-        store.close()
+    engine.close()
+    both.close()
     one, two = found
     assert one[2] == two[2]
     assert {k: v for k, v in one[0].items() if v != two[0][k]} == {}
@@ -162,7 +159,7 @@ def test_the_engine_leaves_no_process_behind_and_its_run_can_be_taken_up_again(s
     all_gone(processes)
     engine.close()
     assert store.statuses([key])[key] == ("running" if how == "SIGKILL" else "interrupted")
-    assert store.requeue([key]) == ([] if how == "SIGKILL" else [key])
+    assert store.requeue([key]) == [key], "nobody has to wait for a heartbeat"
 
 
 PARENT = """
@@ -213,32 +210,3 @@ def test_two_engines_on_one_store_run_everything_once(store):
         for engine in engines:
             engine.close()
     assert not any(engine.alive for engine in engines)
-
-
-def test_an_existing_cluster_serves_as_well_as_our_own(store, tmp_path):
-    file = str(tmp_path / "scheduler.json")
-    loopback = ["--host", "127.0.0.1"]
-    scheduler = [*loopback, "--port", "0", "--scheduler-file", file, "--no-dashboard"]
-    worker = [*loopback, "--scheduler-file", file, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
-    commands = {"dask_scheduler": scheduler, "dask_worker": worker}
-    cluster = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{name}", *options], cwd=launch.ROOT, stderr=subprocess.DEVNULL
-        )
-        for name, options in commands.items()
-    ]
-    try:
-        address = until(lambda: Path(file).exists() and json.loads(Path(file).read_text())["address"])
-        engine = launch.start(store.url, None, address)
-        try:
-            assert engine.ready(PATIENCE)
-            assert engine.line.startswith(f"engine ready {address}")
-            store.submit(SHORT)
-            until(lambda: store.statuses([key_of(SHORT)])[key_of(SHORT)] == "done")
-        finally:
-            engine.close()
-        assert all(process.poll() is None for process in cluster), "a cluster that is not ours is left as it is"
-    finally:
-        for process in reversed(cluster):
-            process.terminate()
-            process.wait(PATIENCE)

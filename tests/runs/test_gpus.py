@@ -11,7 +11,7 @@ from distributed import Client
 
 from sam_dash import cli
 from sam_dash.problems.problem import SpecError
-from sam_dash.runs import engine, environment, gpus
+from sam_dash.runs import clusters, engine, environment, gpus
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Outcome
 from sam_dash.runs.worker import run_group
@@ -111,8 +111,8 @@ def test_the_command_line_says_so_in_one_line(machine, capsys):
 
 def test_each_worker_sees_one_gpu_the_same_one_when_it_is_started_again(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
-    with dask.config.set(engine.CONFIG):
-        cluster = engine._local_cluster(3, ["GPU-a", "GPU-b"])
+    with dask.config.set(clusters.CONFIG):
+        cluster = clusters.local(3, ["GPU-a", "GPU-b"])
         client = Client(cluster, set_as_default=False)
         seen = {found for found in client.run(visible).values()}
         assert seen == {(0, "GPU-a", False), (1, "GPU-b", False), (2, "GPU-a", False)}, "before torch is imported"
@@ -129,8 +129,8 @@ def test_each_worker_sees_one_gpu_the_same_one_when_it_is_started_again(monkeypa
 def test_an_engine_uses_all_gpus_that_it_finds(machine, monkeypatch, store, asked):
     machine(TWO, SAM_DASH_GPU_SLOTS="2")
     started = []
-    monkeypatch.setattr(engine, "_listen_for_the_end", lambda _: None)
-    monkeypatch.setattr(engine, "_local_cluster", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(engine.launch, "listen", lambda _: None)
+    monkeypatch.setattr(clusters, "local", lambda *arguments: started.append(arguments))
     monkeypatch.setattr(engine, "Client", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.serve(store, asked)

@@ -33,6 +33,7 @@ READ_THEIR_NUMBER = {
     "ssamf",
     "unified",
     "vasso",
+    "xsam",
 } | {"slsam"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from distributed import Client
 from sqlalchemy.exc import OperationalError
 
-from sam_dash.runs import engine, launch
+from sam_dash.runs import clusters, engine, launch
 from sam_dash.runs.leases import Leases
 from tests.runs.serving import LONG, PATIENCE, SHORT, gone, key_of, running, until, workers
 
@@ -16,8 +16,8 @@ from tests.runs.serving import LONG, PATIENCE, SHORT, gone, key_of, running, unt
 @pytest.fixture
 def looked_after(store):
     """An engine with one worker, in this process and looked at by hand."""
-    with dask.config.set(engine.CONFIG):
-        cluster = engine._local_cluster(1)
+    with dask.config.set(clusters.CONFIG):
+        cluster = clusters.local(1)
         client = Client(cluster, set_as_default=False)
         yield engine._Engine(store, client, cluster, stale=engine.STALE)
         client.close()

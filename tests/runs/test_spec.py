@@ -97,7 +97,7 @@ def test_runs_of_one_group_differ_by_the_seed_only() -> None:
         ({"variant": "sam", "training": {"wd": 1}}, "unknown field 'wd' in Training"),
         ({"variant": "sam", "problem": {"dataset": "imagenet"}}, "unknown dataset 'imagenet'"),
         ({"variant": "sam", "problem": {"dataset": "npz:/nowhere.npz"}}, "no file '/nowhere.npz'"),
-        ({"variant": "sam", "problem": {"network": "vit:2"}}, "unknown network 'vit:2'"),
+        ({"variant": "sam", "problem": {"network": "vgg:2"}}, "unknown network 'vgg:2'"),
         ({"variant": "sam", "problem": {"network": "cnn:4"}}, "'cnn:4' needs images"),
         ({"variant": "sam", "problem": {"label_noise": 1.5}}, r"label_noise = 1\.5"),
         ({"variant": "sam", "measures": {"what": ["trace", "volume"]}}, "unknown measure 'volume'"),

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from sam_dash.results.drawing import captions
+from sam_dash.results.numbers.study import from_store
 from sam_dash.runs import cost, tables
+from sam_dash.runs.environment import environment, kind
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report, one_line
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
@@ -312,6 +315,22 @@ def test_a_worker_stores_what_training_reports_and_how_it_ends(store):
     assert 0 < store.speed().low < store.speed().high
 
 
+def test_runs_that_were_made_otherwise_than_most_are_counted_and_said(store):
+    sweep = SweepSpec(variants=("sgd",), seeds=(0, 1, 2), training=Training(epochs=1))
+    leases, owner, keys = begun(store, sweep)
+    now = environment("cpu", 1)
+    for key, made in zip(keys, (now, {**now, "python": "3.99"}, {"threads": 2, "device": "cpu"}), strict=True):
+        leases.finish(owner, key, Outcome("done"), 1.0, made)
+    few, most = sorted(store.made(sweep.key).items(), key=lambda item: item[1])
+    assert most == (kind(now), 2)
+    assert few == ("torch ? on cpu, 2 threads of an earlier version", 1)
+    study = from_store(store, sweep.key)
+    said = captions.excluded(study)
+    assert said.startswith("3 runs in this study, all finished. Made otherwise than the rest: 1 with torch ? on cpu, 2")
+    assert captions.mixed(replace(study, made=dict([most]))) == ""
+    assert kind({"imported": "a.zip"}) == "imported"
+
+
 def test_the_machines_factor_is_that_of_the_runs_that_take_the_time(store):
     """Many short runs took half of what was predicted, one long run twice."""
     store.submit(replace(TINY, seeds=tuple(range(10))))
@@ -421,7 +440,16 @@ def test_the_engine_outlives_a_store_that_fails(capsys):
     def full():
         raise OperationalError("insert", {}, Exception("database or disk is full"))
 
-    engine._survive(full)
+    survive = engine.Survivor()
+    survive(full)
     assert capsys.readouterr().err.startswith("engine: the store failed: OperationalError")
+    survive(full)
+    assert capsys.readouterr().err == "", "once"
+    survive(lambda: None)
+    assert capsys.readouterr().err == "engine: the store answers again\n"
+    survive(lambda: None)
+    assert capsys.readouterr().err == ""
+    survive(full)
+    assert "the store failed" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
-        engine._survive(lambda: 1 / 0)
+        survive(lambda: 1 / 0)
