@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from sam_dash.ui import backend, frame, router
+from sam_dash.ui import backend, frame, people, router
 
 st.set_page_config(page_icon=router.FAVICON, layout="wide")
 st.session_state[router.ROUTED] = True
 page = router.build()
+people.gate()
 frame.draw()
 backend.engine_note()
 page.run()

@@ -11,6 +11,7 @@ from sam_dash.ui import controls, router, scorecard, show, states
 
 router.ensure_routed()
 st.title("Claims, judged on these runs", anchor=False)
+lead = show.lead()
 st.markdown(
     "Each claim of the paper gets one verdict from **your** runs: ✓ supported, ✕ not supported, ? inconclusive, or "
     f"– not tested. Supported and not supported take p < {LEVEL:g} **after correction** for all claims tested at once "
@@ -24,6 +25,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 gone = collapse.runs(finals, runs, study.spec)
 show.collapsed(runs, gone, cells.of(study))
 found = verdicts.judge(collapse.without(finals, gone), batch)
+show.first(claims.headline(found), lead)
 rho = sorted(runs["rho"].dropna().unique())
 where = f"{captions.setting(study.spec)}." + (f" At this ρ = {captions.listed(f'{r:g}' for r in rho)}." if rho else "")
 scorecard.overview(found, f"{where} {claims.left_out(runs, gone, study.hidden)} {claims.correction(found)}", study)

@@ -11,6 +11,7 @@ from sam_dash.ui import choices, controls, links, router, show, states
 
 router.ensure_routed()
 st.title("Dynamics of training", anchor=False)
+lead = show.lead()
 st.markdown(
     "**When** does a small *m* act: sharpness and accuracy over the training. The preset *escape* is made for this "
     "page: SGD first memorises wrong labels, then training goes on without them, and smaller *m* leaves that "
@@ -23,16 +24,16 @@ def offer_escape() -> None:
     links.run("Set up the escape preset", presets.get("escape").sweep)
 
 
-study = states.with_results(offer_escape)
+study = states.with_results(offer_escape, curves=True)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     at = controls.selection(study)
     quantities = choices.over_time(study)
-    clock, beta, scale = choices.clock(), choices.smoothing(), choices.scale()
+    clock, beta, scale = choices.clock(study), choices.smoothing(), choices.scale()
     lam = choices.one_lambda(study)
 at = at.but(quantities=quantities, clock=clock, beta=beta, scale=scale, lam=lam)
 once = VIEW.once(at)
-if not show.view(VIEW, at, show.SAYS) and not once:
+if not show.view(VIEW, at, show.SAYS, lead) and not once:
     st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")
 if once:
     every = max(1, study.spec.training.epochs // 8)

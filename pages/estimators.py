@@ -5,10 +5,11 @@ import streamlit as st
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import further
 from sam_dash.results.views import opinions, quality
-from sam_dash.ui import figure, links, router, states, table
+from sam_dash.ui import figure, links, markdown, router, show, states, table
 
 router.ensure_routed()
 st.title("Estimator quality", anchor=False)
+lead = show.lead()
 st.markdown(
     "Every sharpness number is an estimate. Its **own** error (probes, iterations, samples) is another thing than the "
     "spread over seeds that the bars of the figures show; where it is not much smaller, the bars say too little."
@@ -16,11 +17,12 @@ st.markdown(
 study = states.with_results()
 frame = quality.by_quantity(study.finals)
 st.header("What these numbers rest on", anchor=False)
-st.markdown(quality.finding(frame))
+show.first(quality.finding(frame), lead)
 if len(frame):
     table.show(quality.table(frame), f"Estimator quality. {quality.finding(frame)}", by="Quantity")
     st.caption(
-        f"{captions.setting(study.spec)}. {captions.excluded(study)} Measured at the last step, on the clean weights. "
+        f"{markdown.unlinked(captions.setting(study.spec))}. {captions.excluded(study)} "
+        "Measured at the last step, on the clean weights. "
         "Relative error: standard error of one estimate over its value (0: exact; –: not stated). "
         "Budget: probes, iterations or samples. "
         "Residual: of an iterative method, relative; it bounds the distance to some eigenvalue, which in one random "
@@ -42,7 +44,7 @@ st.header("Second opinion: PyHessian", anchor=False)
 found = opinions.paired(study.finals)
 if len(found):
     table.show(opinions.table(found, cells.of(study)), "Our estimates beside PyHessian's, with errors", by="Quantity")
-    st.caption(opinions.caption(found))
+    st.caption(markdown.unlinked(opinions.caption(found)))
 else:
     links.missing(
         "This study did not ask for it",

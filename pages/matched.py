@@ -7,6 +7,7 @@ from sam_dash.ui import choices, controls, router, sections, show, states, table
 
 router.ensure_routed()
 st.title("Matched comparisons", anchor=False)
+lead = show.lead()
 st.markdown(
     "A method that fits less of the noise, or computes more, may look better without its minimum being the reason. "
     "Here methods meet at **equal train loss**, with SGD stopped early as the baseline, and at **equal cost**."
@@ -22,15 +23,14 @@ show.collapsed(at.runs, at.collapsed, at.look)
 if runs.empty:
     st.info("Every setting here collapsed: there is nothing to match.", icon=":material/filter_alt_off:")
     st.stop()
-if y is None or not show.view(matched_figure.VIEW, at.but(x=x, y=y)):
+if y is None or not show.view(matched_figure.VIEW, at.but(x=x, y=y), lead=lead):
     st.info("Not recorded in this study: choose another axis.", icon=":material/filter_alt_off:")
     st.stop()
 
 st.header("At the same train loss as SGD stopped early", anchor=False)
 curves = matched_figure.curves(at, y)
 if rows := matched.at_same_loss(runs, curves, y, at.look) if y != "train_loss" else []:
-    best = matched.best_stop(runs, curves, y, at.look)
-    st.markdown(show.listed([*matched.findings(rows, y), *([best] if best else [])]))
+    st.markdown(show.listed(matched.findings(rows, y)))
     beside = matched.matched_table(rows, y)
     table.show(beside, "Each setting beside SGD at its train loss")
     st.caption(

@@ -9,6 +9,7 @@ from sam_dash.ui import choices, controls, router, rw_sections, sections, show, 
 
 router.ensure_routed()
 st.title("Gradient noise", anchor=False)
+lead = show.lead()
 st.markdown(
     "The theory's extra penalty is ρ/(2m) tr(*V*): the noise of a mean gradient over *m* samples should be "
     "**tr(*V*)/*m***. Here it is measured at every *m* on the finished weights and put beside that law."
@@ -18,7 +19,7 @@ study = states.with_results()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     at = replace(controls.selection(study), interval=controls.interval())
     at = at.but(settings=choices.settings(at.kept, at.look))
-if not show.view(noise_law.VIEW, at, show.SAYS):
+if not show.view(noise_law.VIEW, at, show.SAYS, lead):
     if noise_law.VIEW.missing(at) is None:
         st.info("Nothing to plot with this choice: pick a setting.", icon=":material/filter_alt_off:")
     st.stop()

@@ -7,15 +7,15 @@ import streamlit as st
 from sam_dash.results import words
 from sam_dash.results.views.sharpness import VIEW
 from sam_dash.results.views.view import Selection
-from sam_dash.ui import backend, router, show, states, trajectory, welcome
+from sam_dash.runs import presets
+from sam_dash.ui import backend, router, show, start, states, trajectory, welcome
 
 router.ensure_routed()
 st.title("m-sharpness of SAM", anchor=False)
 st.markdown(welcome.LEAD)
-with st.container(horizontal=True):
-    st.page_link("pages/run.py", label="Run a study", icon=":material/play_circle:")
-    st.page_link("pages/sharpness.py", label="Sharpness over m", icon=":material/stacked_line_chart:")
-    st.page_link("pages/rw_sam.py", label="RW-SAM over λ", icon=":material/balance:")
+with st.container(horizontal=True, vertical_alignment="center"):
+    start.yourself(presets.get(presets.FIRST).sweep)
+    st.page_link("pages/run.py", label="Set up a study of your own", icon=":material/tune:")
 
 study = backend.example()
 if study is None:
@@ -23,7 +23,7 @@ if study is None:
 else:
     st.header("An example: the digits preset, as it came out", anchor=False)
     at = Selection(study, study.finals, study.runs, partial(trajectory.curves, study))
-    found = show.drawn(VIEW, at.but(quantities=words.SHARPNESS), "example")
+    found = show.drawn(VIEW, at.but(quantities=words.SHARPNESS), "example", show.lead())
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**What it shows**")

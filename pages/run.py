@@ -1,24 +1,26 @@
-"""Run: a preset or any sweep, its cost, Start; then watch it and see the figure."""
+"""Run: a preset or any sweep, its cost, Start; then the form folds, and its runs and their figure are on top."""
 
 import streamlit as st
 
 from sam_dash.runs.spec import SpecError
-from sam_dash.ui import backend, ended, form, live, markdown, pick, router, start
+from sam_dash.ui import backend, ended, form, links, live, markdown, pick, router, start
 
 router.ensure_routed()
-st.title("Run a study", anchor=False)
-with st.container(border=True):
-    try:
-        start.button(form.sweep())
-    except SpecError as error:
-        st.error(markdown.literal(error), icon=":material/rule:")
-        start.disabled()
-
-st.header("Progress", anchor=False)
-study = pick.study(with_example=False)
+row = st.container(horizontal=True, vertical_alignment="center")
+row.title("Run a study", anchor=False, width="content")
+study = pick.study(with_example=False, where=row) if "study" in st.query_params else None
 if study is None:
-    st.caption("Nothing has been started yet. Press Start: runs appear here while they train.")
-elif study.active:
-    live.view(backend.store(), study)
+    with st.container(border=True):
+        try:
+            start.button(form.sweep())
+        except SpecError as error:
+            st.error(markdown.literal(error), icon=":material/rule:")
+            start.disabled()
+    live.elsewhere(backend.store())
 else:
-    ended.view(backend.store(), study)
+    with row:
+        links.run("Edit", study.spec, ":material/edit:")
+    if study.active:
+        live.view(backend.store(), study)
+    else:
+        ended.view(backend.store(), study)

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from sam_dash.runs import marks
-from sam_dash.ui import backend, compare, detail, manage, pick, router, runs_table, states
+from sam_dash.ui import backend, compare, detail, health, manage, pick, router, runs_table, states
 
 router.ensure_routed()
 st.title("Runs", anchor=False)
+health.line(backend.store())
 study = pick.study(with_hidden=True)
 if study is None:
     states.empty("No runs yet")

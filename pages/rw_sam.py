@@ -12,6 +12,7 @@ from sam_dash.ui import controls, figure, router, rw_sections, show, states
 
 router.ensure_routed()
 st.title("RW-SAM over λ", anchor=False)
+lead = show.lead()
 st.markdown(
     "RW-SAM perturbs the whole batch once, along a gradient that weights sharp samples more; λ = 0 is SAM. "
     "Look at sharpness **together with** the effective sample size 1/Σp² (near 1, a single sample decides) and with "
@@ -35,7 +36,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     against, name = controls.against(finals, at.batch)
     quantities = controls.quantities(finals, words.RW_SAM, key="rw_panels")
 at = replace(at, finals=finals, runs=runs, interval=interval)
-if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), heading=show.SAYS):
+if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), show.SAYS, lead):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 rw_sections.parts(at, quantities)

@@ -13,11 +13,14 @@ from sam_dash.ui import controls, figure, router, sections, show, states, table
 
 router.ensure_routed()
 st.title("Sharpness over m", anchor=False)
+lead = show.lead()
 st.markdown(
     "Does a smaller micro-batch *m* lead to flatter minima and better accuracy, **at this ρ**? "
     "All methods share seeds: initialisation, noisy labels and batch order."
 )
 study = states.with_results()
+if study.recorded:
+    st.caption("These runs were recorded: whether those of one seed share all that is what their loops have done.")
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     at = controls.selection(study)
@@ -26,7 +29,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     against, name = controls.against(finals, at.batch)
     quantities = controls.quantities(finals, words.PANELS)
 at = replace(at, finals=finals, runs=runs, interval=interval)
-if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), heading=show.SAYS):
+if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), show.SAYS, lead):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
 kept = at.kept

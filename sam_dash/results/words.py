@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sam_dash import variants
@@ -31,6 +32,16 @@ RECORDED = (*SERIES, *TENTHS)
 """All that is recorded at every step."""
 
 
+SCORE = re.compile(r"(?P<stem>train|clean_train|test|gap)_(?P<kind>score|error)_(?P<name>.+)")
+SCORED = {
+    "train": ("Train {}", "score on the training samples with the labels trained on"),
+    "clean_train": ("Clean-label {}", "score on the training samples with their true labels"),
+    "test": ("Test {}", "score on the test samples"),
+    "gap": ("{} gap", "generalisation gap: how much worse the score is on the test samples than in training"),
+}
+"""How the scores of a problem that are no accuracy are called (see `sam_dash.maths.loss.Score`), and what they are."""
+
+
 def _quantities() -> dict[str, Quantity]:
     """All of them, the most asked for first."""
     found = recorded.SCORES | GAPS | {k: q for m in MEASURES.values() for k, q in m.quantities.items()}
@@ -50,15 +61,46 @@ def quantity(key: str) -> Quantity:
     if at and q is not None:
         of, at_ = size.replace("=", " "), q.at or At("", f"{q.name}, {{}}", f"{q.html}, {{}}", q.help)
         return Quantity(at_.name.format(of), at_.html.format(of), at_.help.format(of))
+    if found := SCORE.fullmatch(key):
+        name, about = (text.format(found["name"]) for text in SCORED[found["stem"]])
+        less = found["kind"] == "error" or found["stem"] == "gap"
+        return Quantity(name, name, f"{about}; {'less' if less else 'more'} is better")
     head, _, rank = key.rpartition("_")
     if head == "lam_max" and rank.isdecimal():
         return Quantity(f"λ_{rank}", f"λ<sub>{rank}</sub>", f"eigenvalue number {rank} of the Hessian")
     return Quantity(key, key, key)
 
 
+def is_score(key: str) -> bool:
+    """Whether a quantity is a loss or a score, a mean over samples, and not an estimate."""
+    return key.endswith(("_acc", "_loss")) or SCORE.fullmatch(key) is not None
+
+
+def scored(key: str, have: Collection[str]) -> str:
+    """The score of a problem in the place of an accuracy, of the quantities that it has: "test_acc" is
+    "test_error_RMSE" of a regression, and its loss where it has no score.
+    """
+    stem, _, of = key.rpartition("_")
+    if of != "acc" or key in have:
+        return key
+    own = sorted(q for q in have if q.startswith((f"{stem}_score_", f"{stem}_error_")))
+    return own[0] if own else f"{stem}_loss" if f"{stem}_loss" in have else key
+
+
+def all_scored(keys: Iterable[str], have: Collection[str]) -> list[str]:
+    """`scored` of each, each once."""
+    return list(dict.fromkeys(scored(key, have) for key in keys))
+
+
 def is_fraction(key: str) -> bool:
     """Whether a quantity is stored as a fraction and shown in per cent."""
     return key.partition("@")[0].endswith("_acc")
+
+
+def within(key: str) -> str:
+    """A quantity's name within a sentence: "test accuracy", "test RMSE", "tr(H)"."""
+    name = quantity(key).name
+    return name[0].lower() + name[1:]
 
 
 def labelled(key: str, difference: bool = False) -> str:
@@ -87,6 +129,8 @@ LESS = ("tr_H", "lam_max", "tr_V", "test_loss", "gap_acc", "gap_loss")
 
 def better(key: str) -> int:
     """1 where more of a quantity is better, -1 where less is, 0 where neither is said."""
+    if (found := SCORE.fullmatch(key)) and found["stem"] != "train":
+        return -1 if found["kind"] == "error" or found["stem"] == "gap" else 1
     return 1 if key in ("test_acc", "clean_train_acc") else -1 if key in LESS else 0
 
 

@@ -12,7 +12,8 @@ import streamlit as st
 from sam_dash.results.numbers import parts, study
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import launch, marks
-from sam_dash.runs.spec import SpecError, SweepSpec, from_dict
+from sam_dash.runs.recording import sweep_from
+from sam_dash.runs.spec import SpecError, SweepSpec
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import StoreError
 
@@ -25,6 +26,8 @@ def _store() -> Store:
 def store() -> Store:
     """The store at SAM_DASH_STORE; a page that cannot have it says why and ends here."""
     try:
+        if not _store().there():  # deleted or replaced: what is there now is opened
+            _store.clear()
         return _store()
     except StoreError as error:
         st.error(str(error), icon=":material/database_off:")
@@ -33,7 +36,7 @@ def store() -> Store:
 
 @st.cache_resource(show_spinner=False, validate=lambda handle: bool(handle.alive), on_release=lambda h: h.close())
 def _engine(url: str) -> Any:
-    return launch.start(url)
+    return launch.Kept(url)
 
 
 def engine_note() -> None:
@@ -46,9 +49,9 @@ def engine_note() -> None:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _study(
-    _store: Store, url: str, sweep_id: str, stamp: tuple[tuple[str, int], ...], hidden: tuple[str, ...]
+    _store: Store, url: str, sweep_id: str, stamp: tuple[tuple[str, int], ...], hidden: tuple[str, ...], whole: bool
 ) -> Study | None:
-    return study.from_store(_store, sweep_id, hidden)
+    return study.from_store(_store, sweep_id, hidden, whole)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -77,10 +80,9 @@ def example() -> Study | None:
 @lru_cache(maxsize=256)
 def _spec(text: str) -> SweepSpec | str:
     try:
-        found: SweepSpec = from_dict(SweepSpec, json.loads(text))
+        return sweep_from(json.loads(text))
     except SpecError as error:
         return str(error)
-    return found
 
 
 def spec(sweep: dict[str, Any]) -> SweepSpec | None:
@@ -98,7 +100,8 @@ def unreadable(sweep: dict[str, Any]) -> str:
 def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:
     """The study of a row of `Store.sweeps`; read again when a run has changed its status, else from the cache.
 
-    Hidden runs are not in it, unless they are asked for.
+    Hidden runs are not in it, nor recorded ones that were made again, unless they are asked for.
     """
     hidden = () if with_hidden else tuple(sorted(marks.hidden(store())))
-    return _study(store(), store().url, sweep["id"], tuple(sorted(sweep["counts"].items())), hidden)
+    stamp = tuple(sorted(sweep["counts"].items()))
+    return _study(store(), store().url, sweep["id"], stamp, hidden, with_hidden)

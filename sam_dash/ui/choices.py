@@ -10,7 +10,7 @@ from sam_dash.results.drawing import cells
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import dynamics, layers, matched, noise_law
-from sam_dash.ui import pool
+from sam_dash.ui import backend, pool
 
 
 def names(quantities: list[str]) -> list[str]:
@@ -20,8 +20,11 @@ def names(quantities: list[str]) -> list[str]:
 
 def over_time(study: Study) -> list[str]:
     """Which curves to draw."""
-    have = [q for q in dict.fromkeys(study.finals["quantity"]) if dynamics.has_curve(q)]
-    usual = ("test_acc", "train_loss", "tr_H", "tr_V")
+    found = set(study.finals["quantity"])
+    if study.recorded:  # some have not ended, and log what they like
+        found |= {*backend.store().quantities(study.id), *words.SERIES}
+    have = [q for q in dict.fromkeys([*words.QUANTITIES, *sorted(found)]) if q in found and dynamics.has_curve(q)]
+    usual = words.all_scored(dynamics.USUAL, have)
     options = {words.quantity(q).name: q for q in [*usual, *have] if q in have}
     chosen = st.multiselect(
         "Curves", list(options), default=[n for n, q in options.items() if q in usual], key="curves", select_all=False,
@@ -30,13 +33,14 @@ def over_time(study: Study) -> list[str]:
     return [options[n] for n in chosen if n in options]
 
 
-def clock() -> str:
+def clock(study: Study) -> str:
     """What the horizontal axis counts."""
+    usual = dynamics.usual_clock(study)
     chosen = st.selectbox(
-        "Over", list(dynamics.X), key="clock", bind="query-params", width=190,
+        "Over", list(dynamics.X), list(dynamics.X).index(usual), key="clock", bind="query-params", width=190,
         help="Methods differ in what a step costs: n-SAM takes a full-data gradient at each.",
     )  # fmt: skip
-    return chosen or "Epoch"
+    return chosen or usual
 
 
 def scale() -> str:
@@ -98,6 +102,7 @@ def swept_variant(finals: pd.DataFrame) -> str:
 def one_quantity(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "quantity") -> str | None:
     """One quantity, the usual ones first; None where nothing was measured."""
     have = layers.whole(finals)
+    usual = tuple(words.all_scored(usual, have))
     options = {words.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     if not options:
         return None

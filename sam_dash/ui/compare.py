@@ -12,7 +12,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import compare
-from sam_dash.ui import backend, pick, states, table
+from sam_dash.ui import backend, markdown, pick, states, table
 
 
 def show(study: Study, keys: list[str]) -> None:
@@ -26,7 +26,7 @@ def show(study: Study, keys: list[str]) -> None:
         name = words.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], words.knob_text(spec["knobs"]))
         column.markdown(f"**{letter}**: {name}, seed {spec['seed']}")
         column.badge(status, icon=states.ICONS[status], color=states.colour(status))
-    st.caption(compare.sentence(a[0], b[0]))
+    st.caption(markdown.unlinked(compare.sentence(a[0], b[0])))
     only = st.toggle("Only what differs", True, key="only_different", bind="query-params")
     left, right = st.columns(2, gap="large")
     with left:

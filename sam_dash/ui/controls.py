@@ -79,6 +79,7 @@ def against(finals: pd.DataFrame, batch: int) -> tuple[dict[str, Any] | None, st
 def quantities(finals: pd.DataFrame, usual: tuple[str, ...], key: str = "panels") -> list[str]:
     """Which panels to draw: the usual ones that were measured, and any other."""
     have = layers.whole(finals)
+    usual = tuple(words.all_scored(usual, have))
     names = {words.quantity(q).name: q for q in [*usual, *sorted(have - set(usual))] if q in have}
     chosen = st.multiselect(
         "Panels", list(names), default=[n for n, q in names.items() if q in usual], key=key, bind="query-params",

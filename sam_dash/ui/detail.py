@@ -10,10 +10,14 @@ import streamlit as st
 
 from sam_dash.results import words
 from sam_dash.results.drawing import cells, curves
+from sam_dash.results.files import export
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.runs import cost
 from sam_dash.runs.queue import AGAIN
+from sam_dash.runs.recording import is_recorded
+from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.ui import manage, markdown, states, table
 
@@ -24,8 +28,11 @@ STEPS = 1500  # points drawn of a per-step curve; the CSV has all
 def heading(spec: dict[str, Any], status: str) -> None:
     """Name of the run, and its status in a word."""
     name = words.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], words.knob_text(spec["knobs"]))
-    st.header(f"{name}, seed {spec['seed']}", anchor=False)
-    st.badge(status, icon=states.ICONS[status], color=states.colour(status))
+    st.header(markdown.literal(f"{name}, seed {spec['seed']}"), anchor=False)
+    with st.container(horizontal=True, gap="small"):
+        st.badge(status, icon=states.ICONS[status], color=states.colour(status))
+        if "recorded" in spec:
+            st.badge(export.origin(spec), icon=":material/radio_button_checked:", color="violet")
 
 
 def show(store: Store, key: str) -> None:
@@ -61,7 +68,7 @@ def _ending(store: Store, run: dict[str, Any]) -> None:
     if run["error"]:
         say = st.error if run["status"] in ("failed", "diverged") else st.warning
         say(
-            f"{markdown.literal(run['error'])} (step {run['step']} of {run['steps']}, attempt {run['attempt']})",
+            f"{markdown.literal(run['error'])} ({_place(run)})",
             icon=":material/info:",
         )
     if run.get("log"):
@@ -69,16 +76,33 @@ def _ending(store: Store, run: dict[str, Any]) -> None:
         label = f"Log, last {min(LOG_LINES, len(lines))} of {len(lines)} lines"
         with st.expander(label, expanded=run["status"] == "failed", icon=":material/description:"):
             st.code("\n".join(lines[-LOG_LINES:]), language=None)
-    if run["status"] in AGAIN:
+    if run["status"] in AGAIN and not is_recorded(run["key"]):
         st.button("Run it again", icon=":material/replay:", on_click=_again, args=(store, run["key"]), key="again")
 
 
+def _place(run: dict[str, Any]) -> str:
+    """How far it was: "step 20 of 100, attempt 1", "step 20" of a recorded one of which no more is known."""
+    if is_recorded(run["key"]):
+        return f"step {run['step']}" + f" of {run['steps']}" * bool(run["steps"])
+    return f"step {run['step']} of {run['steps']}, attempt {run['attempt']}"
+
+
 def _again(store: Store, key: str) -> None:
-    store.requeue([key])
+    try:
+        run = store.run(key)
+        cost.steps(from_dict(RunSpec, run["spec"] if run else {}))  # can it train here?
+        store.requeue([key])
+    except SpecError as error:
+        st.toast(markdown.literal(str(error)), icon=":material/rule:")
 
 
 def _epochs(runs: pd.DataFrame, measured: pd.DataFrame, batch: int) -> None:
-    for column, quantity in zip(st.columns(2), ("test_acc", "train_loss"), strict=True):
+    wanted = words.scored("test_acc", set(measured["quantity"])), "train_loss"
+    first = [q for q in wanted if q in set(measured["quantity"])]
+    others = [q for q in dict.fromkeys(measured["quantity"]) if q not in first and "@" not in q]
+    several = [q for q in others if measured.loc[measured["quantity"] == q, "step"].nunique() > 1]
+    shown = [*first, *several[:2]] if len(first) < 2 else first
+    for column, quantity in zip(st.columns(max(2, len(shown))), shown, strict=False):
         frame = curves.by_cell(tables.curve_means(runs, measured, quantity), cells.Looks(runs, batch))
         if len(frame):
             with column:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, figures
-from sam_dash.results.numbers import collapse, tables
+from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views import rw_sam, sharpness
+from sam_dash.results.views.view import Selection
+from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
-from sam_dash.ui import figure, pick, states
-from sam_dash.ui.frame import columns
+from sam_dash.ui import markdown, pick, show, signal, states, trajectory
 
 LINES = 12  # of a log
 SHOWN = 3  # failures in full; the rest by number
@@ -25,8 +28,8 @@ def missing(study: Study) -> int:
 
 
 def resume(store: Store, study: Study) -> None:
-    """A button that queues the missing cells only."""
-    n = missing(study)
+    """A button that queues the missing cells only; none for recorded runs, which nothing here could make."""
+    n = 0 if study.recorded else missing(study)
     if n:
         st.button(
             f"Resume: run the {n} missing", key="resume", icon=":material/replay:", on_click=_submit,
@@ -35,7 +38,10 @@ def resume(store: Store, study: Study) -> None:
 
 
 def _submit(store: Store, study: Study) -> None:
-    store.submit(study.spec)
+    try:
+        store.submit(study.spec)
+    except SpecError as error:  # a file of the user's own that is gone, or has changed, or may not be run here
+        st.toast(markdown.literal(str(error)), icon=":material/rule:")
 
 
 def failures(store: Store, study: Study) -> None:
@@ -53,7 +59,7 @@ def failures(store: Store, study: Study) -> None:
         which = f"{name}, seed {first['seed']}" + (f" and {n - 1} more" if n > 1 else "")
         with st.container(border=True):
             st.badge(f"{n} {status}", icon=states.ICONS[status], color="red")
-            st.markdown(f"**{which}**: {str(message) or 'no message'}")
+            st.markdown(f"**{markdown.literal(which)}**: {markdown.literal(message) or 'no message'}")
             log = (store.run(str(first["run"])) or {}).get("log") or ""
             lines = log.strip().splitlines()
             if lines:
@@ -69,6 +75,7 @@ def failures(store: Store, study: Study) -> None:
 
 def view(store: Store, study: Study) -> None:
     """A study that has ended: what came of its runs, its figure, and where to go on."""
+    signal.ended(study)
     with st.container(horizontal=True, vertical_alignment="center"):
         states.badges(study.counts)
         resume(store, study)
@@ -81,22 +88,14 @@ def view(store: Store, study: Study) -> None:
     if study.finals.empty:
         states.nothing_finished(study)
         return
-    batch, look = study.spec.training.batch, cells.of(study)
     axis = "lam" if len(study.spec.m) < 2 and len(study.values("lam")) > 1 else "m"
-    rho = min(study.values("rho"), default=None)
-    finals, runs = (tables.select(f, {"rho": rho}) if rho is not None else f for f in (study.finals, study.runs))
-    if axis == "lam":
-        finals, runs = tables.at_full_batch(finals, batch), tables.at_full_batch(runs, batch)
-    else:
-        finals, runs = tables.without_swept(finals, runs, "lam")
-    gone = collapse.runs(finals, runs, study.spec)
-    frame = collapse.marked(tables.summary(finals, runs, words.SHARPNESS), gone)
-    kept = collapse.without_cells(frame, gone)
-    figure.show(
-        figures.multiples(frame, axis, look, columns=columns()), frame,
-        captions.caption(study, frame, axis), captions.alt(kept, axis, look), f"study-{study.id[:6]}",
-        "study",
-    )  # fmt: skip
+    view = rw_sam.VIEW if axis == "lam" else sharpness.VIEW
+    at = Selection(study, study.finals, study.runs, partial(trajectory.curves, study))
+    if rhos := study.values("rho"):
+        at = at.where(rho=rhos[0])
+    found = show.drawn(view, at.but(quantities=words.SHARPNESS), "study", st.container())
+    st.markdown(show.listed(found or []))
+    show.collapsed(at.runs, at.collapsed, at.look)
     if len(study.values("rho")) > 1:
         st.caption("This is the smallest ρ of the study; the others are on the page Sharpness.")
     with st.container(horizontal=True):

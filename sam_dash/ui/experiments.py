@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from sam_dash.results.drawing import captions
-from sam_dash.results.experiments import EXPERIMENTS, Experiment
+from sam_dash.results.experiments import Experiment
 from sam_dash.results.experiments.experiment import Finding, Result
 from sam_dash.results.numbers import parts
 from sam_dash.results.numbers.study import Study
-from sam_dash.runs import presets
 from sam_dash.ui import backend, live, scorecard, show, states
 
 SHIPS = "These runs ship with sam-dash; yours take their place."
 
 
-def choose() -> Experiment:
-    """Which experiment; in the URL as ?experiment=TITLE."""
-    titles = {e.title: e for e in EXPERIMENTS.values()}
-    chosen = st.segmented_control(
-        "Experiment", list(titles), default=next(iter(titles)), required=True, key="experiment", bind="query-params"
-    )
-    return titles[chosen or next(iter(titles))]
+Chosen = TypeVar("Chosen", bound=Experiment)
+
+
+def choose(of: Mapping[str, Chosen], label: str, key: str) -> Chosen:
+    """Which of them; in the URL as ?key=TITLE."""
+    titles = {e.title: e for e in of.values()}
+    first = next(iter(titles))
+    chosen = st.segmented_control(label, list(titles), default=first, required=True, key=key, bind="query-params")
+    return titles[chosen or first]
 
 
 def own(experiment: Experiment) -> list[Study]:
@@ -33,7 +36,7 @@ def own(experiment: Experiment) -> list[Study]:
     Those of another version are left out.
     """
     rows = [row for row in backend.store().sweeps() if row["preset"] == experiment.preset and backend.spec(row)]
-    sweeps = presets.get(experiment.preset).sweeps
+    sweeps = experiment.sweeps
     if len(sweeps) > 1:
         first = {_setting(row["spec"]): row for row in reversed(rows)}
         rows = [row for sweep in sweeps if (row := first.get(_setting(sweep.to_dict()))) is not None]
@@ -62,8 +65,10 @@ def _stop(*sweep_ids: str) -> None:
         backend.store().stop(sweep_id)
 
 
-def result(experiment: Experiment) -> None:
-    """What the runs show: the live view while they train; figure, verdicts, rule and limits."""
+def result(experiment: Experiment, lead: DeltaGenerator) -> None:
+    """What the runs show: the live view while they train; figure, verdicts, rule and limits; the first verdict in
+    `lead`.
+    """
     mine = own(experiment)
     watch(mine)
     studies = [study for study in mine if len(study.finals)]
@@ -79,7 +84,10 @@ def result(experiment: Experiment) -> None:
     if show.drawn(Result(experiment), found) is None:
         st.info("This study lacks what the experiment compares.", icon=":material/filter_alt_off:")
         return
-    findings(experiment.judge(experiment.frame(found)))
+    judged = experiment.judge(experiment.frame(found))
+    if judged:
+        show.first(f"{judged[0].says}: {judged[0].verdict}. {judged[0].why}", lead)
+    findings(judged)
     st.markdown(f"**The rule.** {experiment.rule}")
     st.markdown(f"**What it does not show.** {experiment.limits}")
 

@@ -13,7 +13,7 @@ from sam_dash.results import words
 from sam_dash.results.drawing import paper
 from sam_dash.results.files import export
 from sam_dash.ui import frame as frame_
-from sam_dash.ui import table
+from sam_dash.ui import markdown, table
 
 UNUSED = ["select2d", "lasso2d", "autoScale2d"]
 
@@ -40,7 +40,7 @@ def show(fig: go.Figure, frame: pd.DataFrame, caption: str, alt: str, name: str,
             st.skeleton(height=int(fig.layout.height or 400))
         else:
             st.plotly_chart(fig, key=f"fig_{name}", config=config, alt=alt, theme="streamlit")
-        st.caption(caption)
+        st.caption(markdown.unlinked(caption))
         _csv_button(frame, name, "csv")
     if data.open:
         with data:

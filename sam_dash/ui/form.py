@@ -10,6 +10,7 @@ import streamlit as st
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
 from sam_dash.problems.architecture import FAMILIES
+from sam_dash.problems.card import FILE
 from sam_dash.problems.datasets import DATASETS, describe
 from sam_dash.problems.problem import reset
 from sam_dash.runs import grammar, presets
@@ -36,13 +37,13 @@ def _spell_out() -> None:
 def _dataset(default: str) -> str:
     """The data set that is chosen, also before its widget is there: by the link."""
     asked = str(st.session_state.get("dataset") or st.query_params.get("dataset") or default)
-    return asked if asked in (*DATASETS, *upload.known()) else default
+    return asked if asked in (*DATASETS, *upload.files(), *upload.known()) else default
 
 
 def _tidy() -> None:
     """Take out of the URL what no widget can hold, before one sees it; and say so once."""
     asked = {k: v for k, v in st.query_params.to_dict().items() if k not in st.session_state}
-    kept, wrong = fields.tidied(asked, (*DATASETS, *upload.known()))
+    kept, wrong = fields.tidied(asked, (*DATASETS, *upload.files(), *upload.known()))
     if kept != asked:
         st.session_state["_link_note"] = wrong
         for name in asked:
@@ -65,14 +66,27 @@ def sweep() -> SweepSpec:
             help="Fills every field below; change what you like.",
         )  # fmt: skip
         preset = presets.get(name or presets.FIRST)
-        default = fields.values_of(preset.sweep)
-        default |= reset(default["dataset"], _dataset(default["dataset"]))
+        base = preset.sweep
+        dataset = _dataset(base.problem.dataset)
+        wrong: SpecError | None = None
+        if dataset.startswith(FILE):
+            try:
+                base = upload.start(dataset)
+            except SpecError as error:  # said beside Start, below all other fields
+                wrong = error
+        default = fields.values_of(base)
+        default |= reset(default["dataset"], dataset)
         seeds = st.text_input(
             "Seeds", default["seeds"], key="seeds", width=130, on_change=_spell_out, **BOUND,
             help="Values and ranges: 0-4, or 3, 7, 100-104; the seed 5 alone is 5-5. A number alone says how many: 5 "
             "becomes 0-4. Methods are compared seed by seed.",
         )  # fmt: skip
-    st.caption(f"**{preset.title}.** {preset.about}")
+    if dataset.startswith(FILE):
+        st.caption(
+            f"**{markdown.literal(upload.title(dataset))}.** Your own file; its `defaults` have filled all fields."
+        )
+    else:
+        st.caption(f"**{preset.title}.** {preset.about}")
     got: dict[str, Any] = {"seeds": seeds}
     methods, problem, training, measures = st.tabs(
         ["Methods", "Problem", "Training", "Measurements"], key="form_tab", bind="query-params"
@@ -82,14 +96,16 @@ def sweep() -> SweepSpec:
     with methods:
         got |= _methods(default, got["batch"])
     with problem:
-        got |= _problem(default)
+        got |= _problem(default, dataset)
     with measures:
         got |= _measures(default)
-    found = fields.sweep(got, preset.sweep)
-    said, *wrong = found.problem.notes() or [""]
+    if wrong is not None:
+        raise wrong
+    found = fields.sweep(got, base)
+    said, *warnings = found.problem.notes() or [""]
     if said:
         st.caption(markdown.literal(said))
-    for text in wrong:
+    for text in warnings:
         st.warning(markdown.literal(text), icon=":material/straighten:")
     return found
 
@@ -166,20 +182,26 @@ def _scalars(default: dict[str, Any], *columns: tuple[str, ...]) -> dict[str, An
     return got
 
 
-def _problem(default: dict[str, Any]) -> dict[str, Any]:
-    options = [*DATASETS, *upload.known()]
+def _problem(default: dict[str, Any], dataset: str) -> dict[str, Any]:
+    options = [*DATASETS, *upload.files(), *upload.known()]
     a, b = st.columns(2)
+    is_file = dataset.startswith(FILE)
     got = {
         "dataset": a.selectbox(
             "Data set", options, options.index(default["dataset"]), key="dataset", on_change=upload.chosen, **BOUND,
         ),
         "network": b.text_input(
-            "Network: one or more", default["network"], key="network", **BOUND,
+            "Network: one or more", default["network"], key="network", disabled=is_file, **BOUND,
             help=f"{_lines(FAMILIES)}\n\nSeveral, separated by commas: every run with each.",
         ),
     }  # fmt: skip
     a.caption(_about(got["dataset"]))
-    b.caption("`mlp:64`, `mlp:300-100`, `cnn:12`, `resnet18:16`. No BatchNorm: its statistics depend on m.")
+    b.caption(
+        "The file's own."
+        if is_file
+        else "`mlp:64`, `mlp:300-100`, `cnn:12`, `cnn:16-32`, `resnet18:16`, `vit:32`, `transformer:32`. No BatchNorm: "
+        "its statistics depend on m."
+    )
     upload.note(got["dataset"])
     got |= _scalars(default, ("label_noise",), ("n_train",), ("start",), ("imbalance",), ("scaling",))
     upload.show()
@@ -207,9 +229,12 @@ def _lines(about: dict[str, str]) -> str:
 
 
 def _about(dataset: str) -> str:
+    if dataset.startswith(FILE):
+        return f"Your own problem file, {markdown.literal(dataset.removeprefix(FILE))}."
     try:
         d = describe(dataset)
     except ValueError as error:
         raise SpecError(str(error)) from None
-    where = "" if d.offline else " Downloaded once, then kept."
-    return f"{d.title}: {d.n_train} training and {d.n_test} test samples, {d.classes} classes.{where}"
+    where = f" From {d.source}; then kept." if d.source else ""
+    what = f"{d.classes} classes" if d.classes else "numbers to predict"
+    return f"{d.title}: {d.n_train} training and {d.n_test} test samples, {what}.{where}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -14,10 +15,9 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.report import ACTIVE, STATUSES
 from sam_dash.runs.store import Store
-from sam_dash.ui import states, table
+from sam_dash.ui import pick, signal, states, table
 
 SECONDS = 1.0
-CURVES = ("test_acc", "train_loss")
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
@@ -61,42 +61,70 @@ def text(runs: list[dict[str, Any]], share: float, remaining: float | None) -> s
 def view(store: Store, study: Study) -> None:
     """Follow a study that is running, in a fragment of its own; once it has ended, start the page over.
 
+    Recorded runs are followed as well; they are stopped where they were started.
+
     A page with it must reach its end: `st.stop()` drops what the fragment was asked while the page was drawn, a click
     on Stop for one.
     """
+
+    signal.running()
 
     @st.fragment(run_every=SECONDS)
     def monitor() -> None:
         runs = store.runs(study.id)
         if not any(r["status"] in ACTIVE for r in runs):
+            signal.tell(study, Counter(r["status"] for r in runs))
             st.rerun()
-        share, now = progress(runs), time.monotonic()
-        first = _first_look(study.id, 0)
-        if not first and any(r["status"] == "running" for r in runs):
-            first.update(time=now, share=share)
-        remaining = eta(share, first, now) if first else None
-        st.progress(min(1.0, share), text=text(runs, share, remaining))
+        if all(r["steps"] for r in runs):
+            share, now = progress(runs), time.monotonic()
+            first = _first_look(study.id, 0)
+            if not first and any(r["status"] == "running" for r in runs):
+                first.update(time=now, share=share)
+            remaining = eta(share, first, now) if first else None
+            st.progress(min(1.0, share), text=text(runs, share, remaining))
         with st.container(horizontal=True, vertical_alignment="center"):
             counted = {s: sum(r["status"] == s for r in runs) for s in STATUSES}
             states.badges({s: n for s, n in counted.items() if n})
-            st.space("stretch")
-            stop_one(store, runs, study.spec.training.batch)
-            st.button(
-                "Stop study", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
-                kwargs={"sweep_id": study.id}, help="The whole study: queued runs are dropped, running ones stop soon.",
-            )  # fmt: skip
+            if not study.recorded:
+                st.space("stretch")
+                stop_one(store, runs, study.spec.training.batch)
+                st.button(
+                    "Stop study", key="stop", icon=":material/stop:", shortcut="Shift+S", on_click=store.stop,
+                    kwargs={"sweep_id": study.id},
+                    help="The whole study: queued runs are dropped, running ones stop soon.",
+                )  # fmt: skip
         frame = tables.runs_frame(runs)
         drawn = in_training(frame)
         look = cells.Looks(frame.assign(network=None), study.spec.training.batch)
         if study.spec.networks:
             st.caption(f"Curves of {drawn['network'].iloc[0]}, which is furthest of those in training.")
-        measured = tables.curves_frame(store.measurements(study.id, quantities=CURVES))
-        for column, quantity in zip(st.columns(2), CURVES, strict=True):
+        score = study.spec.problem.score
+        usual = (f"test_{score}" if score else "test_loss", "train_loss")
+        shown = logged(store.quantities(study.id)) if study.recorded else usual
+        measured = tables.curves_frame(store.measurements(study.id, quantities=shown))
+        for column, quantity in zip([c for _ in shown[::2] for c in st.columns(2)], shown, strict=False):
             with column:
                 chart(drawn, measured, quantity, look)
         run_table(frame, study.spec.training.batch, store.queue())
 
     monitor()
+
+
+def elsewhere(store: Store) -> None:
+    """Links to the studies that run now, where none of them is shown."""
+    active = [sweep for sweep in store.sweeps() if any(sweep["counts"].get(s) for s in ACTIVE)]
+    for sweep in active[:3]:
+        st.page_link(
+            "pages/run.py", label=f"Watch {pick.label(sweep)}", icon=":material/monitoring:",
+            query_params={"study": sweep["id"]},
+        )  # fmt: skip
+
+
+def logged(quantities: list[str]) -> tuple[str, ...]:
+    """Which curves of what a loop has logged are drawn, at most four: ours first."""
+    ours = [q for q in ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V", *words.QUANTITIES) if q in quantities]
+    others = [q for q in quantities if "@" not in q and q != "train_seconds"]
+    return tuple(dict.fromkeys([*ours, *others]))[:4]
 
 
 def in_training(frame: pd.DataFrame) -> pd.DataFrame:
@@ -131,13 +159,14 @@ def stop_one(store: Store, runs: list[dict[str, Any]], batch: int) -> None:
 def run_table(frame: pd.DataFrame, batch: int, queue: list[str]) -> None:
     """One row a run with its progress and its place in the queue, which all studies share."""
     place = {key: i for i, key in enumerate(queue, 1)}
+    share = frame["step"] / frame["steps"].where(frame["steps"] > 0)
     shown = pd.DataFrame(
         {
             "Run": [cell(r, batch) for r in tables.records(frame)],
             "Seed": frame["seed"],
             "Status": frame["status"],
             "In the queue": [f"{place[key]} of {len(queue)}" if key in place else "–" for key in frame["run"]],
-            "Progress": (frame["step"] / frame["steps"].clip(lower=1)).where(frame["status"] != "done", 1.0),
+            "Progress": share.where(frame["status"] != "done", 1.0),
             "Step": frame["step"],
             "Message": frame["error"].fillna(""),
         }

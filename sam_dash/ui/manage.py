@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from sam_dash.results.files import weights
-from sam_dash.runs import marks
+from sam_dash.runs import checkpoints, marks
+from sam_dash.runs.limits import size
+from sam_dash.runs.recording import is_recorded
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 from sam_dash.ui import runs_table
@@ -70,7 +72,16 @@ def _write(store: Store, key: str) -> None:
 
 
 def weights_button(store: Store, key: str) -> None:
-    """The final weights as safetensors; disabled, with the reason, where there are none."""
+    """The final weights as safetensors; disabled, with the reason, where there are none. Of a recorded run the files
+    that it has saved.
+    """
+    if is_recorded(key):
+        saved = checkpoints.listed(store, [key])
+        for each in saved:
+            st.caption(f":material/save: Weights after step {each.step}, {size(each.size)}: `{each.path}`")
+        if not saved:
+            st.caption("No weights were saved (`r.save(model)`).")
+        return
     have = store.has_weights(key)
     st.download_button(
         "Weights", (lambda: weights.safetensors(store, key)) if have else b"", f"weights-{key}.safetensors",

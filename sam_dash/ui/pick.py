@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
+from sam_dash.runs.recording import is_recorded
 from sam_dash.runs.report import ACTIVE
 from sam_dash.ui import backend, markdown
 
@@ -17,13 +19,15 @@ BOX, KEPT, TURN = "_study_box", "_study", "_study_turn"
 
 
 def label(sweep: dict[str, Any]) -> str:
-    """For example "digits · 27 runs · 24 Nov 06:49 · 8f3a12"."""
+    """For example "digits · 27 runs · 24 Nov 06:49 · ada@example.org · 8f3a12", the person where one is known."""
     spec = backend.spec(sweep)
     name = studies.name(spec) if spec else sweep["preset"] or "study of another version"
     total = sum(sweep["counts"].values())
     made = datetime.fromtimestamp(sweep["created"]).strftime("%-d %b %H:%M")
     now = " · running" if any(sweep["counts"].get(s) for s in ACTIVE) else ""
-    return f"{name} · {total} run{'s' * (total != 1)}{now} · {made} · {sweep['id'][:6]}"
+    whose = f" · {sweep['person']}" if sweep["person"] else ""
+    kind = "recorded run" if is_recorded(sweep["id"]) else "run"
+    return f"{name} · {total} {kind}{'s' * (total != 1)}{now} · {made}{whose} · {sweep['id'][:6]}"
 
 
 def choose(study_id: str) -> None:
@@ -60,8 +64,10 @@ def _keep(study_id: str) -> None:
     st.query_params["study"] = study_id
 
 
-def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
+def study(with_example: bool = True, with_hidden: bool = False, where: DeltaGenerator | None = None) -> Study | None:
     """Show the picker and return what it points at; None if there is nothing to choose from.
+
+    `where`: a row that it stands in, without its label.
 
     The URL's ?study= comes first, then what was chosen on another page, then the newest. It is kept by hand and
     not by bind=, which writes the visible label into the URL; the label changes, a link must not.
@@ -84,9 +90,10 @@ def study(with_example: bool = True, with_hidden: bool = False) -> Study | None:
     turn = _turn()
     box = f"{BOX}_{turn}"
     st.session_state[box] = current
-    st.selectbox(
+    (where or st).selectbox(
         "Study", list(labels), format_func=labels.__getitem__, key=box, on_change=_chosen, args=(turn,),
-        help="A sweep in the store, newest first, or the example that comes with sam-dash.",
+        help=None if where else "A sweep in the store, newest first, or the example that comes with sam-dash.",
+        label_visibility="collapsed" if where else "visible",
     )  # fmt: skip
     if st.query_params.get("study") != current and current == wanted:
         st.query_params["study"] = current

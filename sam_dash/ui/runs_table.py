@@ -15,6 +15,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import marks
+from sam_dash.runs.recording import RecordedStudy
 from sam_dash.ui import backend, figure, markdown, pick, states, table
 
 KEY = "runs_rows"
@@ -28,13 +29,18 @@ def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.
         runs["hidden"] = runs["run"].isin(hidden)
     runs["variant"] = [words.title(v) for v in runs["variant"]]
     finals = study.finals.pivot_table(index="run", columns="quantity", values="value", aggfunc="last")
-    finals = finals.reindex(columns=[q for q in SHOWN if q in finals])
+    finals = finals.reindex(columns=[q for q in words.all_scored(SHOWN, set(map(str, finals))) if q in finals])
     frame = runs.merge(finals, left_on="run", right_index=True, how="left")
     if "test_acc" in frame:
         frame["test_acc"] *= 100
     knobs = [k for k in tables.settings(frame)[2:] if k in tables.ALWAYS or frame[k].nunique() > 1]
     knobs = [k for k in knobs if frame[k].notna().any()]
     order = ["status", *["network"] * (frame["network"].nunique() > 1), "variant", "m", *knobs, "seed"]
+    if isinstance(study.spec, RecordedStudy):
+        of = {r.key: r for r in study.spec.recorded}
+        frame["name"] = [export.plain(of[key].name) for key in frame["run"]]
+        frame["origin"] = [export.plain(export.origin(of[key].to_dict())) for key in frame["run"]]
+        order += [*["name"] * (frame["name"].nunique() > 1), "origin"]
     order += [*finals.columns, "seconds", "run", "error"]
     order += ["note"] * bool((frame["note"] != "").any()) + ["hidden"] * bool(hidden)
     return frame[order].reset_index(drop=True)
@@ -68,14 +74,14 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     out: dict[str, Any] = {
         "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
         "network": column.TextColumn("Network"), "m": "m",
-        "seed": column.NumberColumn("Seed"),
+        "seed": column.NumberColumn("Seed"), "name": column.TextColumn("Name"),
+        "origin": column.TextColumn("Origin", help="Not made here: recorded in a loop of its own, or from a file"),
         "seconds": column.NumberColumn("Seconds", help="With measurements; a share of its stack's"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
         "note": column.TextColumn("Note"), "hidden": column.CheckboxColumn("Hidden"),
-        "test_acc": "Test accuracy (%)",
     }  # fmt: skip
-    for q in SHOWN[1:]:
-        out[q] = words.quantity(q).name
+    for q in (q for q in map(str, frame) if words.is_score(q) or q in SHOWN):
+        out[q] = words.labelled(q)
     symbols = {n: k.symbol for n, k in words.knobs().items()}
     return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
 

@@ -16,7 +16,7 @@ from sam_dash.results.claims.claim import Verdict
 from sam_dash.results.claims.rule import OPEN, REFUTED, SUPPORTED, UNTESTED
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
-from sam_dash.ui import figure, states, table
+from sam_dash.ui import figure, markdown, states, table
 
 LOOK: dict[str, tuple[str, states.Colour]] = {
     SUPPORTED: (":material/check_circle:", "green"),
@@ -44,7 +44,7 @@ def overview(found: list[Verdict], caption: str, study: Study) -> None:
             "Seeds": st.column_config.NumberColumn(width=60),
         },
     )  # fmt: skip
-    st.caption(caption)
+    st.caption(markdown.unlinked(caption))
     with st.container(horizontal=True):
         numbers = claims.numbers(found)
         st.download_button(
@@ -60,7 +60,7 @@ def plain(found: pd.DataFrame) -> None:
         with card:
             st.markdown(f"**{row['Claim']}** ({row['Source']})")
             badge(row["Verdict"])
-            st.markdown(row["These runs"])
+            st.markdown(markdown.unlinked(row["These runs"]))
             st.caption(f"Rule: {row['Rule']}")
 
 

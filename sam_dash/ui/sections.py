@@ -13,7 +13,7 @@ from sam_dash.results.numbers import further, statistics
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, matched_figure, noise_law, simpson
 from sam_dash.results.views.view import Selection
-from sam_dash.ui import figure, links, pool, show, table
+from sam_dash.ui import figure, links, markdown, pool, show, table
 
 
 def at_this_rho(finals: pd.DataFrame) -> str:
@@ -32,7 +32,7 @@ def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:
         sweep = further.extended(study, variants=("sgd", *spec.variants))
         links.missing("This study has no SGD", "SGD's own trajectory is the baseline.", {"Add SGD to it": sweep})
         return
-    if y in ("gap_acc", "gap_loss") or "@" in y:
+    if y.startswith("gap_") or "@" in y:
         st.caption(f"{name} has no trajectory of its own: choose another quantity.")
         return
     every = max(1, spec.training.epochs // 16)
@@ -73,9 +73,10 @@ def correlations(at: Selection) -> None:
         links.missing(*view.missing(at))
         return
     with right:
-        levels = simpson.shown(simpson.correlations(matched_figure.table(at), view.x(at)))
+        y = view.y(at)
+        levels = simpson.shown(simpson.correlations(matched_figure.table(at), view.x(at), y), y)
         table.show(levels, f"Correlations pooled and within. {' '.join(found)}")
-        st.markdown(" ".join(found))
+        st.markdown(markdown.unlinked(" ".join(found)))
         st.caption(
             "Intervals by Fisher's z take runs for independent; runs that share a seed are not quite. Within settings: "
             "deviations from each setting's mean, so that only seeds differ. Collapsed settings are left out."
@@ -93,7 +94,7 @@ def noise_scale(study: Study, finals: pd.DataFrame) -> None:
         return
     table.show(noise_law.scale_table(rows, cells.of(study)), "Noise scale of every setting with its interval")
     for line in noise_law.scale_findings(rows, cells.of(study)):
-        st.markdown(line)
+        st.markdown(markdown.unlinked(line))
     st.caption(noise_law.SCALE_NOTE)
     name = f"noise-scale-{study.id[:6]}.csv"
     st.download_button("CSV", figure.csv(rows), name, "text/csv", key="csv_scale", on_click="ignore",

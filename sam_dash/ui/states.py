@@ -52,14 +52,18 @@ def badges(counts: dict[str, int]) -> None:
             st.badge(f"{n} {status}", icon=ICONS[status], color=colour(status))
 
 
-def partial(study: Study) -> None:
-    """A line above the figures while a study is incomplete: "18 of 24 runs finished; 2 failed"."""
+def partial(study: Study, curves: bool = False) -> None:
+    """A line above the figures while a study is incomplete: "18 of 24 runs finished; 2 failed". `curves`: of recorded
+    runs those that go on, or were cut short, are drawn.
+    """
     total, done = len(study.runs), study.counts.get("done", 0)
     if done in (0, total):  # with none finished the page has more to say than this line
         return
     others = captions.listed(f"{n} {s}" for s, n in study.counts.items() if s != "done")
     text = f"{done} of {total} runs finished; {others}. "
-    if study.active:
+    if curves and study.recorded:
+        st.info(text + "The curves show all of them, each as far as it got.", icon=":material/hourglass_top:")
+    elif study.active:
         st.info(text + "The figures show what has finished so far.", icon=":material/hourglass_top:")
     else:
         st.warning(text + "The figures leave these out; the page Runs says why.", icon=":material/warning:")
@@ -81,15 +85,18 @@ def nothing_finished(study: Study) -> None:
     )  # fmt: skip
 
 
-def with_results(without_a_study: Callable[[], None] = empty) -> Study:
-    """The study picked, with one network, if it has results; else the page says what is missing and ends here."""
+def with_results(without_a_study: Callable[[], None] = empty, curves: bool = False) -> Study:
+    """The study picked, with one network, if it has results; else the page says what is missing and ends here.
+
+    `curves`: those of recorded runs that have not ended are results too.
+    """
     study = pick.study()
     if study is None:
         without_a_study()
         st.stop()
     study = pick.one_network(study)
-    partial(study)
-    if study.finals.empty:
+    partial(study, curves)
+    if study.finals.empty and not (curves and study.recorded):
         nothing_finished(study)
         st.stop()
     return study

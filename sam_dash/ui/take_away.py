@@ -8,10 +8,13 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from sam_dash import command
 from sam_dash.results.drawing import paper
+from sam_dash.results.files import brought, gallery, texts
 from sam_dash.results.files import bundle as bundles
-from sam_dash.results.files import gallery, texts
+from sam_dash.results.files import report as reports
 from sam_dash.results.numbers.study import Study
+from sam_dash.results.views.looked import Looked
 from sam_dash.runs.merge import merge
 from sam_dash.runs.spec import SpecError
 from sam_dash.ui import backend, figure, markdown, pick, table
@@ -19,8 +22,10 @@ from sam_dash.ui import backend, figure, markdown, pick, table
 NOTE = "_import_note"
 HOLDS = (
     "runs.csv, curves.csv, estimators.csv, config.json, environment.json, the results table, the figures (SVG, PDF and "
-    "their CSV) and a README with the captions. The command line repeats it from config.json."
+    "their CSV) and a README with the captions."
 )
+AGAIN = "The command line repeats it from config.json."
+NOT_AGAIN = "Its runs were recorded: they cannot be repeated from it, but taken in elsewhere."
 
 
 def bundle(study: Study) -> None:
@@ -33,9 +38,32 @@ def bundle(study: Study) -> None:
         f"study-{study.name.replace(' ', '')}-{study.id[:6]}.zip", "application/zip", key="zip", on_click="ignore",
         icon=":material/folder_zip:", type="primary",
     )  # fmt: skip
-    st.caption(f"{HOLDS} {gallery.elsewhere(study)}")
+    st.caption(f"{HOLDS} {NOT_AGAIN if study.recorded else AGAIN} {gallery.elsewhere(study)}")
     if not able:
         st.caption(f":material/print_disabled: Without figures: {paper.NO_CHROME}")
+
+
+def report(study: Study) -> None:
+    """The button that makes the report."""
+    store = None if study.id == pick.EXAMPLE else backend.store()
+    again = None if study.recorded else command.line(study.spec)
+    st.download_button(
+        "Download a report", lambda: reports.write(study, store, again).encode(), f"study-{study.id[:12]}.html",
+        "text/html", key="report", on_click="ignore", icon=":material/summarize:",
+        help="One HTML file that needs nothing else and loads nothing: interactive figures, sentences, the table, and "
+        "how to repeat it. It prints well; 3 MB, in some seconds.",
+    )  # fmt: skip
+
+
+def checkpoints(at: Looked) -> None:
+    """The button that makes the zip of the checkpoints that are shown."""
+    able = figure.chrome() is not None
+    st.download_button(
+        "Download these figures", partial(bundles.of_checkpoints, at, _printer if able else None, paper.NO_CHROME),
+        f"{bundles.named(at)}.zip", "application/zip", key="look_zip", on_click="ignore", icon=":material/folder_zip:",
+        help="A zip of all of them, both planes too (SVG, PDF and their CSV), the table, and a README with the "
+        "captions." + ("" if able else f" Without figures: {paper.NO_CHROME}"),
+    )  # fmt: skip
 
 
 def _printer(fig: go.Figure, kind: str) -> bytes:
@@ -46,7 +74,7 @@ def results(study: Study, interval: str) -> None:
     """One row a cell; as LaTeX and Markdown, to copy or download."""
     text, caption = texts.results(study, interval), texts.caption(study, interval)
     table.show(texts.numbers(study, interval), f"Results, one row a setting. {caption}")
-    st.caption(caption)
+    st.caption(markdown.unlinked(caption))
     kinds = {
         "LaTeX": (texts.latex(text, caption), "latex", "tex"),
         "Markdown": (texts.markdown(text, caption), "markdown", "md"),
@@ -63,7 +91,7 @@ def results(study: Study, interval: str) -> None:
 
 def take_in(name: str, content: bytes) -> tuple[str, Any]:
     """Merge a zip into the store; what happened in a sentence, and the study's id."""
-    sweeps, runs = bundles.read(name, content)
+    sweeps, runs = brought.read(name, content)
     merged = merge(backend.store(), sweeps, runs, name)
     text = f"{name}: {len(merged.new)} runs taken in"
     text += f"; {merged.kept} were in the store already and stay as they are." if merged.kept else "."
@@ -85,7 +113,7 @@ def _brought() -> None:
 def bring() -> None:
     """The uploader of a zip that “Download the study” made, here or elsewhere."""
     st.file_uploader(
-        "A zip from “Take away”", "zip", key="zip_file", on_change=_brought,
+        "A zip from this page, “Download the study”", "zip", key="zip_file", on_change=_brought,
         help="Checked as a whole first. Runs that this store has stay as they are.",
     )  # fmt: skip
     fine, text = st.session_state.pop(NOTE, (True, ""))

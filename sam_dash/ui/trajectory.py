@@ -16,8 +16,9 @@ from sam_dash.ui import backend, pick
 
 @st.cache_data(max_entries=24, show_spinner=False)
 def _stored(
-    _store: Store, url: str, keys: tuple[str, ...], quantities: tuple[str, ...], per_epoch: float, points: int
-) -> pd.DataFrame:
+    _store: Store, url: str, keys: tuple[str, ...], quantities: tuple[str, ...], per_epoch: float, points: int,
+    stamp: tuple[int, ...],
+) -> pd.DataFrame:  # fmt: skip
     return recorded.stored(_store, keys, quantities, per_epoch, points)
 
 
@@ -27,13 +28,15 @@ def _example(stamp: float) -> pd.DataFrame:
 
 
 def curves(study: Study, quantities: Sequence[str], points: int = recorded.POINTS) -> pd.DataFrame:
-    """All that a study's finished runs recorded of these: run, step, epoch, quantity, value.
+    """All that a study's finished runs recorded of these, and runs of other loops so far: run, step, epoch, quantity,
+    value.
 
     What is recorded at every step comes as means over windows, at most `points` of them.
     """
     if study.id == pick.EXAMPLE:
         frame = _example((studies.EXAMPLE / "runs.csv").stat().st_mtime)
         return frame[frame["quantity"].isin(list(quantities))]
-    done = tuple(study.runs.loc[study.runs["status"] == "done", "run"])
-    wanted = tuple(sorted(quantities))
-    return _stored(backend.store(), backend.store().url, done, wanted, recorded.steps_per_epoch(study), points)
+    keys = tuple(recorded.with_curves(study, study.runs)["run"])
+    wanted, store = tuple(sorted(quantities)), backend.store()
+    stamp = tuple(r["step"] for r in store.runs(study.id)) if study.recorded else ()  # these go on
+    return _stored(store, store.url, keys, wanted, recorded.steps_per_epoch(study), points, stamp)

@@ -59,7 +59,7 @@ class Watch:
             self.errors.append(f"{message.text} {message.location}")
 
     def _request(self, request: Any) -> None:
-        local = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
+        local = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "file:")
         if not request.url.startswith(local):
             self.abroad.append(request.url)
 

@@ -27,6 +27,8 @@ IDLE = """() => {
   if (document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')) return false;
   for (const chart of document.querySelectorAll('[data-testid="stPlotlyChart"]'))
     if (!chart.querySelector('.main-svg')) return false;
+  // what was stale is pale until its transition has ended
+  if (document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')) return false;
   return document.fonts.status === 'loaded';
 }"""
 
@@ -91,6 +93,16 @@ def settle(page: Any, timeout: float = 30_000) -> None:
     page.wait_for_function(IDLE, timeout=timeout)
     page.wait_for_timeout(150)
     page.wait_for_function(IDLE, timeout=timeout)
+
+
+def in_navigation(page: Any, group: str, title: str) -> Any:
+    """A page's name in the navigation, where its group is opened if it has one."""
+    if not group:
+        return page.get_by_test_id("stTopNavLink").get_by_text(title, exact=True)
+    found = page.get_by_test_id("stTopNavDropdownLink").get_by_text(title, exact=True)
+    if not found.count():
+        page.get_by_test_id("stTopNavSection").get_by_text(group, exact=True).click()
+    return found
 
 
 def full_shot(page: Any, path: Path, width: int = 1280, idle: bool = True) -> None:

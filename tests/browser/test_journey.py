@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.driver import settle
+from sam_dash.ui import router
+from tests.browser.driver import in_navigation, settle
 
 TINY = "run?network=mlp:32&epochs=4&m=64&m=16&m=4&seeds=2&variants=SGD&variants=n-SAM&variants=SAM"
 LONG = "run?network=mlp:64&epochs=10000&m=4&m=1&seeds=2&variants=SAM"
@@ -46,13 +47,14 @@ def downloaded(page: Any, name: str, folder: Path) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_a_cold_deep_link_shows_the_page_inside_its_frame(address: str, page: Any) -> None:
     page.goto(f"{address}/sharpness?study=0123456789ab")
-    settle(page)
+    settle(page, 90_000)
     expect(page.get_by_role("heading", name="Sharpness over m")).to_be_visible(timeout=30_000)
-    for name in ("Overview", "Run", "Sharpness", "ρ × m", "Matched", "RW-SAM", "Noise", "Dynamics", "Runs"):
-        expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible(timeout=30_000)
+    for group, files in router.GROUPS.items():
+        for name in files.values():
+            expect(in_navigation(page, group, name)).to_be_visible(timeout=30_000)
     expect(page.get_by_text("There is no study “0123456789ab” in this store")).to_be_visible(timeout=30_000)
     assert page.get_by_role("dialog").count() == 0
     assert page.title() == "Sharpness"

@@ -37,7 +37,7 @@ def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
 ) -> None:
     page.goto(f"{address}/claims?{EXAMPLE}")
     settle(page)
-    expect(page.get_by_text("5 not supported")).to_be_visible(timeout=30_000)
+    expect(page.locator(".stMarkdownBadge").get_by_text("5 not supported")).to_be_visible(timeout=30_000)
     page.get_by_text("See the plot").nth(3).click()
     page.wait_for_url(re.compile(r"/sharpness\?"))
     page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
@@ -54,7 +54,7 @@ def test_a_reviewer_follows_a_verdict_to_its_plot_and_takes_pdf_and_zip(
     assert float(box[1]) == pytest.approx(252, abs=1)
     page.goto(f"{address}/export?{EXAMPLE}")
     settle(page)
-    data = saved(page, page.get_by_role("button", name="Download the study"), tmp_path / "study.zip")
+    data = saved(page, page.get_by_role("button", name="Download the study", exact=True), tmp_path / "study.zip")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {n.partition("/")[2]: archive.read(n) for n in archive.namelist()}
     assert files["figures/sharpness.pdf"].startswith(b"%PDF")

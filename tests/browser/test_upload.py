@@ -40,7 +40,7 @@ def upload(page: Any, nth: int, name: str, content: bytes) -> None:
 def test_ones_own_data_is_chosen_and_a_bad_file_changes_nothing(address: str, page: Any) -> None:
     page.goto(f"{address}/run?form_tab=Problem&network=mlp:8&batch=16&m=16&seeds=1")
     settle(page)
-    page.get_by_text("Use your own data (.npz)").click()
+    page.get_by_text("Use your own data (.npz, .csv)").click()
     upload(page, 0, "mine.npz", npz())
     expect(page.get_by_text("80 training and 20 test samples, 3 classes")).to_be_visible(timeout=LATE)
     page.wait_for_url(re.compile("dataset=npz"))

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from sam_dash.results.experiments import EXPERIMENTS
+from sam_dash.results.experiments.paper import RECIPES
 from sam_dash.ui import router
 from tests.browser.conftest import FILLED, Watch
 from tests.browser.driver import settle
@@ -32,17 +33,21 @@ KNOWN = {
     ("color-contrast", r"^<kbd"): "the hint of a shortcut on a button, drawn at part of the button's contrast",
     ("color-contrast", r"foreground color: #207ab1"): "a chosen pill in the dark: the primary colour as text, which "
     "white must be readable on, in buttons and chips, too; there is one setting for both (here 3.5)",
+    ("list", r'^<ul data-testid="stSidebarNavItems"'): "the groups of the navigation where a narrow window folds it",
+    ("listitem", r'^<li class="st-emotion-cache'): "the pages within those groups; no list of ours has such a class",
 }
 LATE = 60_000  # ms, on a machine that trains beside
 EXAMPLE = {"study": "example"}
 VISITS: list[tuple[str, dict[str, str]]] = [
-    *((name, EXAMPLE) for name in router.PAGES if name != "experiments"),
+    *((name, EXAMPLE) for name in router.PAGES if name not in ("experiments", "paper")),
     ("rw_sam", EXAMPLE | {"rw_part": "Its weights"}),
     ("saddles", EXAMPLE | {"saddle_of": "In a network"}),
+    ("theory", EXAMPLE | {"theory_part": "On a study's runs"}),
     ("dynamics", EXAMPLE | {"clock": "Step"}),
     ("matched", EXAMPLE | {"against": "Seconds"}),
     ("runs", {"study": FILLED.key, "run": FILLED.runs()[0].key}),
     *(("experiments", {"experiment": e.title}) for e in EXPERIMENTS.values()),
+    *(("paper", {"recipe": r.title}) for r in RECIPES.values()),
 ]
 
 TABLETS = '[data-testid="stTabs"] [role="tablist"]'

@@ -83,9 +83,46 @@ def test_at_the_same_loss_a_cell_is_compared_with_sgd_of_its_own_seed() -> None:
 
 def test_where_sgd_is_best_is_said_and_compared() -> None:
     s = study(simple)
-    text = matched.best_stop(matched.wide(s, s.finals), sgd_curves(s), "test_acc", cells.of(s))
-    assert text.startswith("SGD stopped after 2 epochs, where it is best")
-    assert "90.0 % against 71.5 %: better (paired, n = 2" in text.replace("RW-SAM", "")
+    found = matched.stop(matched.wide(s, s.finals), sgd_curves(s), "test_acc", cells.of(s))
+    assert found is not None
+    assert (found.epoch, found.stopped.mean, found.difference.n) == (2, pytest.approx(0.9), 2)
+    assert found.best.mean == pytest.approx(0.715)
+    frame = matched.frame(s, matched.wide(s, s.finals), "train_loss", "test_acc", sgd_curves(s))
+    assert [(r["kind"], r["epoch"]) for r in tables.records(frame[frame["best"]])] == [("sgd", 2)]
+
+
+@pytest.mark.parametrize(
+    ("d", "says"),
+    [
+        ((0.1, 0.001, 0.199), "m-SAM is best: test accuracy 80.0 %, 10.0 points [0.1, 19.9] above SGD stopped after 6"),
+        ((0.1, -0.001, 0.201), "SGD stopped after 6 epochs (test accuracy 90.0 %) ties with the best setting, m-SAM"),
+        ((-0.1, -0.201, 0.001), "SGD stopped after 6 epochs (test accuracy 90.0 %) ties with the best setting, m-SAM"),
+        ((-0.1, -0.199, -0.001), "SGD stopped after 6 epochs beats every setting here: test accuracy 90.0 %, 10.0 "
+         "points [0.1, 19.9] above the best of them, m-SAM (80.0 %; paired, n = 10"),
+    ],
+)  # fmt: skip
+def test_a_stop_and_a_setting_tie_where_the_interval_holds_0(d: tuple[float, float, float], says: str) -> None:
+    of = [statistics.Mean(y, y, y, 10) for y in (0.9, 0.8)]
+    found = matched.Stop(6.0, of[0], "m-SAM", of[1], statistics.Mean(*d, 10))
+    assert matched.best_stop(found, "test_acc").startswith(says)
+    less = matched.best_stop(found._replace(difference=-found.difference), "test_loss")
+    assert less.startswith(says.split("test accuracy")[0]), "of a loss less is better"
+
+
+def test_what_is_compared_with_a_stop_is_chosen_on_the_other_seeds() -> None:
+    """Seed 0 alone would stop after 1 epoch and seed 1 after 3: each is judged where the other is best."""
+    s = study(simple)
+    curves = sgd_curves(s)
+    runs = s.runs.set_index("run")["seed"]
+    of = curves["quantity"] == "test_acc"
+    seed = curves["run"].map(runs)
+    peak = curves["epoch"].eq(seed.map({0: 1.0, 1: 3.0}))
+    curves = curves.assign(value=curves["value"].where(~of, 0.5 + 0.4 * peak))
+    found = matched.stop(matched.wide(s, s.finals), curves, "test_acc", cells.of(s))
+    assert found is not None
+    ends = found.best.mean
+    assert found.stopped.mean == pytest.approx(0.7)
+    assert found.difference.mean == pytest.approx(ends - 0.5), "not 0.7, which was chosen on these seeds"
 
 
 def test_costs_are_steps_times_gradients() -> None:
@@ -164,11 +201,11 @@ def test_simpsons_paradox_is_named() -> None:
                 }
             )
     table = pd.DataFrame(rows).assign(**{k: None for k in tables.knob_names()})
-    found = simpson.correlations(table, "tr_H")
+    found = simpson.correlations(table, "tr_H", "test_acc")
     assert list(found["group"]) == ["All runs pooled", "Within SGD", "Within n-SAM", "Within settings (seeds only)"]
     assert list(found["r"] > 0) == [True, False, False, False]
-    assert "(Simpson's paradox)" in simpson.reading(found, "tr_H")
-    assert simpson.shown(found)["Reading"].iloc[0] == "sharper is more accurate"
+    assert "(Simpson's paradox)" in simpson.reading(found, "tr_H", "test_acc")
+    assert simpson.shown(found, "test_acc")["Reading"].iloc[0] == "sharper is more accurate"
 
 
 def test_the_map_outlines_the_best_rho_by_accuracy_and_greys_the_collapsed() -> None:
@@ -397,6 +434,7 @@ def test_extremes_call_a_difference_inside_its_interval_a_tie() -> None:
     assert told == "It is lowest for a (1.5) and highest for b (2.5; paired, n = 2)."
     assert "in a tie" in statistics.extremes({"a": {0: 1.0, 1: 5.0}, "b": {0: 2.0, 1: 4.5}}, "It is")
     assert "no interval" in statistics.extremes({"a": {0: 1.0}, "b": {0: 2.0}}, "It is")
+    assert statistics.extremes({"a": {0: 0.5}, "b": {0: 0.5}}, "It ends") == "It ends at 0.5 for all."
 
 
 def test_a_study_without_the_quantity_has_an_empty_frame() -> None:

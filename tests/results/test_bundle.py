@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sam_dash.results.files import bundle, gallery
+from sam_dash.results.files import brought, bundle, gallery
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import cost
@@ -66,7 +66,7 @@ def zipped(parts: dict[str, bytes | str]) -> bytes:
 
 def test_it_holds_all_that_repeats_and_explains_the_study(content: bytes, study: Study, store: Store) -> None:
     found = files(content)
-    pictures = gallery.pictures(study, bundle._curves(study, store))
+    pictures = gallery.pictures(study, bundle.curves(study, store))
     assert {p.name for p in pictures} == {
         "sharpness", "rw-sam", "matched-train-loss", "matched-gradients", "matched-seconds", "correlation", "noise",
         "weights", "dynamics",
@@ -82,7 +82,7 @@ def test_it_holds_all_that_repeats_and_explains_the_study(content: bytes, study:
 
 
 def test_the_numbers_beside_a_figure_are_those_of_the_figure(content: bytes, study: Study, store: Store) -> None:
-    for picture in gallery.pictures(study, bundle._curves(study, store)):
+    for picture in gallery.pictures(study, bundle.curves(study, store)):
         back = pd.read_csv(io.BytesIO(files(content)[f"figures/{picture.name}.csv"]))
         numbers = [c for c in picture.frame if picture.frame[c].dtype == float]
         assert "y" in numbers
@@ -97,7 +97,7 @@ def test_without_a_chrome_the_zip_says_why_it_has_no_figures(store: Store, study
 
 
 def test_it_is_taken_in_to_the_last_bit(content: bytes, store: Store, other: Store) -> None:
-    merged = merge(other, *bundle.read("a.zip", content))
+    merged = merge(other, *brought.read("a.zip", content))
     assert len(merged.new) == len(KEYS)
     assert merged.kept == 0
     ours, theirs = store.measurements(keys=KEYS[1:-1]), other.measurements(keys=KEYS[1:-1])
@@ -115,25 +115,25 @@ def test_it_is_taken_in_to_the_last_bit(content: bytes, store: Store, other: Sto
 def test_what_is_there_already_is_not_touched(content: bytes, other: Store) -> None:
     fill(other, SWEEP, {KEYS[1]: "diverged"})
     before = str(other.runs()), str(other.measurements())
-    merged = merge(other, *bundle.read("a.zip", content))
+    merged = merge(other, *brought.read("a.zip", content))
     assert (merged.new, merged.kept) == ([], len(KEYS))
     assert (str(other.runs()), str(other.measurements())) == before
 
 
 def test_taken_in_twice_is_taken_in_once(content: bytes, other: Store) -> None:
     for _ in range(2):
-        merge(other, *bundle.read("a.zip", content))
+        merge(other, *brought.read("a.zip", content))
     assert len(other.runs()) == len(KEYS)
 
 
 def test_imported_runs_do_not_say_how_fast_this_machine_is(content: bytes, other: Store) -> None:
-    merge(other, *bundle.read("a.zip", content))
+    merge(other, *brought.read("a.zip", content))
     assert other.speed() == cost.UNKNOWN
 
 
 def test_an_export_without_estimators_is_taken_in_too(content: bytes, other: Store) -> None:
     parts = {k: v for k, v in files(content).items() if k != "estimators.csv"}
-    merge(other, *bundle.read("a.zip", zipped(parts)))
+    merge(other, *brought.read("a.zip", zipped(parts)))
     assert {m["method"] for m in other.measurements()} == {"imported"}
 
 
@@ -164,7 +164,7 @@ def test_a_bad_bundle_is_refused_in_words(
     content: bytes, change: Callable[[dict[str, bytes]], dict[str, bytes]], message: str
 ) -> None:
     with pytest.raises(SpecError, match=re.escape(message)) as error:
-        bundle.read("bad.zip", zipped(change(files(content))))
+        brought.read("bad.zip", zipped(change(files(content))))
     assert str(error.value).startswith("bad.zip: ")
     assert "\n" not in str(error.value)
 
@@ -172,13 +172,13 @@ def test_a_bad_bundle_is_refused_in_words(
 @pytest.mark.parametrize("data", [b"", b"PK not a zip", b"\x00" * 100])
 def test_what_is_no_zip_is_refused(data: bytes) -> None:
     with pytest.raises(SpecError, match=r"bad.zip: not a readable zip"):
-        bundle.read("bad.zip", data)
+        brought.read("bad.zip", data)
 
 
 def test_the_bundled_example_is_a_bundle_too(other: Store) -> None:
     study = studies.from_folder(studies.EXAMPLE)
     assert study is not None
-    merged = merge(other, *bundle.read("example.zip", bundle.write(study, None, None)))
+    merged = merge(other, *brought.read("example.zip", bundle.write(study, None, None)))
     back = studies.from_store(other, merged.sweeps[0])
     assert back is not None
     columns = ["run", "quantity", "value"]

@@ -400,3 +400,8 @@ def test_the_table_reads_well_and_the_csv_has_all_digits() -> None:
     numbers = claims.numbers(found).set_index("claim")
     assert numbers.loc["accuracy", "effect"] == next(v.effect.mean for v in found if v.claim.key == "accuracy")
     assert "Supported: Smaller m is more accurate" in claims.alt(found)
+    of = [v.verdict for v in found]
+    assert claims.headline(found) == (
+        f"1 of {len(of)} claims of Luo et al. (arXiv:2509.18001) are supported by these runs; "
+        f"{of.count(UNTESTED)} not tested."
+    )

@@ -15,7 +15,16 @@ from scipy import stats
 
 from sam_dash.maths import tail
 from sam_dash.results.claims import rule as claims
-from sam_dash.results.experiments import EXPERIMENTS, dots, fine_tuning, frames, heavy_tails, long_tail, which_sharpness
+from sam_dash.results.experiments import (
+    EXPERIMENTS,
+    dots,
+    fine_tuning,
+    frames,
+    heavy_tails,
+    long_tail,
+    reweighting,
+    which_sharpness,
+)  # fmt: skip
 from sam_dash.results.numbers import parts
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.statistics import Mean
@@ -230,6 +239,92 @@ def test_accuracy_is_kept_if_at_most_a_point_can_be_lost(less: float, spread: fl
     assert kept.verdict == verdict
     assert "with 25 % of its layer gradients" in kept.says
     assert (better.verdict, than_sgd.verdict) == (claims.SUPPORTED, claims.SUPPORTED)
+
+
+def test_reweighting_takes_runs_of_sams_length_and_of_sams_price_and_pairs_them_by_seed() -> None:
+    folder = EXPERIMENTS["reweighting"].data
+    tables = {n: pd.read_csv(folder / str(n) / "runs.csv").set_index("seed") for n in (1, 2, 3, 4)}
+    epochs = {n: json.loads((folder / str(n) / "config.json").read_text())["training"]["epochs"] for n in tables}
+    frame = reweighting.frame(bundled("reweighting"))
+
+    def accuracy(n: int, variant: str) -> pd.Series:
+        of = tables[n][tables[n]["variant"] == variant]
+        return of.loc[of["rho"].isna() | (of["rho"] == 0.1), "test_acc"]
+
+    for variant, n, passes, panel in (
+        ("rwsam", 2, 7 / 3, reweighting.PRICE), ("deltasam", 3, 8 / 3, reweighting.PRICE),
+        ("saner", 1, 2, reweighting.PRICE),
+        ("rwsam", 1, None, reweighting.LENGTH), ("saner", 1, None, reweighting.LENGTH),
+    ):  # fmt: skip
+        assert passes is None or epochs[n] * passes == pytest.approx(2 * epochs[1], rel=0.02)
+        at = (
+            (frame["panel"] == panel)
+            & (frame["variant"] == variant)
+            & (frame["x"] == "0.1")
+            & (frame["kind"] == "mean")
+        )
+        assert frame.loc[at, "y"].item() == pytest.approx((accuracy(n, variant) - accuracy(1, "sam")).mean())
+    sgd = frame[(frame["variant"] == "sgd") & (frame["kind"] == "mean")]
+    assert (epochs[4], sgd["x"].item()) == (2 * epochs[1], reweighting.NONE)
+    assert sgd["y"].item() == pytest.approx(accuracy(4, "sgd").mean())
+
+
+@pytest.mark.parametrize(("epochs", "there"), [(42, False), (43, True), (44, False)])
+def test_a_price_within_two_per_cent_of_sams_is_equal(epochs: int, there: bool) -> None:
+    study = bundled("reweighting")
+    finals = study.finals[(study.finals["epochs"] != 43) & (study.finals["quantity"] == "test_acc")]
+    moved = finals["variant"].eq("rwsam")
+    finals = finals.assign(epochs=finals["epochs"].where(~moved, epochs))
+    priced = reweighting.cells(replace(study, finals=finals)).priced
+    assert (("rwsam", "0.1") in priced) == there
+    assert ("sam", "0.1") in priced
+
+
+def test_where_sam_is_at_chance_no_difference_from_it_is_drawn_and_it_is_said() -> None:
+    study = bundled("reweighting")
+    frame, table = reweighting.frame(study), pd.read_csv(EXPERIMENTS["reweighting"].data / "1" / "runs.csv")
+    sam = table[(table["variant"] == "sam") & (table["rho"] == 0.8)]["test_acc"]
+    chance = 0.1 + 1.96 * math.sqrt(0.1 * 0.9 / 797)
+    assert f"At ρ = 0.8 SAM is at chance in {(sam <= chance).sum()} seeds" in EXPERIMENTS["reweighting"].caption(
+        study, frame
+    )
+    drawn = {panel: set(of["x"]) for panel, of in frame.groupby("panel")}
+    assert drawn[reweighting.LENGTH] == drawn[reweighting.PRICE] == {"0.05", "0.1", "0.2", "0.4"}
+    assert "0.8" in drawn[reweighting.ACCURACY]
+    collapsed = table[(table["variant"] == "saner") & (table["rho"] == 0.8)]["test_acc"]
+    assert collapsed.mean() < chance
+    assert not ((frame["variant"] == "saner") & (frame["x"] == "0.8")).any()
+
+
+def weighted(more: dict[str, float], other: float = 0.0) -> pd.DataFrame:
+    """Differences from SAM of RW-SAM by ρ, and accuracies with SANER `other` above it, over four seeds."""
+    noise = {s: 0.001 * (s - 1.5) for s in range(4)}
+    points = [
+        frames.rows(reweighting.LENGTH, rho, "RW-SAM", "rwsam", {s: d + e for s, e in noise.items()})
+        for rho, d in more.items()
+    ]
+    for v, y in (("rwsam", 0.8), ("saner", 0.8 + other)):
+        by_seed = {s: y + (e if v == "saner" else 0) for s, e in noise.items()}
+        points.append(frames.rows(reweighting.ACCURACY, "0.1", v, v, by_seed))
+    return frames.frame(points)
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"),
+    [
+        ({"0.1": 0.02, "0.2": 0.03}, claims.SUPPORTED), ({"0.1": 0.02, "0.2": 0.0}, claims.OPEN),
+        ({"0.1": 0.02, "0.2": -0.03}, claims.REFUTED),
+    ],
+)  # fmt: skip
+def test_more_accurate_at_every_radius_takes_each_and_falls_with_one(more: dict[str, float], verdict: str) -> None:
+    assert reweighting.judge(weighted(more))[0].verdict == verdict
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(-0.02, claims.SUPPORTED), (0.02, claims.REFUTED), (0.0, claims.OPEN)])
+def test_up_against_down_is_judged_at_the_best_radius_of_each(other: float, verdict: str) -> None:
+    (found,) = [f for f in reweighting.judge(weighted({"0.1": 0.0}, other)) if "SANER" in f.says]
+    assert found.verdict == verdict
+    assert "RW-SAM at ρ = 0.1 less SANER at ρ = 0.1" in found.why
 
 
 def test_on_a_telephone_the_panels_are_stacked_without_overlap() -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from sam_dash.results.files import export
 from sam_dash.results.numbers import recorded
-from sam_dash.runs import cost
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Measurement, Outcome, Report
 from sam_dash.runs.spec import Problem, SweepSpec, Training, from_dict
@@ -135,7 +134,6 @@ def test_runs_on_a_file_that_is_gone_are_still_exported(store, tmp_path):
     sweep = SweepSpec(variants=("sgd",), seeds=(0,), problem=Problem(dataset=f"npz:{path}"))
     store.submit(sweep)
     path.unlink()
-    cost._data.cache_clear()
     frame = export.runs_frame(store, sweep.key)
     assert frame["grad_evals"].isna().tolist() == [True]
 

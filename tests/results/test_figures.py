@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from sam_dash import variants
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, curves, panels, style
+from sam_dash.results.drawing import captions, cells, curves, panels, sentences, style
 from sam_dash.results.drawing.panels import Panels
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.numbers import study as studies
@@ -110,6 +110,12 @@ def test_a_log_axis_has_enough_labels_and_not_too_many(low: float, high: float, 
     assert [s for s in panels.log_steps(low, high) if low <= s <= high] == pytest.approx(within)
 
 
+def test_values_that_are_all_the_same_are_not_shown_on_a_whole_unit() -> None:
+    same = frames.summary().assign(y=0.969, low=0.969, high=0.969)
+    axis = frames.multiples(same, "m").layout.yaxis2
+    assert 0.9 < axis.range[0] < 0.969 < axis.range[1] < 1.02
+
+
 def test_every_registered_variant_has_a_look_of_its_own() -> None:
     assert set(style.LOOKS) == set(variants.REGISTRY)
     assert set(style.MARKS) | set(style.BASES) <= set(variants.REGISTRY)
@@ -169,7 +175,7 @@ def test_a_setting_without_any_result_is_named() -> None:
 
 
 def test_the_alternative_text_states_the_finding() -> None:
-    text = captions.alt(frames.summary(), "m", cells.of(frames.study()))
+    text = sentences.alt(frames.summary(), "m", cells.of(frames.study()))
     by = "−47.5 [−66.6, −28.4]"  # of -46 and -49: 1.5 times t = 12.7 either way
     assert f"tr(H) falls from 72.0 at m = 4 (SAM) to 24.5 at m = 1: {by} (paired, 95 %, n = 2)." in text
     assert "Test accuracy: a tie between 73.0 % at m = 4 (SAM) and 77.0 % at m = 1" in text
@@ -178,7 +184,7 @@ def test_the_alternative_text_states_the_finding() -> None:
 def test_the_alternative_text_claims_nothing_from_one_seed() -> None:
     study = frames.study()
     frame = tables.summary(study.finals.query("seed == 0"), study.runs.query("seed == 0"), ("tr_H",))
-    assert "(one seed: no interval)" in captions.alt(frame, "m", cells.Looks(frame, 4))
+    assert "(one seed: no interval)" in sentences.alt(frame, "m", cells.Looks(frame, 4))
 
 
 def test_slopes_are_read_off_their_interval() -> None:

@@ -9,7 +9,7 @@ import pytest
 from sam_dash.results import words
 from sam_dash.results.claims import claim as claims
 from sam_dash.results.drawing import cells
-from sam_dash.results.files import bundle, gallery, texts
+from sam_dash.results.files import brought, bundle, gallery, texts
 from sam_dash.results.numbers import recorded, tables
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
@@ -80,7 +80,7 @@ def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:
 
 
 def test_a_bundle_of_several_networks_is_taken_in_whole(store: Store, study: Study) -> None:
-    (sweep,), runs = bundle.read("study.zip", bundle.write(study, store, None))
+    (sweep,), runs = brought.read("study.zip", bundle.write(study, store, None))
     assert sweep == SWEEP
     assert {r.key for r in runs} == {r.key for r in SWEEP.runs()}
 

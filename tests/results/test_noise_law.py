@@ -67,13 +67,29 @@ def test_the_ratio_is_paired_by_run_and_the_laws_are_of_the_mean_over_runs() -> 
     )  # fmt: skip
 
 
-def judged(*points: tuple[float, float, float, int]) -> list[str]:
-    """What is found of one line's ratios: m, the ends of the interval, seeds."""
-    frame = pd.DataFrame(
+def ratios(*points: tuple[float, float, float, int]) -> pd.DataFrame:
+    """One line's ratios to the law: m, the ends of the interval, seeds."""
+    return pd.DataFrame(
         [{"panel": "ratio", "kind": "mean", "line": "SGD", "x": x, "y": (a + b) / 2, "low": a, "high": b, "n": n}
          for x, a, b, n in points]
     )  # fmt: skip
-    return noise_law.findings(frame)
+
+
+def judged(*points: tuple[float, float, float, int]) -> list[str]:
+    """What is found of them."""
+    return noise_law.findings(ratios(*points))
+
+
+def test_the_headline_says_what_room_agreement_leaves_or_how_many_miss_and_by_how_much() -> None:
+    fine = (2, 0.95, 1.2, 3), (4, 0.9, 1.1, 3)
+    assert noise_law.headline(ratios((1, 0.1, 0.2, 3), *fine)) == (
+        "Gradient noise follows tr(V)/m as far as can be seen, at all of 2 settings and sizes: their 95 % intervals "
+        "leave room for −10.0 to +20.0 %, no more."
+    )
+    told = noise_law.headline(ratios(*fine, (8, 1.3, 1.5, 3), (16, 0.7, 0.9, 3)))
+    assert told.startswith("2 of 4 intervals miss tr(V)/m, where one in 20 would by chance")
+    assert told.endswith("farthest off is SGD at m = 8, 1.400 times the law.")
+    assert noise_law.headline(ratios((2, math.nan, math.nan, 1))) == ""
 
 
 @pytest.mark.parametrize(

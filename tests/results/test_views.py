@@ -15,6 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from sam_dash.maths.theory.setting import Setting, play
 from sam_dash.problems.landscapes import LANDSCAPES
 from sam_dash.results.drawing import panels
 from sam_dash.results.experiments import EXPERIMENTS
@@ -22,17 +23,23 @@ from sam_dash.results.experiments.experiment import Result
 from sam_dash.results.numbers import parts, recorded
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import VIEWS, escapes, walks
+from sam_dash.results.views import VIEWS, escapes, theory, theory_moments, walks
+from sam_dash.results.views.looked import LookView
 from sam_dash.results.views.view import Selection, StudyView, View
 from sam_dash.runs.saddles import Walk
 from sam_dash.runs.store import Store
 from sam_dash.ui import router
 from sam_dash.ui.frame import COLUMNS, STEPS
-from tests import synthetic
+from tests import looking, synthetic
+from tests.decide import records
 
 WIDTHS = dict(zip(COLUMNS, (340, *STEPS), strict=True))  # columns -> px of the narrowest page that has room for them
 FOLDER = Path(studies.__file__).parents[1] / "views"
 FURTHER = {f"m_sharp@{m}": 0.1 / m for m in (1, 2, 4, 8)} | {f"tr_V@{m}": 20 / m for m in (2, 4, 8)}
+FURTHER |= {
+    f"{key}@m={m},rho={rho:g}": 0.5 + 0.1 * rho + 0.3 * (key == "added_error0")
+    for key in ("added_error", "added_error0", "added_cos", "added_len") for m in (1, 4) for rho in (0.01, 0.1, 1.0)
+}  # fmt: skip
 FURTHER |= {"grad_sq": -0.1, "layer_noise@hidden1": 12.0, "layer_noise@output": 8.0}
 At = tuple[View[Any], Any, str]
 
@@ -57,7 +64,8 @@ def stored(folder: Path, sweep: Any, collapsed: float | None = None) -> tuple[St
     plain, store = synthetic.values, Store(folder / "store.db")
 
     def values(run: Any, share: float = 1.0) -> dict[str, float]:
-        return plain(run, share) | ({"test_acc": 0.1} if run.knobs.get("rho") == collapsed is not None else {})
+        found = plain(run, share) | {f"mean_norm@{m}": 3 * (1.1 - share) / m**0.5 for m in (1, 4, 8)}
+        return found | ({"test_acc": 0.1} if run.knobs.get("rho") == collapsed is not None else {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "values", values)
@@ -101,10 +109,22 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[At]:
         of = [study for folder in parts.folders(e.data) if (study := studies.from_folder(folder))]
         found.append((Result(e), parts.together(of), e.name))
     found.append((escapes.VIEW, escapes.bundled(), "escape"))
+    pair = looking.looked(tmp_path_factory.mktemp("looked"))
+    alone = replace(pair, seen=pair.seen[:1])
+    for view in (v for v in VIEWS.values() if isinstance(v, LookView)):
+        found += [(view, at, view.key) for at in (pair, pair.but("random"), alone)]
     for key, land in LANDSCAPES.items():
         spec = Walk(landscape=key)
         paths = {v: [[land.start, land.saddle]] for v in spec.variants}
         found.append((walks.VIEW, walks.Walked({"paths": paths}, spec), f"walk-{key}"))
+    for s in (Setting(), Setting(variant="nusam"), Setting("logistic", batch=24, m=24), Setting("two_weights", "sam")):
+        of = theory.Theory(s, play(s))
+        found += [(v, of, f"theory-{s}") for v in VIEWS.values() if v.page == "theory" and not isinstance(v, StudyView)]
+        found += [(theory_moments.VIEW, of._replace(moment=moment), moment) for moment in theory_moments.MOMENTS]
+    folder = tmp_path_factory.mktemp("decisions")
+    for i, made in enumerate(({}, {"gain": 0.3, "margin": 0.5, "score": "acc"}, {"until": "look"}, {"until": "sam"})):
+        of = records.written(folder / f"{i}.jsonl", **made)
+        found += [(v, of, f"decision-{i}") for v in VIEWS.values() if v.page == "decide"]
     return found
 
 
@@ -195,7 +215,7 @@ def test_panels_of_dynamics_share_their_epochs_and_accuracies_stay_below_one(dra
 
 def seen(fig: go.Figure, trace: Any) -> bool:
     """Whether a trace has a point that its axes show; what stands for something in the legend alone has to be there."""
-    if trace.type == "heatmap":
+    if trace.type in ("heatmap", "contour"):
         return any(v is not None for row in trace.z for v in row)
     if trace.type == "bar":
         return any(v is not None and v > 0 for v in trace.x)

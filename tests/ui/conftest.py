@@ -19,6 +19,8 @@ from sam_dash.runs.store import Store
 from tests import synthetic
 
 ROOT = Path(__file__).parents[2]
+ALONE = {"overview", "saddles", "experiments", "paper", "decide", "audit"}
+"""Pages that show no study of the user's choice."""
 # each AppTest reads the metadata of all installed packages, which takes four times as long as to draw a page
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
@@ -75,6 +77,9 @@ def richer(monkeypatch: pytest.MonkeyPatch) -> None:
         found |= {f"tr_V@{m}": found["tr_V"] / m for m in (2, 4, 8)} | {
             "grad_sq": 0.5 - run.seed,
             "tail": 3.0 + run.seed,
+        }
+        found |= {
+            f"{key}@m=1,rho={rho}": rho + run.seed / 9 for key in ("added_error", "added_error0") for rho in (0.1, 1)
         }
         return found | {f"m_sharp@{m}": 0.01 * found["tr_H"] / m for m in (1, 2, 4, 8)}
 

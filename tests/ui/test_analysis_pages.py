@@ -140,7 +140,7 @@ def test_the_map_is_the_frame_of_its_csv(store: Store, visit: Visit) -> None:
     assert frame.groupby("m")["best"].sum().tolist() == [1, 1, 1, 1]
     heat = charts(at)[0]["data"][-1]
     assert heat["type"] == "heatmap"
-    assert "by the test accuracy of the seeds" in text_of(at)
+    assert "by the test score of the seeds" in text_of(at)
 
 
 def test_collapsed_settings_are_grey_and_left_out(store: Store, visit: Visit) -> None:

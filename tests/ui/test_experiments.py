@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results.experiments import EXPERIMENTS
+from sam_dash.results.experiments.paper import RECIPES
 from sam_dash.runs import presets
 from sam_dash.runs.spec import RunSpec
 from sam_dash.runs.store import Store
@@ -96,3 +97,32 @@ def test_ones_own_settings_are_shown_as_far_as_they_have_got(store: Store, visit
     assert all(key[:6] in text for key in own)
     assert "the tail index falls with the learning rate, at B = 16" in text
     assert "Batch size, at lr" not in text
+
+
+@pytest.mark.parametrize("key", RECIPES)
+def test_a_recipe_of_the_paper_shows_its_claim_its_numbers_and_our_runs(visit: Visit, key: str) -> None:
+    recipe = RECIPES[key]
+    at = visit("paper", recipe=recipe.title)
+    text = text_of(at)
+    assert not at.error
+    assert len(charts(at)) == 1
+    for part in (recipe.claim, recipe.at_scale, recipe.rule, recipe.limits, "ship with sam-dash"):
+        assert part in text
+    tables = [d.value for d in at.dataframe if "RW-SAM" in d.value]
+    assert [len(t) for t in tables] == [len({n.setting for n in recipe.numbers})] * bool(recipe.numbers)
+
+
+def test_a_recipe_is_started_by_its_button_and_then_shows_ones_own_runs(store: Store, visit: Visit) -> None:
+    recipe = RECIPES["paper-noise"]
+    at = visit("paper", recipe=recipe.title)
+    assert at.code[0].value == "python -m sam_dash paper --only paper-noise"
+    at.button(key="go").click().run()
+    assert not at.exception
+    assert {row["id"] for row in store.sweeps()} == {s.key for s in recipe.sweeps}
+
+
+def test_ones_own_runs_of_a_recipe_take_the_place_of_those_that_ship(store: Store, visit: Visit) -> None:
+    recipe = RECIPES["paper-fine-tuning"]
+    own = [fill(store, sweep) for sweep in recipe.sweeps]
+    text = text_of(visit("paper", recipe=recipe.title))
+    assert all(sweep_id[:6] in text for sweep_id in own)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sam_dash.problems import own_files
 from sam_dash.problems.datasets import DataError, load
 from sam_dash.runs import presets
 from sam_dash.runs.spec import Measures, Problem, Training
-from sam_dash.ui import fields, live, start, upload
+from sam_dash.ui import fields, live, start
 from sam_dash.variants import REGISTRY
 
 
@@ -65,11 +66,11 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_an_upload_is_kept_by_its_content_and_can_be_trained_on() -> None:
-    name = upload.keep("../my data.npz", _npz())
-    assert upload.known() == [name]
+    name = own_files.keep("../my data.npz", _npz())
+    assert own_files.known() == [name]
     assert load(name).x_train.shape == (20, 4)
-    assert upload.keep("../my data.npz", _npz()) == name
-    assert Path(name.removeprefix("npz:")).parent == upload.folder()
+    assert own_files.keep("../my data.npz", _npz()) == name
+    assert Path(name.removeprefix("npz:")).parent == own_files.folder()
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ def test_an_upload_is_kept_by_its_content_and_can_be_trained_on() -> None:
 )
 def test_a_bad_upload_is_refused_in_words_and_not_kept(content: Callable[[], bytes], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        upload.keep("mine.npz", content())
-    assert list(upload.folder().iterdir()) == []
+        own_files.keep("mine.npz", content())
+    assert list(own_files.folder().iterdir()) == []
 
 
 def test_the_time_left_is_counted_from_the_first_look() -> None:

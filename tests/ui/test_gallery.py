@@ -16,15 +16,15 @@ from sam_dash.results.numbers import recorded
 from sam_dash.results.numbers import study as studies
 from sam_dash.ui import figure, router
 from tests.synthetic import SWEEP, fill
+from tests.ui.conftest import ALONE
 
 EXAMPLE = studies.EXAMPLE
 WIDE = replace(SWEEP, knobs={"rho": (0.1, 0.2), "lam": (0.0, 0.5)})
-NOT_OF_THE_STUDY = {"saddles", "experiments"}  # computed when asked for; each of its preset's own study
 FURTHER = [
     ("matched", {"against": "Gradient evaluations"}), ("matched", {"against": "Seconds"}),
     ("rw_sam", {"rw_part": "Its weights"}),
 ]  # fmt: skip
-PAGES = [name for name in router.PAGES if name not in {"overview", *NOT_OF_THE_STUDY}]
+PAGES = [name for name in router.PAGES if name not in {"theory", *ALONE}]
 VISITS: list[tuple[str, dict[str, str]]] = [*((name, {}) for name in PAGES), *FURTHER]
 
 
@@ -56,7 +56,7 @@ def test_every_figure_of_the_example_is_in_its_zip(visit: Any, drawn: Any, monke
         for name, value in query.items():
             at.query_params[name] = value
         assert not at.run().exception
-    pictures = gallery.pictures(study, bundle._curves(study, None))
+    pictures = gallery.pictures(study, bundle.curves(study, None))
     names = {key for key, *_ in drawn}
     assert names >= {"sharpness", "matched", "correlation", "rw_sam", "weights", "tenths", "noise", "layers", "density"}
     lead = [of for of in drawn if of[0] == "example"]  # on Overview: fewer panels of the first figure, same caption
@@ -71,7 +71,7 @@ def test_the_map_of_several_radii_is_in_the_zip_too(store: Any, visit: Any, draw
     study = studies.from_store(store, study_id)
     assert study is not None
     assert "rho_m" in {key for key, *_ in drawn}
-    pictures = gallery.pictures(study, bundle._curves(study, store))
+    pictures = gallery.pictures(study, bundle.curves(study, store))
     assert missing(drawn, pictures) == []
     told = {p.name: p.caption for p in pictures if p.name.startswith(("noise", "dynamics", "weights", "rw-sam"))}
     assert len(told) == 8

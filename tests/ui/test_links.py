@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from sam_dash.audit import Report, kept
+from sam_dash.decide import record
 from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.numbers import study as studies
 from sam_dash.runs.spec import Measures
 from sam_dash.runs.store import Store
 from sam_dash.ui import pick, router, saddle_parts
+from tests.decide import records
 from tests.synthetic import SWEEP, fill
 from tests.ui.test_saddles import Here
 
@@ -29,7 +32,14 @@ NOT_IN_THE_URL = {
     "box": "the study is in the URL by hand, as ?study=ID: a bound one would be a label, which changes",
     "npz_file": "a file",
     "zip_file": "a file",
+    "csv_file": "a file",
+    "audit_file": "a file",
+    **dict.fromkeys(
+        ("csv_target", "csv_{target}", "csv_more", "csv_study", "csv_all_variant", "csv_all_m"),
+        "of a file that no link carries",
+    ),
     "sure": "a link must not confirm a deletion",
+    "long": "a link must not start what takes above a day",
     "note_{key}": "the note is in the store",
     "stop_which": "names the run of the button beside it, which acts at once",
 }
@@ -38,7 +48,13 @@ FULL = replace(
     SWEEP, variants=("sgd", "sam", "usam", "rwsam"), knobs={"rho": (0.1, 0.2), "lam": (0.0, 0.5, 1.0)},
     measures=Measures(what=("trace", "lam_max", "noise", "m_sharpness", "pyhessian")),
 )  # fmt: skip
-PAGES = [*router.PAGES, "saddles:saddle_of=In a network", "rw_sam:rw_part=Its weights", "rw_sam:rw_part=Its modes"]
+PAGES = [
+    *router.PAGES,
+    "saddles:saddle_of=In a network",
+    "rw_sam:rw_part=Its weights",
+    "rw_sam:rw_part=Its modes",
+    "theory:theory_part=On a study's runs",
+]
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -129,16 +145,20 @@ def test_a_cold_link_restores_every_control_of_a_page(
     monkeypatch.setattr(studies, "EXAMPLE", EXAMPLE)
     assert EXPERIMENTS
     study = fill(store, FULL)
+    for name in ("a", "b"):
+        records.written(record.folder() / f"{name}.jsonl")
+        kept.keep(Report(8, (), None, 0.0, 1, 1, ()), f"{name}.py:loop")
     fixed = {"study": study}
     page, _, part = page.partition(":")
     fixed |= dict([part.split("=")]) if part else {}
     at = visit(page, **fixed)
     asked = {name: other(name, node) for name, node in controls(at).items() if name not in fixed}
     asked.pop("land", None)  # another landscape has knobs of its own
-    for part in ("saddle_of", "rw_part"):  # another part of the page has other controls
+    # another part of the page has other controls; not every problem and variant has every figure
+    for part in ("saddle_of", "rw_part", "theory_problem", "theory_variant", "theory_part"):
         asked.pop(part, None)
     gone, wrong = set(), {}
-    for apart in {"settings", "at_rho"} & set(asked) or {
+    for apart in {"settings", "at_rho", "theory_setting"} & set(asked) or {
         ""
     }:  # a setting is named with its ρ: at another it is not there
         wanted = {name: value for name, value in asked.items() if name != apart}
@@ -147,4 +167,5 @@ def test_a_cold_link_restores_every_control_of_a_page(
         wrong |= {n: (v, shown(later[n])) for n, v in wanted.items() if n in later and not same(shown(later[n]), v)}
     assert wrong == {}
     assert gone <= {"m", "escape_tab", "escape_width"}, "the Run page's m are divisors of B; an escape is run first"
-    assert asked or page in ("estimators", "claims"), "a page with nothing to choose"
+    # no checkpoint is kept in this study; test_checkpoints.py has links to looks at some
+    assert asked or page in ("estimators", "claims", "checkpoints"), "a page with nothing to choose"

@@ -61,8 +61,8 @@ def test_the_network_is_chosen_in_the_url_and_its_numbers_are_shown(
 
 
 def test_a_running_study_draws_one_network_and_lists_the_runs_of_all(store: Store, visit: Visit) -> None:
-    fill(store, MANY, every(MANY, "running", 6) | {MANY.runs()[-1].key: "queued"})
-    at = visit("run")
+    study = fill(store, MANY, every(MANY, "running", 6) | {MANY.runs()[-1].key: "queued"})
+    at = visit("run", study=study)
     assert "Curves of mlp:4, which is furthest of those in training." in text_of(at)
     table = next(d.value for d in at.dataframe if "Progress" in d.value)
     assert set(table["Network"]) == set(NETWORKS)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pandas as pd
@@ -19,20 +20,22 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
+from sam_dash.problems import own_files
 from sam_dash.results import words
 from sam_dash.results.experiments import EXPERIMENTS
 from sam_dash.results.files import export
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.views import quality
-from sam_dash.runs import gpus, presets
+from sam_dash.runs import gpus, limits, presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.spec import Measures, Problem, SweepSpec, Training
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import sweeps
 from sam_dash.runs.worker import run_group
-from sam_dash.ui import router, upload
+from sam_dash.ui import router
 from tests.synthetic import SWEEP, every, fill
+from tests.ui.conftest import ALONE
 
 PAGES = (
     "overview", "run", "sharpness", "rho_m", "matched", "rw_sam", "noise", "dynamics", "claims", "estimators", "runs",
@@ -48,6 +51,11 @@ def text_of(at: AppTest) -> str:
     return "\n".join(str(e.value) for kind in kinds for e in at.get(kind))
 
 
+def edited(at: AppTest) -> dict[str, list[str]]:
+    """The form's values behind Edit."""
+    return parse_qs(next(link.proto.query_string for link in at.get("page_link") if link.proto.label == "Edit"))
+
+
 def charts(at: AppTest) -> list[dict[str, Any]]:
     return [json.loads(c.proto.spec) for c in at.get("plotly_chart")]
 
@@ -57,7 +65,7 @@ def test_an_empty_store_invites_to_a_first_run(visit: Visit, page: str) -> None:
     at = visit(page)
     text = text_of(at)
     assert len(at.title) == 1
-    assert ("Press Start" if page == "run" else "The default preset takes about a minute") in text
+    assert ("**27 runs** to train" if page == "run" else "The default preset takes about a minute") in text
     assert not at.error
 
 
@@ -217,13 +225,47 @@ def test_the_form_starts_the_sweep_of_its_link(store: Store, visit: Visit) -> No
     assert (sweep["spec"]["m"], sweep["spec"]["seeds"]) == ([64, 4], [0, 1])
 
 
+def test_a_started_study_takes_the_forms_place_and_edit_brings_its_values_back(store: Store, visit: Visit) -> None:
+    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
+    at.button(key="go").click().run()
+    assert not [b for b in at.button if b.key == "go"]
+    assert "You have this study" not in text_of(at)
+    asked = edited(at)
+    assert "study" not in asked
+    again = visit("run", **asked)
+    assert again.text_input(key="network").value == "mlp:8"
+    assert sorted(again.session_state["m"]) == [4, 64]
+    assert "You have this study" not in [link.proto.label for link in again.get("page_link")]
+    watch = [link.proto.label for link in again.get("page_link") if link.proto.label.startswith("Watch ")]
+    assert len(watch) == 1
+    assert "6 runs · running" in watch[0]
+
+
+def test_the_overview_starts_the_first_preset_by_one_button_that_says_runs_and_time(store: Store, visit: Visit) -> None:
+    at = visit()
+    button = at.button(key="yourself")
+    assert re.fullmatch(r"Run this yourself \(27 runs, \d+ (s|min)( to \d+ (s|min))?\)", button.label)
+    button.click().run()
+    assert not at.exception
+    (sweep,) = store.sweeps()
+    assert (sweep["id"], sweep["counts"]) == (presets.get(presets.FIRST).sweep.key, {"queued": 27})
+    assert at.query_params["study"] in (sweep["id"], [sweep["id"]])
+    assert visit().button(key="yourself").label == "Watch your 27 runs"
+
+
+def test_what_is_trained_already_is_opened_by_the_overview(store: Store, visit: Visit) -> None:
+    fill(store, presets.get(presets.FIRST).sweep)
+    assert visit().button(key="yourself").label == "Open your own 27 runs"
+
+
 def test_what_a_slow_browser_still_shows_is_not_taken_for_a_choice(store: Store, visit: Visit) -> None:
     """The live view asks for itself each second, with the state of all widgets, be the new ones drawn or not."""
     before = fill(store, SWEEP)
-    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
+    at = visit("run", study=before)
     box = next(s for s in at.selectbox if s.label == "Study")
     assert box.value == before
     old = at._tree.get_widget_states()
+    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
     at.button(key="go").click().run()
     (started,) = {s["id"] for s in store.sweeps()} - {before}
     at._run(old)
@@ -243,12 +285,12 @@ def of_another_version(store: Store, **columns: str) -> str:
     return study
 
 
-@pytest.mark.parametrize("page", sorted(set(router.PAGES) - {"overview", "saddles", "experiments"}))
+@pytest.mark.parametrize("page", sorted(set(router.PAGES) - ALONE))
 def test_a_study_of_another_version_is_said_to_be_one_and_its_runs_are_not_lost(
     store: Store, visit: Visit, page: str, tmp_path: Path
 ) -> None:
     study = of_another_version(store)
-    at = visit(page, study=study)
+    at = visit(page, study=study, **({"theory_part": "On a study's runs"} if page == "theory" else {}))
     (told,) = at.error
     assert "This study is of another version of sam-dash" in told.value
     assert "knob 'learn'" in told.value.replace("\\", "")
@@ -344,7 +386,7 @@ def pixels(store: Store, tmp_path: Path) -> str:
     """An uploaded file of images without channels, whole numbers from 0 to 255; its name as a data set."""
     x, y = np.arange(80 * 36).reshape(80, 6, 6).astype(np.uint8), np.arange(80) % 3
     np.savez(tmp_path / "pixels.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    return upload.keep("pixels.npz", (tmp_path / "pixels.npz").read_bytes())
+    return own_files.keep("pixels.npz", (tmp_path / "pixels.npz").read_bytes())
 
 
 def test_own_data_start_plain_on_the_form_and_it_says_what_it_has_changed(
@@ -365,6 +407,8 @@ def test_own_data_start_plain_on_the_form_and_it_says_what_it_has_changed(
     at.button(key="go").click().run()
     made = store.sweeps()[0]["spec"]["problem"]
     assert (made["label_noise"], "scaling" in made, made["dataset"]) == (0.2, False, pixels)
+    at = visit("run", **edited(at))
+    assert (at.number_input(key="label_noise").value, at.selectbox(key="dataset").value) == (0.2, pixels)
     at.selectbox(key="dataset").set_value("digits").run()
     assert at.selectbox(key="scaling").value == "none"
 
@@ -377,15 +421,51 @@ def test_a_bare_link_to_own_data_starts_plain_too(visit: Visit, pixels: str) -> 
     assert "expected a built-in one, or an upload of yours" in gone.warning[0].value
 
 
-@pytest.mark.parametrize("network", ["cnn:4", "resnet18:8", "mlp:8, cnn:4"])
+def test_a_table_is_used_once_its_column_of_labels_is_named_and_a_bad_one_changes_nothing(visit: Visit) -> None:
+    rows = "\n".join(f"{i},{i % 7},{'abc'[i % 3]}" for i in range(100))
+    at = visit("run", network="mlp:8", batch="16", m="16")
+    at.file_uploader(key="npz_file").set_value(
+        ("flowers.csv", f"size,petals,kind\n{rows}\n".encode(), "text/csv")
+    ).run()
+    assert at.selectbox(key="csv_target").value == "kind", "the last column, where none is called a label"
+    next(button for button in at.button if button.label == "Use this table").click().run()
+    assert not at.exception
+    assert "80 training and 20 test samples, 3 classes" in text_of(at)
+    kept = at.selectbox(key="dataset").value
+    assert kept in own_files.known()
+    at.file_uploader(key="npz_file").set_value(("numbers.csv", b"1,2,3\n4,5,6\n", "text/csv")).run()
+    assert any("its first line is numbers" in error.value.replace("\\", "") for error in at.error)
+    assert at.selectbox(key="dataset").value == kept
+
+
+@pytest.mark.parametrize("network", ["cnn:4-4", "mlp:8, cnn:4-4"])
 def test_data_and_a_network_that_do_not_fit_disable_start_and_say_why(visit: Visit, pixels: str, network: str) -> None:
     at = visit("run", dataset=pixels, network=network)
     said = at.error[0].value.replace("\\", "")
-    assert "needs images (C, H, W); these inputs have shape (6, 6); use an mlp" in said
+    assert "needs images of at least 4x4 pixels at every stage, got (1, 6, 6), of which stage 2 sees (2, 2)" in said
     assert at.button(key="go_off").disabled
 
 
-@pytest.mark.parametrize("page", ["run", "experiments"])
+def test_what_takes_above_a_day_is_asked_for_again(store: Store, visit: Visit, monkeypatch) -> None:
+    at = visit("run", network="mlp:8", epochs="2", seeds="2", variants=["SGD"])
+    assert "MB of memory a worker" in text_of(at)
+    assert not [box for box in at.checkbox if box.key == "long"]
+    monkeypatch.setattr(limits, "DAY", 0.01)
+    at = visit("run", network="mlp:8", epochs="2", seeds="2", variants=["SGD"])
+    assert at.button(key="go").disabled
+    at.checkbox(key="long").check().run()
+    at.button(key="go").click().run()
+    assert store.sweeps()[0]["counts"] == {"queued": 2}
+
+
+def test_more_memory_than_there_is_disables_start_and_says_so(visit: Visit, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "room", lambda: 1000)
+    at = visit("run")
+    assert "of memory, and this machine has" in at.error[0].value
+    assert at.button(key="go_off").disabled
+
+
+@pytest.mark.parametrize("page", ["run", "experiments", "paper"])
 def test_what_is_wrong_in_the_environment_disables_start_and_is_said(visit: Visit, monkeypatch, page: str) -> None:
     monkeypatch.setattr(gpus, "_listed", lambda: [["GPU-a"]])
     monkeypatch.setenv("SAM_DASH_GPU_SLOTS", "many")
@@ -460,7 +540,7 @@ def test_without_a_study_of_ones_own_the_example_is_there(example: studies.Study
 
 def test_the_run_page_does_not_take_the_example_for_progress(example: studies.Study, visit: Visit) -> None:
     at = visit("run", study="example")
-    assert "Nothing has been started yet" in text_of(at)
+    assert at.button(key="go").label == "Start"
     assert not at.warning
     assert not charts(at)
 

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results.claims import escape_claims
-from sam_dash.results.drawing import paper
+from sam_dash.results.drawing import contours, paper
 from sam_dash.results.views import escapes, walks
 from sam_dash.runs.calculator import Calculator
 from sam_dash.runs.saddle_work import answer
@@ -130,7 +130,7 @@ def test_the_contour_lines_are_where_the_loss_has_their_height() -> None:
 def test_pieces_of_a_contour_that_meet_are_one_line_and_none_is_lost() -> None:
     ring = [((0.0, 0.0), (1.0, 0.0)), ((1.0, 1.0), (1.0, 0.0)), ((0.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 1.0))]
     path = [((5.0, 0.0), (6.0, 0.0)), ((7.0, 0.0), (6.0, 0.0))]
-    lines = list(walks._joined([*ring, *path]))
+    lines = list(contours.joined([*ring, *path]))
     assert sorted(map(len, lines)) == [3, 5]
     drawn = [frozenset(piece) for line in lines for piece in itertools.pairwise(line)]
     assert sorted(map(sorted, drawn)) == sorted(sorted(piece) for piece in (*ring, *path))

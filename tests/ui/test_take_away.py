@@ -146,6 +146,8 @@ def test_a_study_that_exists_can_be_opened_and_its_command_copied(store: Store, 
     assert "You have this study: open it" not in [label for label, _ in links(at)]
     assert any(c.value.startswith("python -m sam_dash run --preset digits") for c in at.code)
     at.button(key="go").click().run()
+    store.stop(store.sweeps()[0]["id"])
+    at = visit("run", network="mlp:8", epochs="2", m=["64", "4"], seeds="2", variants=["SGD", "SAM"])
     link = next(p for label, p in links(at) if label == "You have this study: open it")
     assert f"study={store.sweeps()[0]['id']}" in link.query_string
 
@@ -157,7 +159,7 @@ def test_the_export_page_has_the_table_and_the_zip(store: Store, visit: Visit) -
     assert any(c.value.startswith(r"\begin{table}") for c in at.code)
     assert any(c.value.startswith("| Variant | m |") for c in at.code)
     labels = [b.proto.label for b in at.get("download_button")]
-    assert {"Download the study", "LaTeX file", "Markdown file"} <= set(labels)
+    assert {"Download the study", "Download a report", "LaTeX file", "Markdown file"} <= set(labels)
 
 
 def test_without_a_chrome_print_formats_are_disabled_with_the_reason(

@@ -14,9 +14,10 @@ import pandas as pd
 
 from sam_dash.results import words
 from sam_dash.results.claims import rule
-from sam_dash.results.claims.rule import DECIDES, ICONS, OPEN, UNTESTED, Ruling
+from sam_dash.results.claims.rule import DECIDES, ICONS, OPEN, REFUTED, SUPPORTED, UNTESTED, Ruling
 from sam_dash.results.numbers.statistics import LEVEL, NOTHING, Mean
 
+PAPER = "Luo et al. (arXiv:2509.18001)"
 POINTS = 0.01  # accuracies within one percentage point count as equal
 RATIO = 0.1  # a ratio within 10 % of 1 counts as 1
 
@@ -172,6 +173,15 @@ def correction(verdicts: list[Verdict]) -> str:
     if fallen:
         return f"{text} Inconclusive for the correction alone: {'; '.join(fallen)}."
     return f"{text} No verdict falls with the correction."
+
+
+def headline(verdicts: list[Verdict]) -> str:
+    """How many claims of the paper these runs support, and how many not."""
+    counts = {word: sum(v.verdict == word for v in verdicts) for word in (REFUTED, OPEN, UNTESTED)}
+    supported = sum(v.verdict == SUPPORTED for v in verdicts)
+    rest = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    text = f"{supported} of {len(verdicts)} claims of {PAPER} are supported by these runs"
+    return f"{text}; {rest}." if rest else f"{text}."
 
 
 def alt(verdicts: list[Verdict]) -> str:

@@ -121,6 +121,9 @@ def _yaxis(alive: Rows, q: str, difference: bool) -> dict[str, Any]:
     elif max(map(abs, values), default=0) >= 1e4:
         axis["tickformat"] = "~s"
     drawn = [r["y"] for r in alive if not math.isnan(r["y"])]
+    if not difference and values and min(values) == max(values) != 0:  # Plotly would show a whole unit round it
+        pad = 0.05 * abs(values[0])
+        axis["range"] = [values[0] - pad, values[0] + pad]
     if not difference and values and min(values) > 0 and max(drawn) > 10 * min(drawn):
         steps = log_steps(min(values), max(values))
         axis |= {"type": "log", "tickvals": steps, "ticktext": [f"{s:g}" for s in steps]}
@@ -179,7 +182,20 @@ class _Pen:
             "customdata": [[r["low"], r["high"], r["n"], r["missing"], r[x]] for r in mean],
             "hovertemplate": f"<b>%{{fullData.name}}</b><br>{_AT[x]} = %{{customdata[4]:g}}<br>" + _means(q),
         }  # fmt: skip
-        return [seeds | self.common | {"showlegend": False}, means | self.common | {"showlegend": self.legend}]
+        quiet, loud = self.common | {"showlegend": False}, self.common | {"showlegend": self.legend}
+        return [*self.rings(mean, x, quiet), seeds | quiet, means | loud]
+
+    def rings(self, mean: Rows, x: str, quiet: dict[str, Any]) -> Rows:
+        """A ring round each mean that is said to be the best."""
+        best = [r for r in mean if r.get("best") is True]
+        look = {"color": self.colour, "size": 17, "symbol": "circle-open", "line": {"width": 2}}
+        ring: dict[str, Any] = {
+            "x": [r[x] for r in best],
+            "y": [r["y"] for r in best],
+            "mode": "markers",
+            "marker": look,
+        }
+        return [ring | quiet | {"hoverinfo": "skip"}] if best else []
 
     def reference(self, of: Rows, xs: list[float], q: str) -> Rows:
         """A horizontal line at the mean, the band of its interval, and the seeds' dots at the right edge."""

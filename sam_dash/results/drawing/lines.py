@@ -8,7 +8,7 @@ says of which line).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.drawing import panels, style
+from sam_dash.results.drawing import cells, panels, style
 from sam_dash.results.drawing.panels import Panels, level, log_steps
+from sam_dash.results.numbers import statistics, tables
 
 COLUMNS = ["panel", "line", "kind", "seed", "x", "y", "low", "high", "n"]
 LOOK = ["colour", "dash", "marker"]
@@ -64,6 +65,18 @@ def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, column
     if axes.one in names:
         level(fig, names.index(axes.one), 1)
     return fig
+
+
+def means(
+    table: pd.DataFrame, look: cells.Looks, panel: str, x: str, y: str = "value", interval: str = "ci"
+) -> Iterator[dict[str, Any]]:
+    """The rows of a panel with one line a setting: the mean over its seeds at each x, with its interval."""
+    for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
+        at = look[tables.records(cell.head(1))[0]]
+        common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", "rho", *LOOK)}
+        for at_x, group in cell.groupby(x):
+            mean = statistics.mean(group[y], interval)
+            yield common | {"x": at_x, "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n}
 
 
 def points(rows: pd.DataFrame) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from sam_dash import variants
+from sam_dash.results import words
 from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.runs import cost
+from sam_dash.runs.recording import RecordedRun
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
 
@@ -47,11 +49,14 @@ def runs_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
     """One row a run: settings, how it ended, final values with their standard errors, cost.
 
     Accuracies are fractions; `m` is missing for variants without a perturbation; `grad_evals` are mini-batch
-    gradients of the steps taken. After `COLUMNS` come the settings that differ between the runs.
+    gradients of the steps taken. After `COLUMNS` come scores that are no accuracy, and the settings that differ between
+    the runs.
     """
     runs = store.runs(sweep_id)
     final: dict[str, dict[str, float]] = {run["key"]: {} for run in runs}
-    for row in store.measurements(sweep_id, quantities=QUANTITIES + ESTIMATES, final=True):
+    for row in store.measurements(sweep_id, final=True):
+        if row["quantity"] not in ESTIMATES and not words.is_score(row["quantity"]):
+            continue
         of_run = final.setdefault(row["run"], {})
         of_run[row["quantity"]], of_run[f"{row['quantity']}_se"] = row["value"], row["stderr"]
     rows = [_row(run, final[run["key"]]) for run in runs]
@@ -62,8 +67,20 @@ def runs_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
     ]  # fmt: skip
     for row, other in zip(rows, others, strict=True):
         row.update({name: other.get(name) for name in varied})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *varied])
+    if any("recorded" in run["spec"] for run in runs):
+        varied.append("origin")
+        for row, run in zip(rows, runs, strict=True):
+            row["origin"] = origin(run["spec"])
+    own = sorted({q for values in final.values() for q in values if words.is_score(q)} - set(QUANTITIES))
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *own, *varied])
     return frame.astype({"m": "Int64", "seed": "Int64"})
+
+
+def origin(spec: Mapping[str, Any]) -> str:
+    """Where a run was made: "recorded", "recorded elsewhere: FILE", or "sam-dash" by the engine."""
+    if "recorded" not in spec:
+        return "sam-dash"
+    return f"recorded elsewhere: {spec['source']}" if spec["source"] else "recorded"
 
 
 def _row(run: dict[str, Any], final: dict[str, float]) -> dict[str, Any]:
@@ -76,6 +93,12 @@ def _row(run: dict[str, Any], final: dict[str, float]) -> dict[str, Any]:
 
 
 def _grad_evals(run: dict[str, Any]) -> float:
+    if "recorded" in run["spec"]:
+        told = {k: run["spec"][k] for k in ("id", "name", "variant", "m", "knobs", "seed")}
+        try:
+            return RecordedRun(**told).gradients(run["step"])
+        except SpecError:
+            return float("nan")
     try:
         all_steps = cost.gradients(from_dict(RunSpec, run["spec"]))
     except SpecError:  # the user's .npz has been moved since
@@ -100,7 +123,7 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
     runs = [run for run in store.runs(sweep_id) if keys is None or run["key"] in set(keys)]
     names = [run["key"] for run in runs]
     frames = [pd.DataFrame(store.measurements(keys=names), columns=tables.NUMBERS)]
-    rate = {run["key"]: max(1e-9, run["steps"] / run["spec"]["training"]["epochs"]) for run in runs}
+    rate = {run["key"]: _per_epoch(run) for run in runs}
     for run, by_quantity in store.series(names).items():
         for quantity, values in by_quantity.items():
             steps = np.arange(len(values))
@@ -108,6 +131,13 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
             found = recorded.windowed(values, rate[run]) if len(values) > LONG else each
             frames.append(found.assign(run=run, quantity=quantity, stderr=float("nan"))[list(tables.NUMBERS)])
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
+
+
+def _per_epoch(run: dict[str, Any]) -> float:
+    training = run["spec"]["training"]
+    if "recorded" in run["spec"]:
+        return training["steps_per_epoch"] or float("nan")
+    return max(1e-9, run["steps"] / training["epochs"])
 
 
 def estimators_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
@@ -147,12 +177,15 @@ def _write(path: Path, text: str) -> Path:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean, standard error over seeds and n of the finished runs of each setting, as text; one row a setting."""
-    settings = ["variant", "m", "rho", "lam", *frame.columns[len(COLUMNS) :]]
-    shown = {"test_acc": 100.0, "train_loss": 1.0, "tr_H": 1.0, "lam_max": 1.0, "tr_V": 1.0}
+    others = [str(c) for c in frame.columns[len(COLUMNS) :]]
+    settings: list[Any] = ["variant", "m", "rho", "lam", *(c for c in others if not words.is_score(c))]
+    have = [str(q) for q in frame if frame[q].notna().any()]
+    shown = {words.scored("test_acc", have): 1.0, "train_loss": 1.0, "tr_H": 1.0, "lam_max": 1.0, "tr_V": 1.0}
+    shown |= {q: 100.0 for q in shown if words.is_fraction(q)}
     done = frame[frame["status"] == "done"]
     rows = []
     for values, group in done.groupby(settings, dropna=False, sort=False):
-        setting = dict(zip(settings, values, strict=True))
+        setting: dict[str, Any] = dict(zip(settings, values, strict=True))
         setting["variant"] = variants.get(str(setting["variant"])).title
         cells = {q: _mean(group[q].astype(float) * scale) for q, scale in shown.items()}
         rows.append({**{k: "-" if pd.isna(v) else v for k, v in setting.items()}, "n": len(group), **cells})

@@ -43,7 +43,8 @@ def numbers(study: Study, interval: str = "ci") -> pd.DataFrame:
         columns = dict.fromkeys(c for part in sorted(parts.values(), key=lambda t: -t.shape[1]) for c in part)
         whole = pd.concat([part.assign(Network=name) for name, part in parts.items()], ignore_index=True)
         return whole[["Network", *columns]]
-    quantities = [q for q in USUAL if q in set(study.finals["quantity"])]
+    have = set(study.finals["quantity"])
+    quantities = [q for q in words.all_scored(USUAL, have) if q in have]
     frame = tables.summary(study.finals, study.runs, quantities, interval)
     means = frame[frame["kind"] == "mean"]
     settings = [k for k in tables.settings(means)[2:] if means[k].nunique() > 1 or k == "rho"]
@@ -87,10 +88,15 @@ def caption(study: Study, interval: str = "ci") -> str:
 
 def markdown(table: pd.DataFrame, caption: str = "") -> str:
     """As a Markdown table."""
-    head = [str(c).replace("|", r"\|") for c in table]
+    head = [harmless(str(c)) for c in table]
     lines = [_line(head), _line(["---"] * len(head))]
-    lines += [_line([str(v).replace("|", r"\|") for v in row]) for row in table.itertuples(index=False)]
-    return "\n".join(lines) + (f"\n\n{caption}\n" if caption else "\n")
+    lines += [_line([harmless(str(v)) for v in row]) for row in table.itertuples(index=False)]
+    return "\n".join(lines) + (f"\n\n{harmless(caption)}\n" if caption else "\n")
+
+
+def harmless(text: str) -> str:
+    """Text in a Markdown file that makes no image, link, code or HTML there: names are anyone's."""
+    return re.sub(r"([\\`\[\]<>|])", r"\\\1", text)
 
 
 def _line(cells: list[str]) -> str:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sam_dash.problems.datasets import DataError, describe
 from sam_dash.results.numbers import statistics, tables
 from sam_dash.runs.spec import SweepSpec
 
@@ -31,10 +30,12 @@ class Chance(NamedTuple):
 
 
 def chance(spec: SweepSpec) -> Chance | None:
-    """None where the data cannot be read any more."""
+    """None where the data cannot be read any more, or have no classes."""
     try:
-        data = describe(spec.problem.dataset)
-    except (DataError, ValueError, OSError):
+        data = spec.problem.data
+    except (ValueError, OSError):
+        return None
+    if not data.classes:
         return None
     at = 1 / data.classes
     high = at + statistics.NORMAL * math.sqrt(at * (1 - at) / max(1, data.n_test))

@@ -9,6 +9,9 @@ from typing import Any
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs.spec import SweepSpec
 
+ANEW = "The runs are trained anew with it (a measurement is part of what a run is)."
+"""What one more measurement of a study takes."""
+
 
 def extended(study: Study, **changes: Any) -> SweepSpec:
     """The study's sweep with some fields changed; `knobs` and `measures` are added to what it has."""

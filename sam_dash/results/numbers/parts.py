@@ -1,4 +1,4 @@
-"""An experiment of several studies, one a training setting, as one: every run says its learning rate and batch size."""
+"""An experiment of several studies, one a setting, as one: its runs say what those differ in."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from sam_dash.results.numbers.study import Study
 
 
 def together(parts: Sequence[Study]) -> Study:
-    """The first study with the runs of all; `finals` and `runs` have the columns `lr` and `batch`."""
+    """The first study with the runs of all; `finals` and `runs` have what parts may differ in as columns: `lr`,
+    `batch`, `epochs`, `dataset` and `label_noise`.
+    """
     runs = pd.concat([_settings(part.runs, part) for part in parts], ignore_index=True)
     finals = pd.concat([_settings(part.finals, part) for part in parts], ignore_index=True)
     return replace(parts[0], runs=runs, finals=finals, hidden=sum(part.hidden for part in parts))
 
 
 def _settings(frame: pd.DataFrame, part: Study) -> pd.DataFrame:
-    training = part.spec.training
-    return frame.assign(lr=training.lr, batch=float(training.batch))
+    training, problem = part.spec.training, part.spec.problem
+    return frame.assign(
+        lr=training.lr, batch=float(training.batch), epochs=training.epochs, dataset=problem.dataset,
+        label_noise=problem.label_noise,
+    )  # fmt: skip
 
 
 def folders(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import cost
+from sam_dash.runs.recording import RecordedTraining
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
 
@@ -20,12 +21,18 @@ POINTS = 400  # points of a curve at most: a longer series is averaged over wind
 
 
 def windowed(values: np.ndarray, steps_per_epoch: float, points: int = POINTS) -> pd.DataFrame:
-    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step."""
+    """A per-step series as step, epoch, value: means over windows of equal length, at the window's last step.
+
+    Steps that were left out (nan) do not count; nor does a window without any other.
+    """
     width = max(1, math.ceil(len(values) / points))
     ends = np.arange(width, len(values) + width, width).clip(max=len(values))
     starts = np.arange(0, len(values), width)
-    means = np.add.reduceat(values.astype(float), starts) / (ends - starts)
-    return pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": means})
+    there = ~np.isnan(values)
+    counts = np.add.reduceat(there, starts, dtype=float)
+    sums = np.add.reduceat(np.where(there, values, 0.0).astype(float), starts)
+    frame = pd.DataFrame({"step": ends.astype(float), "epoch": ends / steps_per_epoch, "value": sums / counts.clip(1)})
+    return frame[counts > 0].reset_index(drop=True)
 
 
 def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epoch: float, points: int) -> pd.DataFrame:
@@ -36,6 +43,19 @@ def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epo
         frames += [windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)]
     frames = [f for f in frames if len(f)]
     return pd.concat(frames, ignore_index=True) if frames else tables.curves_frame([])
+
+
+def with_curves(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose curves are drawn: those that are done; of recorded ones also what has run so far or was cut short,
+    of one setting and seed the last, of those cut short only where there is no other.
+    """
+    if not study.recorded:
+        return runs[runs["status"] == "done"]
+    same = [*tables.settings(runs), "seed"]
+    whole = runs[runs["status"].isin(("done", "running"))]
+    short = runs[~runs["run"].isin(whole["run"])]
+    last = pd.concat([short, whole]).drop_duplicates(same, keep="last")
+    return runs[runs["run"].isin(last["run"])]
 
 
 def among(curves: pd.DataFrame) -> Callable[[Sequence[str], int], pd.DataFrame]:
@@ -49,7 +69,9 @@ def bundled() -> pd.DataFrame:
 
 
 def steps_per_epoch(study: Study) -> float:
-    """N // B."""
+    """N // B; of recorded runs what was said of them."""
+    if isinstance(study.spec.training, RecordedTraining):
+        return study.spec.training.steps_per_epoch or math.nan
     try:
         return cost.steps(study.spec.runs()[0]) / study.spec.training.epochs
     except SpecError:
@@ -58,6 +80,9 @@ def steps_per_epoch(study: Study) -> float:
 
 def widths(study: Study, quantities: Sequence[str], points: int = POINTS) -> dict[str, int]:
     """Steps that one point of a per-step series stands for; in the bundled example, an epoch."""
+    if study.recorded:
+        longest = study.runs["step"].max() if len(study.runs) else 0
+        return {q: max(1, math.ceil(longest / points)) for q in quantities if q in words.RECORDED}
     each = steps_per_epoch(study)
     if math.isnan(each):
         return {}

@@ -173,6 +173,8 @@ def extremes(
     """
     means = {name: mean(row.values()).mean for name, row in values.items()}
     low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    if means[low] == means[high]:
+        return f"{what} at {show(means[low])} for all."
     d = paired(values[high], values[low])
     ends = f"{low} ({show(means[low])})", f"{high} ({show(means[high])}"
     if d.n < 2:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from sam_dash.results import words
 from sam_dash.results.numbers import density, tables
+from sam_dash.runs.recording import RecordedStudy, sweep_from
 from sam_dash.runs.report import ACTIVE, STATUSES
-from sam_dash.runs.spec import SweepSpec, from_dict
+from sam_dash.runs.spec import SweepSpec
 
 EXAMPLE = Path(__file__).parents[1] / "example"
 
@@ -26,6 +27,7 @@ class Source(Protocol):
 
     def sweep(self, sweep_id: str) -> SweepSpec | None: ...  # noqa: D102
     def runs(self, sweep_id: str | None = None) -> list[dict[str, Any]]: ...  # noqa: D102
+    def made(self, sweep_id: str) -> dict[str, int]: ...  # noqa: D102
     def measurements(  # noqa: D102
         self,
         sweep_id: str | None = None,
@@ -41,10 +43,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Study:
-    """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both.
+    """`runs`: one row a run. `finals`: one row a finished run and quantity. `hidden`: runs left out of both;
+    `repeated`: recorded ones left out because a later one of the same cell and seed has finished.
 
     `density`: the spectral density of each finished run, as from `results.density.rows`. `network`: of a part that `at`
-    has taken out, which one; `hidden_at`: `hidden` by network.
+    has taken out, which one; `hidden_at`: `hidden` by network. `made`: how many finished runs were made how.
     """
 
     id: str
@@ -55,6 +58,13 @@ class Study:
     density: pd.DataFrame = field(default_factory=pd.DataFrame)
     network: str = ""
     hidden_at: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    made: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its runs were recorded in loops of their own."""
+        return isinstance(self.spec, RecordedStudy)
 
     @property
     def name(self) -> str:
@@ -99,7 +109,7 @@ class Study:
 
 def name(spec: SweepSpec) -> str:
     """The preset's name, or data set and network."""
-    return spec.preset or f"{dataset(spec)} · {networks(spec)}"
+    return spec.preset or " · ".join(filter(None, (dataset(spec), networks(spec))))
 
 
 def networks(spec: SweepSpec) -> str:
@@ -109,25 +119,46 @@ def networks(spec: SweepSpec) -> str:
 
 
 def dataset(spec: SweepSpec) -> str:
-    """A data set's name; for an .npz the file's name."""
-    text = spec.problem.dataset
-    return Path(text.removeprefix("npz:")).name if text.startswith("npz:") else text
+    """A data set's name; for a file of the user's own that without its folder, for recorded runs the study's."""
+    return spec.problem.title
 
 
-def from_store(store: Source, sweep_id: str, hidden: Collection[str] = ()) -> Study | None:
-    """The study of a sweep in the store without the runs in `hidden`; None if there is no such sweep."""
+def from_store(store: Source, sweep_id: str, hidden: Collection[str] = (), with_repeated: bool = False) -> Study | None:
+    """The study of a sweep in the store without the runs in `hidden`; None if there is no such sweep.
+
+    Of recorded runs that were finished several times in one cell and with one seed the last counts.
+    """
     spec = store.sweep(sweep_id)
     if spec is None:
         return None
     rows = store.runs(sweep_id)
     runs = tables.runs_frame(row for row in rows if row["key"] not in hidden)
     gone = Counter(row["spec"]["problem"]["network"] for row in rows if row["key"] in hidden)
+    repeated = set() if with_repeated or not isinstance(spec, RecordedStudy) else _repeated(runs)
+    runs = runs[~runs["run"].isin(repeated)].reset_index(drop=True)
     done = list(runs.loc[runs["status"] == "done", "run"])
     last = tables.curves_frame(store.measurements(keys=done, final=True))
     means = tables.series_means(store.series(done, list(words.SERIES)))
     spectra, last = density.split(last)
     finals = tables.finals(runs, last, means)
-    return Study(sweep_id, spec, runs, finals, gone.total(), spectra, hidden_at=dict(gone))
+    return Study(
+        sweep_id,
+        spec,
+        runs,
+        finals,
+        gone.total(),
+        spectra,
+        hidden_at=dict(gone),
+        repeated=len(repeated),
+        made=store.made(sweep_id),
+    )
+
+
+def _repeated(runs: pd.DataFrame) -> set[str]:
+    """The finished runs of which a later one has the same settings and seed."""
+    done = runs[runs["status"] == "done"]
+    again = done.duplicated([*tables.settings(done), "seed"], keep="last")
+    return set(done.loc[again, "run"])
 
 
 def from_folder(folder: Path) -> Study | None:
@@ -175,5 +206,4 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 def _spec(config: Any) -> SweepSpec:
     """The sweep in a config.json; an export of several holds the first's."""
-    spec: SweepSpec = from_dict(SweepSpec, config)
-    return spec
+    return sweep_from(config)

@@ -66,12 +66,12 @@ def curves_frame(measurements: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def series_means(series: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean over the steps of what is recorded at each: run, quantity, value."""
+    """Mean of what is recorded at every step, over the steps at which it was: run, quantity, value."""
     rows = [
-        (run, quantity, float(np.mean(values)))
+        (run, quantity, float(np.mean(np.asarray(values)[there])))
         for run, columns in series.items()
         for quantity, values in columns.items()
-        if len(values)
+        if (there := ~np.isnan(values)).any()
     ]
     return pd.DataFrame(rows, columns=["run", "quantity", "value"]).astype({"run": str, "quantity": str})
 

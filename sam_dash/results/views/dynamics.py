@@ -16,6 +16,7 @@ from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Selection, StudyView
 from sam_dash.runs import cost
+from sam_dash.runs.recording import RecordedRun
 from sam_dash.runs.spec import SpecError
 
 X = {
@@ -30,6 +31,11 @@ FEW = 20  # points below which a curve is never smoothed: it would only lag behi
 def has_curve(quantity: str) -> bool:
     """Whether it can have been recorded along the way, as one number a run."""
     return "@" not in quantity and not quantity.startswith("gap_") and not quantity.endswith(("_pyhessian", "_seconds"))
+
+
+def usual_clock(study: Study) -> str:
+    """The key of `X` that is drawn over unless another is chosen: epochs, where they are known."""
+    return "Epoch" if not study.recorded or recorded.steps_per_epoch(study) > 0 else "Step"
 
 
 def one_lambda(study: Study) -> float | None:
@@ -50,7 +56,11 @@ def ema(values: np.ndarray, beta: float) -> np.ndarray:
 def costs(study: Study) -> pd.DataFrame:
     """Per run: gradient evaluations and seconds of the whole training, without measurements; nan where not known."""
     rows = []
+    taken = study.runs.set_index("run")["step"]
     for spec in study.spec.runs():
+        if isinstance(spec, RecordedRun):
+            rows.append((spec.key, spec.gradients(float(taken.get(spec.key, math.nan)))))
+            continue
         try:
             rows.append((spec.key, cost.gradients(spec)))
         except SpecError:  # the user's .npz has been moved since
@@ -64,8 +74,7 @@ def costs(study: Study) -> pd.DataFrame:
 def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str = "Epoch", beta: float = 0.0,
           variants: Iterable[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:  # fmt: skip
     """The frame of `lines.figure`: seed means with 95 % t-intervals, smoothed by `beta` with the raw mean behind."""
-    runs = study.runs if runs is None else runs
-    runs = runs[runs["status"] == "done"]
+    runs = recorded.with_curves(study, study.runs if runs is None else runs)
     if variants is not None:
         runs = runs[runs["variant"].isin(list(variants))]
     wanted = list(quantities)
@@ -78,7 +87,10 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     clock = X[x][0]
     if clock in ("seconds", "gradients"):
         total = costs(study).set_index("run")[clock]
-        share = joined["epoch"] / study.spec.training.epochs
+        if study.recorded:
+            share = joined["step"] / joined["run"].map(study.runs.set_index("run")["step"]).clip(lower=1)
+        else:
+            share = joined["epoch"] / study.spec.training.epochs
         joined = joined.assign(x=joined["run"].map(total).astype(float) * share).dropna(subset="x")
     else:
         joined = joined.assign(x=joined[clock].astype(float))
@@ -143,12 +155,13 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
         parts.append("The axis is the run's total times the share of its training; measurements are not counted"
                      if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
     parts.append(captions.setting(study.spec))
-    return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), captions.excluded(study)) if p)
+    which = captions.drawn(study) if study.recorded else captions.excluded(study)
+    return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), which) if p)
 
 
 def findings(study: Study, curves: pd.DataFrame, quantities: Iterable[str], runs: pd.DataFrame) -> list[str]:
     """Which line ends lowest and which highest in each quantity, compared seed by seed."""
-    runs = runs[runs["status"] == "done"]
+    runs = recorded.with_curves(study, runs)
     if runs.empty:
         return []
     look = cells.of(study, runs)
@@ -187,18 +200,22 @@ class Dynamics(StudyView):
 
     def recorded(self, at: Selection) -> pd.DataFrame:
         """What was recorded of the quantities."""
-        return at.curves(tuple(at.options.get("quantities", USUAL)), recorded.POINTS)
+        return at.curves(tuple(self.quantities(at)), recorded.POINTS)
+
+    def quantities(self, at: Selection) -> list[str]:
+        """The quantities chosen, else the usual ones."""
+        return list(at.options.get("quantities") or words.all_scored(USUAL, set(at.finals["quantity"])))
 
     def once(self, at: Selection) -> list[str]:
         """The quantities that were measured at the end only."""
         seen = times(self.recorded(at))
-        return [q for q in at.options.get("quantities", USUAL) if seen.get(q, 0) < 2]
+        return [q for q in self.quantities(at) if seen.get(q, 0) < 2]
 
     def drawn(self, at: Selection) -> tuple[list[str], pd.DataFrame]:
         """The quantities and the runs that are drawn."""
         lam, have = at.options.get("lam", one_lambda(at.study)), set(self.curves(at)["quantity"])
         runs = at.runs if lam is None else tables.select(at.runs, {"lam": lam})
-        return [q for q in at.options.get("quantities", USUAL) if q in have], runs
+        return [q for q in self.quantities(at) if q in have], runs
 
     def frame(self, at: Selection) -> pd.DataFrame:
         """See `frame`."""
@@ -207,7 +224,7 @@ class Dynamics(StudyView):
 
     def clock(self, at: Selection) -> str:
         """A key of `X`."""
-        return str(at.options.get("clock", "Epoch"))
+        return str(at.options.get("clock", usual_clock(at.study)))
 
     def beta(self, at: Selection) -> float:
         """The weight of the past in the smoothing."""

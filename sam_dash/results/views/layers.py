@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.problems import architecture
-from sam_dash.problems.datasets import DataError, describe
+from sam_dash.problems.datasets import DataError
 from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells, panels, style
 from sam_dash.results.numbers import further, statistics, tables
@@ -23,18 +23,21 @@ COLUMNS = ["line", "layer", "rho", "kind", "y", "low", "high", "n", "value", "st
 
 
 def whole(finals: pd.DataFrame) -> set[str]:
-    """The quantities measured, but those of single layers, of which a deep network has dozens (they are on Noise), and
-    the time, which the runs of a stack share, so that it has no interval over seeds.
+    """The quantities measured, but those of single layers (they are on Noise) and of single radii (on Theory), of which
+    there are dozens, and the time, which the runs of a stack share, so that it has no interval over seeds.
     """
-    return {q for q in finals["quantity"] if not q.startswith(PREFIX) and q != "train_seconds"}
+    return {q for q in finals["quantity"] if not q.startswith((PREFIX, "added_")) and q != "train_seconds"}
 
 
 def parameters(spec: SweepSpec) -> dict[str, int]:
     """The number of parameters of each layer; empty where the data, and so their shape, are gone."""
     p = spec.problem
     try:
-        data = describe(p.dataset)
-        return {part.name: part.parameters for part in architecture.layers(p.network, data.shape, data.classes)}
+        data = p.data
+        if p.card:
+            return dict(p.card.layers)
+        parts = architecture.layers(p.network, data.shape, data.outputs, p.vocabulary)
+        return {part.name: part.parameters for part in parts}
     except (DataError, ValueError):
         return {}
 
@@ -47,14 +50,25 @@ def per_run(finals: pd.DataFrame) -> pd.DataFrame:
     return of.assign(share=share)[["run", *tables.settings(of), "seed", "layer", "value", "stderr", "share"]]
 
 
+def fewer(table: pd.DataFrame, by: str, of: str, most: int) -> tuple[pd.DataFrame, str]:
+    """The table with one name, which is told too, for all layers beyond `most`: those least in `of` of the column `by`.
+
+    Of `most` layers or less the table as it is, and "".
+    """
+    sizes = table.groupby("layer", sort=False)[by].agg(of)
+    if len(sizes) <= most:
+        return table, ""
+    kept = set(sizes.nlargest(most - 1).index)
+    rest = f"{len(sizes) - len(kept)} other layers"
+    return table.assign(layer=[n if n in kept else rest for n in table["layer"]]), rest
+
+
 def gathered(table: pd.DataFrame) -> pd.DataFrame:
     """`per_run` with the layers of least noise, beyond `MOST`, added up as one."""
-    mean = table.groupby("layer", sort=False)["share"].mean()
-    if len(mean) <= MOST:
+    named, rest = fewer(table, "share", "mean", MOST)
+    if not rest:
         return table
-    kept = set(mean.nlargest(MOST - 1).index)
-    rest = f"{len(mean) - len(kept)} other layers"
-    squared = table.assign(layer=[n if n in kept else rest for n in table["layer"]], stderr=table["stderr"] ** 2)
+    squared = named.assign(stderr=table["stderr"] ** 2)
     keys = ["run", *tables.settings(table), "seed", "layer"]
     out = squared.groupby(keys, dropna=False, sort=False)[["value", "stderr", "share"]].sum().reset_index()
     return out.assign(stderr=out["stderr"] ** 0.5).sort_values("layer", key=lambda s: s == rest, kind="stable")

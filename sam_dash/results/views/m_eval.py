@@ -109,8 +109,8 @@ class MSharpness(StudyView):
         """A measurement of its own."""
         return Missing(
             "m-sharpness was not measured in this study",
-            "It is the mean rise of a micro-batch's loss after one ascent step, at every m that divides B. The runs "
-            "are trained anew with it (a measurement is part of what a run is).",
+            "It is the mean rise of a micro-batch's loss after one ascent step, at every m that divides B. "
+            + further.ANEW,
             {"Set up this study with m-sharpness": further.extended(at.study, measures={"what": ("m_sharpness",)})},
         )
 

@@ -65,13 +65,22 @@ def frame(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.DataFram
         ]
     rows += _trajectory(study, table, x, y, curves)
     columns = ["line", "variant", "m", "kind", "seed", "epoch", "x", "x_low", "x_high", "y", "low", "high", "n"]
-    out = pd.DataFrame(rows, columns=[*columns, "front", "run", *LOOK])
-    return out.assign(front=pareto(out, y) if x != "train_loss" else False)
+    out = pd.DataFrame(rows, columns=[*columns, "front", "best", "run", *LOOK])
+    return out.assign(front=pareto(out, y) if x != "train_loss" else False, best=_best(out, y))
 
 
-def scatter(study: Study, table: pd.DataFrame, x: str) -> pd.DataFrame:
-    """The frame of a sharpness `x` and the test accuracy, without a trajectory or a front."""
-    return frame(study, table, x, "test_acc", pd.DataFrame(columns=tables.CURVES)).assign(front=False)
+def _best(table: pd.DataFrame, y: str) -> pd.Series[bool]:
+    """The epoch at which SGD, stopped, is best in the mean."""
+    track = table[(table["kind"] == "sgd") & (table["epoch"] > 0)].dropna(subset="y")
+    if track.empty:
+        return pd.Series(False, index=table.index)
+    at = track["y"].idxmin() if y in LESS else track["y"].idxmax()
+    return pd.Series(table.index == at, index=table.index)
+
+
+def scatter(study: Study, table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The frame of a sharpness `x` and the test score, without a trajectory or a front."""
+    return frame(study, table, x, y, pd.DataFrame(columns=tables.CURVES)).assign(front=False)
 
 
 def scatter_caption(study: Study, table: pd.DataFrame) -> str:
@@ -88,6 +97,8 @@ def _trajectory(study: Study, table: pd.DataFrame, x: str, y: str, curves: pd.Da
     if pairs.empty:
         return []
     if x != "train_loss":
+        if study.recorded:  # how its cost was spread over its steps is not known
+            return []
         total = sgd.set_index("run")[x]
         pairs = pairs.assign(loss=pairs["run"].map(total) * pairs["epoch"] / study.spec.training.epochs)
     grouped = pairs.groupby("epoch").agg(x=("loss", "mean"), y=("value", "mean"), n=("value", "count")).reset_index()
@@ -178,7 +189,7 @@ def caption(study: Study, table: pd.DataFrame, x: str) -> str:
     )
     track = "" if not (table["kind"] == "sgd").any() else (
         " Dotted: SGD's own trajectory, the mean over its seeds at each epoch it was looked at; each point is what "
-        "stopping there would have given (its learning rate had not been annealed by then)."
+        "stopping there would have given (its learning rate had not been annealed by then). Ringed on it: its best."
     )  # fmt: skip
     shared = SHARED if x == "seconds" else ""
     return (
@@ -196,30 +207,61 @@ def findings(rows: list[Matched], y: str) -> list[str]:
     return [f"{name} at equal train loss, {told}: {captions.listed(names)}." for told, names in groups.items()]
 
 
-def best_stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, look: cells.Looks) -> str:
-    """SGD stopped at the epoch that is best for `y` on average, against the best setting; "" without a trajectory."""
+class Stop(NamedTuple):
+    """SGD stopped at its best epoch, and the best other setting; the difference of a setting from a stop that are both
+    chosen, for each seed, on the other seeds, so that the choice flatters neither.
+    """
+
+    epoch: float
+    stopped: statistics.Mean
+    line: str
+    best: statistics.Mean
+    difference: statistics.Mean
+
+
+def stop(table: pd.DataFrame, curves: pd.DataFrame, y: str, look: cells.Looks) -> Stop | None:
+    """The epoch at which SGD is best for `y` on average, against the best setting; None without a trajectory."""
     sign = -1.0 if y in LESS else 1.0
     sgd = table[table["variant"] == "sgd"]
     track = paths(curves, y, set(sgd["run"])).merge(sgd[["run", "seed"]], on="run")
     track = track[track["epoch"] > 0]
-    if track.empty or track["epoch"].nunique() < 3:
-        return ""
-    epoch = float((sign * track.groupby("epoch")["value"].mean()).idxmax())  # type: ignore[arg-type]
-    here = track[track["epoch"] == epoch]
-    stopped = dict(zip(here["seed"], here["value"], strict=True))
-    ends: dict[str, dict[int, float]] = {}
-    for r in tables.records(table[table["variant"] != "sgd"]):
-        ends.setdefault(look[r]["line"], {})[r["seed"]] = r[y]
-    if not ends:
-        return ""
-    best = max(ends, key=lambda name: sign * statistics.mean(ends[name].values()).mean)
-    d = statistics.paired(ends[best], stopped)
-    show = partial(words.show, y)
-    values = f"{show(statistics.mean(stopped.values()).mean)} against {show(statistics.mean(ends[best].values()).mean)}"
-    told = "too few common seeds for an interval" if d.n < 2 else "a tie"
-    if d.excludes(0):
-        told = "better" if (d.mean < 0) == (sign > 0) else "worse"
-    return (
-        f"SGD stopped after {epoch:g} epochs, where it is best, compared with the best setting here ({best}): "
-        f"{values}: {told} (paired, n = {d.n}; both chosen on these seeds)."
-    )
+    others = table[table["variant"] != "sgd"].dropna(subset=y)
+    if track.empty or track["epoch"].nunique() < 3 or others.empty:
+        return None
+    others = others.assign(line=[look[r]["line"] for r in tables.records(others)])
+    stops = track.pivot_table(index="seed", columns="epoch", values="value")
+    ends = others.pivot_table(index="seed", columns="line", values=y)
+    epoch, line = _chosen(sign * stops), _chosen(sign * ends)
+    apart = []
+    for seed in stops.index.intersection(ends.index):
+        rest = [frame.drop(index=seed) for frame in (stops, ends)]
+        if all(len(frame) for frame in rest):
+            at = [_chosen(sign * frame) for frame in rest]
+            apart.append(ends.loc[seed, at[1]] - stops.loc[seed, at[0]])
+    means = statistics.mean(stops[epoch]), statistics.mean(ends[line])
+    return Stop(float(epoch), means[0], str(line), means[1], statistics.mean(apart))
+
+
+def _chosen(values: pd.DataFrame) -> Any:
+    """The column with the largest mean."""
+    return values.mean().idxmax()
+
+
+def best_stop(found: Stop, y: str) -> str:
+    """SGD stopped at its best epoch against the best setting, as a sentence."""
+    d, ahead = found.difference, found.difference.mean * (-1.0 if y in LESS else 1.0) > 0
+    name, show = words.within(y), partial(words.show, y)
+    sgd, other = show(found.stopped.mean), show(found.best.mean)
+    stopped = f"SGD stopped after {found.epoch:g} epochs"
+    how = f"paired, n = {d.n}; for each seed, epoch and setting chosen on the others"
+    if d.n < 2:
+        return f"{stopped} has {name} {sgd}, the best setting, {found.line}, {other}; too few common seeds to compare."
+    if not d.excludes(0):
+        return f"{stopped} ({name} {sgd}) ties with the best setting, {found.line} ({other}; {how})."
+    d = d if ahead else -d
+    d, word = (d, "above") if d.mean > 0 else (-d, "below")
+    low, high = (show(end, True).removesuffix(" points") for end in (d.low, d.high))
+    by = f"{show(d.mean, True)} [{low}, {high}] {word}"
+    if ahead:
+        return f"{found.line} is best: {name} {other}, {by} {stopped}, where it is best ({sgd}; {how})."
+    return f"{stopped} beats every setting here: {name} {sgd}, {by} the best of them, {found.line} ({other}; {how})."

@@ -30,6 +30,13 @@ def figure(table: pd.DataFrame, x: str, y: str, columns: int = 6) -> go.Figure:
             "hovertemplate": "SGD after %{customdata[0]:.4~g} epochs<br>"
             f"{title} = %{{x:.4~g}}<br>%{{y:{unit}}}, n = %{{customdata[1]}}<extra></extra>",
         })  # fmt: skip
+    for r in tables.records(table[table["best"].astype(bool)]):
+        traces.append({
+            "x": [r["x"]], "y": [r["y"]], "mode": "markers+text", "text": [f"epoch {r['epoch']:g}"],
+            "textposition": "top center", "textfont": {"color": blue}, "name": "SGD, stopped early",
+            "hoverinfo": "skip", "showlegend": False,
+            "marker": {"size": 14, "symbol": "circle-open", "color": blue, "line": {"width": 2}},
+        })  # fmt: skip
     means, seeds = table[table["kind"] == "mean"], table[table["kind"] == "seed"]
     for variant, of in means.groupby("variant", sort=False):
         if cells.swept(str(variant)) and len(of) > 1:
@@ -105,7 +112,7 @@ def curves(at: Selection, y: str) -> pd.DataFrame:
 
 
 class Matched(StudyView):
-    """The view of Matched, of what did not collapse. Options: `x`, the train loss or a cost; `y`, the test accuracy."""
+    """The view of Matched, of what did not collapse. Options: `x`, the train loss or a cost; `y`, the test score."""
 
     key, title, page = "matched", "Matched comparisons", "matched"
     drawn_with = tuple(matched.LOOK)
@@ -129,6 +136,12 @@ class Matched(StudyView):
         """See `matched.caption`."""
         return matched.caption(at.study, frame, _axes(at)[0])
 
+    def headline(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """SGD stopped at its best epoch against the best setting."""
+        y = _axes(at)[1]
+        stop = matched.stop(table(at), curves(at, y), y, at.look) if y != "train_loss" else None
+        return matched.best_stop(stop, y) if stop else super().headline(frame, at, found)
+
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """The Pareto front, if there is one: against costs."""
         x, y = _axes(at)
@@ -149,7 +162,8 @@ class Matched(StudyView):
 
 
 def _axes(at: Selection) -> tuple[str, str]:
-    return at.options.get("x", "train_loss"), at.options.get("y", "test_acc")
+    y = at.options.get("y") or words.scored("test_acc", set(at.finals["quantity"]))
+    return at.options.get("x", "train_loss"), y
 
 
 VIEW = Matched()

@@ -115,6 +115,23 @@ def findings(table: pd.DataFrame) -> list[str]:
     return out
 
 
+def headline(table: pd.DataFrame) -> str:
+    """How many intervals of the ratio to the law miss 1, and how far the others leave room; "" without any."""
+    of = table[(table["panel"] == "ratio") & (table["kind"] == "mean") & (table["x"] > 1) & (table["n"] > 1)]
+    if of.empty:
+        return ""
+    off = of[(of["low"] > 1) | (of["high"] < 1)]
+    low, high = (words.points(end - 1) for end in (of["low"].min(), of["high"].max()))
+    room = f"their 95 % intervals leave room for {low} to {high} %, no more"
+    if off.empty:
+        return f"Gradient noise follows tr(V)/m as far as can be seen, at all of {len(of)} settings and sizes: {room}."
+    far = tables.records(off.loc[[(off["y"] - 1).abs().idxmax()]])[0]
+    return (
+        f"{len(off)} of {len(of)} intervals miss tr(V)/m, where one in 20 would by chance; farthest off is "
+        f"{far['line']} at m = {far['x']:g}, {words.number(far['y'], 4, keep=True)} times the law."
+    )
+
+
 def scales(finals: pd.DataFrame) -> pd.DataFrame:
     """Per run: both noise scales, tr(V)/||g||^2 with the training set's own gradient g and with the unbiased ||G||^2.
 
@@ -214,6 +231,10 @@ class NoiseLaw(StudyView):
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `caption`."""
         return caption(at.study, frame, at.interval)
+
+    def headline(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """See `headline`."""
+        return headline(frame) or super().headline(frame, at, found)
 
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """See `findings`."""

@@ -12,7 +12,6 @@ from sam_dash.results import words
 from sam_dash.results.drawing import captions, cells
 from sam_dash.results.numbers import tables
 
-PLAIN = ("_acc", "_loss", "train_seconds")  # means over samples, and a clock: exact
 UNKNOWN = "not recorded here"  # an export from before estimators.csv
 ORDER = ("tr_H", "lam_max", "tr_V")
 
@@ -26,7 +25,8 @@ class Worst(NamedTuple):
 
 def estimates(finals: pd.DataFrame) -> pd.DataFrame:
     """The rows of `tables.finals` that are estimates, not plain means over samples or steps."""
-    keep = ~finals["quantity"].str.endswith(PLAIN) & (finals["method"] != "mean over steps")
+    exact = finals["quantity"].map(words.is_score).astype(bool) | (finals["quantity"] == "train_seconds")
+    keep = ~exact & (finals["method"] != "mean over steps")
     found = finals[keep & ~finals["quantity"].isin(words.SERIES)]
     return found.assign(method=found["method"].fillna(UNKNOWN), converged=found["converged"].ne(False))
 

@@ -1,4 +1,4 @@
-"""The rho x m map: any quantity over both, with the best rho of each m by test accuracy, collapsed cells marked."""
+"""The rho x m map: any quantity over both, with the best rho of each m by test score, collapsed cells marked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, panels
+from sam_dash.results.drawing import captions, cells, panels, sentences
 from sam_dash.results.numbers import collapse, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Missing, Selection, StudyView
 from sam_dash.runs.spec import divisors
 
 OUTLINE = "#D55E00"
+OWN = "Each m at the best ρ tried:"
 
 
 def by_cell(finals: pd.DataFrame, quantity: str) -> dict[tuple[float, float], dict[int, float]]:
@@ -30,23 +31,24 @@ def by_cell(finals: pd.DataFrame, quantity: str) -> dict[tuple[float, float], di
 def frame(
     finals: pd.DataFrame, runs: pd.DataFrame, quantity: str, gone: set[str], interval: str = "ci"
 ) -> pd.DataFrame:
-    """One row a cell that has runs: m, rho, y, low, high, n, missing, accuracy, collapsed, best."""
+    """One row a cell that has runs: m, rho, y, low, high, n, missing, score and by which, collapsed, best."""
     runs = runs[runs["m"].notna() & runs["rho"].notna()]
-    values, accuracy = by_cell(finals, quantity), by_cell(finals, "test_acc")
+    score = words.scored("test_acc", set(finals["quantity"]))
+    values, scores = by_cell(finals, quantity), by_cell(finals, score)
     rows = []
     for (m, rho), of in runs.groupby(["m", "rho"]):
         key = (float(str(m)), float(str(rho)))
         mean = statistics.mean(values.get(key, {}).values(), interval)
-        acc = statistics.mean(accuracy.get(key, {}).values())
+        mean_score = statistics.mean(scores.get(key, {}).values())
         rows.append(
             {"m": key[0], "rho": key[1], "quantity": quantity, "y": mean.mean, "low": mean.low, "high": mean.high}
-            | {"n": mean.n, "missing": of["run"].nunique() - mean.n, "test_acc": acc.mean}
+            | {"n": mean.n, "missing": of["run"].nunique() - mean.n, "score": mean_score.mean, "by": score}
             | {"collapsed": bool(set(of["run"]) & gone)}
         )
-    columns = ["m", "rho", "quantity", "y", "low", "high", "n", "missing", "test_acc", "collapsed", "best"]
+    columns = ["m", "rho", "quantity", "y", "low", "high", "n", "missing", "score", "by", "collapsed", "best"]
     table = pd.DataFrame(rows, columns=columns)
-    alive = table[~table["collapsed"].astype(bool) & table["test_acc"].notna()]
-    best = alive.sort_values("test_acc").groupby("m").tail(1).index
+    alive = table[~table["collapsed"].astype(bool) & table["score"].notna()]
+    best = alive.sort_values("score", ascending=words.better(score) > 0).groupby("m").tail(1).index
     return table.assign(best=table.index.isin(best))
 
 
@@ -82,8 +84,8 @@ def figure(table: pd.DataFrame, columns: int = 6) -> go.Figure:
 
 def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False, narrow: bool = False) -> go.Heatmap:
     """One trace on the whole grid, empty where `table` has no row; grey and without a scale if `flat`."""
-    q = str(table["quantity"].iloc[0])
-    unit = ".1%" if words.is_fraction(q) else ".4~g"
+    q, by = str(table["quantity"].iloc[0]), str(table["by"].iloc[0])
+    unit, unit_by = (".1%" if words.is_fraction(key) else ".4~g" for key in (q, by))
     z: list[list[Any]] = [[None] * len(xs) for _ in ys]
     text: list[list[Any]] = [[""] * len(xs) for _ in ys]
     hover: list[list[Any]] = [[[None] * 6] * len(xs) for _ in ys]
@@ -92,7 +94,7 @@ def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False,
         z[i][j] = 0.0 if flat else r["y"] if r["n"] else None
         shown = ("✕" if narrow else "collapsed") if flat else words.show(q, r["y"]) if r["n"] else "no result"
         text[i][j] = ("★ " if r["best"] and not narrow else "") + (shown.removesuffix(" %") if narrow else shown)
-        hover[i][j] = [r[k] for k in ("y", "low", "high", "n", "missing", "test_acc")]
+        hover[i][j] = [r[k] for k in ("y", "low", "high", "n", "missing", "score")]
     look: dict[str, Any] = {"colorscale": [[0, "#767676"], [1, "#767676"]], "showscale": False}
     if not flat:
         bar = {"title": {"text": words.quantity(q).html}, "thickness": 14}
@@ -103,9 +105,15 @@ def _heat(table: pd.DataFrame, xs: list[str], ys: list[str], flat: bool = False,
         textfont={"size": 11 if narrow else 13},
         hovertemplate=f"<i>m</i> = %{{x}}, <i>ρ</i> = %{{y}}{'<br>collapsed' if flat else ''}<br>"
         f"{words.quantity(q).html} = %{{customdata[0]:{unit}}} [%{{customdata[1]:{unit}}}, %{{customdata[2]:{unit}}}], "
-        "n = %{customdata[3]}<br>test accuracy %{customdata[5]:.1%}; runs without a result: %{customdata[4]}"
+        f"n = %{{customdata[3]}}<br>{words.quantity(by).html} %{{customdata[5]:{unit_by}}}; "
+        "runs without a result: %{customdata[4]}"
         "<extra></extra>", **look,
     )  # fmt: skip
+
+
+def extreme(score: str) -> str:
+    """Where the best is: "highest" or "lowest"."""
+    return "highest" if words.better(score) > 0 else "lowest"
 
 
 def caption(study: Study, table: pd.DataFrame, variant: str, interval: str, pooled: bool) -> str:
@@ -114,17 +122,19 @@ def caption(study: Study, table: pd.DataFrame, variant: str, interval: str, pool
     error = statistics.INTERVALS[interval]
     seeds = "no seed" if n.empty else f"{n.min()} to {n.max()} seeds" if n.min() < n.max() else f"{n.max()} seeds"
     where = "all runs of this problem in the store" if pooled else "this study"
+    by = str(table["by"].iloc[0]) if len(table) else "test_acc"
     return (
         f"{words.title(variant)}: mean over {seeds.replace('1 seeds', '1 seed')}, {where}; the {error} and n are "
-        "in the hover. Outlined and starred: the ρ of highest mean **test accuracy** at each m, whatever is shown; "
-        "chosen and compared on the same seeds, which flatters it. Grey: collapsed. "
+        f"in the hover. Outlined and starred: the ρ of {extreme(by)} mean **{words.within(by)}** at each m, whatever "
+        "is shown; chosen and compared on the same seeds, which flatters it. Grey: collapsed. "
         f"{collapse.RULE} {captions.setting(study.spec)}."
     )  # fmt: skip
 
 
 def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
     """The best rho per m with what ties with it, and m against m each at its own best rho."""
-    accuracy = by_cell(finals, "test_acc")
+    score = str(table["by"].iloc[0]) if len(table) else "test_acc"
+    accuracy = by_cell(finals, score)
     q = str(table["quantity"].iloc[0]) if len(table) else ""
     out, best, edges = [], {}, 0
     for m, of in table.groupby("m", sort=False):
@@ -141,7 +151,8 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
         }
         ties = [rho for rho, d in against.items() if d.n > 1 and not d.excludes(0)]
         open_ = [rho for rho, d in against.items() if d.n < 2]
-        text = f"m = {m:g}: test accuracy is highest at ρ = {at['rho']:g} ({words.show('test_acc', at['test_acc'])}"
+        text = f"m = {m:g}: {words.within(score)} is {extreme(score)} at ρ = {at['rho']:g}"
+        text += f" ({words.show(score, at['score'])}"
         tried = table["rho"]
         edge = {tried.max(): "largest", tried.min(): "smallest"}.get(at["rho"], "")
         text += f", n = {len(accuracy[at['m'], at['rho']])})"
@@ -154,20 +165,20 @@ def findings(table: pd.DataFrame, finals: pd.DataFrame) -> list[str]:
         values = by_cell(finals, q)
         ends = max(best), min(best)
         at_ends = [f"m = {m:g}" for m in ends]
-        for name, known in {"test_acc": accuracy, q: values}.items():
+        for name, known in {score: accuracy, q: values}.items():
             large, small = (known.get((m, best[m]["rho"]), {}) for m in ends)
             if large and small:
                 means = [statistics.mean(of.values()).mean for of in (large, small)]
-                change = captions.compare(name, "", means, statistics.paired(small, large), at_ends, "")
+                change = sentences.compare(name, "", means, statistics.paired(small, large), at_ends, "")
                 beyond = f" At {edges} of {len(best)} m that ρ is at the edge of the grid." if edges else ""
-                out.append(f"Each m at the best ρ tried: {change}{beyond}")
+                out.append(f"{OWN} {change}{beyond}")
     return out
 
 
 class Map(StudyView):
     """The map of one variant that is swept over m, at several ρ.
 
-    Options: `variant`, the first such; `quantity`, the test accuracy; `pooled`, whether runs of other studies are among
+    Options: `variant`, the first such; `quantity`, the test score; `pooled`, whether runs of other studies are among
     them.
     """
 
@@ -179,14 +190,14 @@ class Map(StudyView):
         of = at.options.get("variant") or next((v for v in at.finals["variant"] if cells.swept(v)), "")
         finals, runs = (rows[rows["variant"] == of] for rows in (at.finals, at.runs))
         several = runs["rho"].nunique() > 1
-        found = frame(finals, runs, at.options.get("quantity", "test_acc"), at.collapsed, at.interval)
+        found = frame(finals, runs, self.quantity(at), at.collapsed, at.interval)
         return found.assign(variant=of) if several else found[:0]
 
     def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
         """Accuracy and tr(H) of every variant."""
         for variant in dict.fromkeys(v for v in at.finals["variant"] if cells.swept(v)):
             measured = set(at.finals.loc[at.finals["variant"] == variant, "quantity"])
-            for quantity in (q for q in ("test_acc", "tr_H") if q in measured):
+            for quantity in (q for q in words.all_scored(("test_acc", "tr_H"), measured) if q in measured):
                 yield f"-{variant}-{quantity}", at.but(variant=variant, quantity=quantity)
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
@@ -201,6 +212,10 @@ class Map(StudyView):
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """See `findings`."""
         return findings(frame, at.finals[at.finals["variant"] == frame["variant"].iloc[0]])
+
+    def headline(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The smallest m against the largest, each at its own best ρ."""
+        return next((line for line in found if line.startswith(OWN)), "") or super().headline(frame, at, found)
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The quantity, how much collapsed, the findings."""
@@ -223,7 +238,11 @@ class Map(StudyView):
 
     def name(self, at: Selection) -> str:
         """The quantity is in it."""
-        return f"rho-m-{at.options.get('quantity', 'test_acc')}-{at.study.id[:6]}"
+        return f"rho-m-{self.quantity(at)}-{at.study.id[:6]}"
+
+    def quantity(self, at: Selection) -> str:
+        """That chosen, else the score on the test set."""
+        return str(at.options.get("quantity") or words.scored("test_acc", set(at.finals["quantity"])))
 
 
 VIEW = Map()

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures
+from sam_dash.results.drawing import captions, figures, sentences
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.views.view import Selection, StudyView
 
@@ -27,10 +27,15 @@ class Multiples(StudyView):
         return tables.without_swept(at.finals, at.runs, "lam")
 
     def frame(self, at: Selection) -> pd.DataFrame:
-        """`tables.summary`, with a column `collapsed` where something has."""
+        """`tables.summary`, with the column `best` of what a ring is round, and `collapsed` where something has."""
         finals, runs = self.rows(at)
-        quantities, against = at.options.get("quantities", self.usual), at.options.get("against")
-        return collapse.marked(tables.summary(finals, runs, quantities, at.interval, against), at.collapsed)
+        against = at.options.get("against")
+        quantities = words.all_scored(at.options.get("quantities", self.usual), set(finals["quantity"]))
+        frame = tables.summary(finals, runs, quantities, at.interval, against)
+        if not against:
+            kept = collapse.without_cells(frame, at.collapsed)
+            frame = frame.assign(best=frame.index.isin(sentences.best(kept, self.x, at.look)))
+        return collapse.marked(frame, at.collapsed)
 
     def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
         """It, where there is a curve over the axis."""
@@ -49,12 +54,19 @@ class Multiples(StudyView):
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """The ends of the axis compared, of what did not collapse."""
         kept = collapse.without_cells(frame, at.collapsed)
-        return captions.findings(kept, self.x, at.look, at.options.get("name", ""))
+        return sentences.findings(kept, self.x, at.look, at.options.get("name", ""))
+
+    def headline(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
+        """The trend and the best place on the axis; of differences the first of the sentences."""
+        if at.options.get("against"):
+            return super().headline(frame, at, found)
+        kept = collapse.without_cells(frame, at.collapsed)
+        return sentences.headline(kept, self.x, at.look) or super().headline(frame, at, found)
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The quantities, the axis and the findings."""
         kept = collapse.without_cells(frame, at.collapsed)
-        return captions.alt(kept, self.x, at.look, at.options.get("name", ""))
+        return sentences.alt(kept, self.x, at.look, at.options.get("name", ""))
 
 
 class Sharpness(Multiples):

@@ -18,7 +18,7 @@ FEWEST = 4  # runs that a correlation wants
 COLUMNS = ["group", "r", "low", "high", "n"]
 
 
-def correlations(table: pd.DataFrame, x: str, y: str = "test_acc") -> pd.DataFrame:
+def correlations(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Pearson's r with Fisher's interval: over all runs, over those of each variant, over seeds within cells."""
     of = table.dropna(subset=[x, y])
     rows = [[POOLED, *statistics.correlation(of[x], of[y])]]
@@ -34,26 +34,27 @@ def _sure(row: dict[str, Any]) -> bool:
     return statistics.excludes(row["low"], row["high"])
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
+def shown(table: pd.DataFrame, y: str) -> pd.DataFrame:
     """For people."""
-    out = []
+    out, best = [], "more accurate" if y == "test_acc" else "better"
     for r in tables.records(table):
-        told = "sharper is more accurate" if r["r"] > 0 else "flatter is more accurate"
+        told = f"{'sharper' if r['r'] * words.better(y) > 0 else 'flatter'} is {best}"
         told = told if _sure(r) else "not told from 0" if r["low"] == r["low"] else "no interval"
         row = {"Runs": r["group"], "Pearson's r": r["r"], columns.LOW: r["low"], columns.HIGH: r["high"]}
         out.append(row | {"n": r["n"], "Reading": told})
     return pd.DataFrame(out)
 
 
-def reading(table: pd.DataFrame, x: str) -> str:
+def reading(table: pd.DataFrame, x: str, y: str) -> str:
     """Whether pooled and within agree; the sentence says which sign holds where."""
     sure = {str(r["group"]): r["r"] > 0 for r in tables.records(table) if _sure(r)}
     name, pooled = words.quantity(x).name, sure.pop(POOLED, None)
+    score = words.within(y)
     if pooled is None:
-        return f"Pooled over all runs, {name} and test accuracy are not told from uncorrelated."
+        return f"Pooled over all runs, {name} and {score} are not told from uncorrelated."
     against = captions.listed(g[0].lower() + g[1:] for g, up in sure.items() if up != pooled)
     same = captions.listed(g[0].lower() + g[1:] for g, up in sure.items() if up == pooled)
-    text = f"Pooled over all runs, {name} and test accuracy are {'positively' if pooled else 'negatively'} correlated"
+    text = f"Pooled over all runs, {name} and {score} are {'positively' if pooled else 'negatively'} correlated"
     if against:
         return f"{text}, but the sign is the opposite {against}: here the pooled number misleads (Simpson's paradox)."
     return (
@@ -72,15 +73,19 @@ class Correlation(StudyView):
         have = set(at.finals["quantity"])
         return str(at.options.get("x") or next((q for q in ("tr_H", "lam_max", "tr_V") if q in have), ""))
 
+    def y(self, at: Selection) -> str:
+        """The score on the test set."""
+        return words.scored("test_acc", set(at.finals["quantity"]))
+
     def frame(self, at: Selection) -> pd.DataFrame:
         """See `matched.scatter`; empty where fewer than `FEWEST` runs have both."""
         x, table = self.x(at), matched_figure.table(at)
-        few = not {x, "test_acc"} <= set(table) or table[x].notna().sum() < FEWEST
-        return pd.DataFrame() if few else matched.scatter(at.study, table, x)
+        few = not {x, self.y(at)} <= set(table) or table[x].notna().sum() < FEWEST
+        return pd.DataFrame() if few else matched.scatter(at.study, table, x, self.y(at))
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """See `matched_figure.figure`."""
-        return matched_figure.figure(frame, self.x(at), "test_acc", columns)
+        return matched_figure.figure(frame, self.x(at), self.y(at), columns)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `matched.scatter_caption`."""
@@ -88,11 +93,13 @@ class Correlation(StudyView):
 
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """See `reading`."""
-        return [reading(correlations(matched_figure.table(at), self.x(at)), self.x(at))]
+        x, y = self.x(at), self.y(at)
+        return [reading(correlations(matched_figure.table(at), x, y), x, y)]
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The axes and the reading."""
-        return f"Test accuracy against {words.quantity(self.x(at)).name}, run by run. {' '.join(found)}"
+        y, x = (words.quantity(key).name for key in (self.y(at), self.x(at)))
+        return f"{y} against {x}, run by run. {' '.join(found)}"
 
     def missing(self, at: Selection) -> Missing:
         """The trace, the cheapest."""

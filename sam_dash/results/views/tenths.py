@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -58,14 +58,9 @@ def per_run(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def frame(table: pd.DataFrame, look: cells.Looks) -> pd.DataFrame:
     """The frame of `lines.figure`: one line a setting, mean over the seeds of `per_run` with its 95 % t-interval."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for panel, of in table.groupby("panel", sort=False):
-        for _, cell in of.groupby(tables.cell(of), dropna=False, sort=False):
-            at = look[tables.records(cell.head(1))[0]]
-            common = {"panel": panel, "kind": "mean"} | {k: at[k] for k in ("line", "rho", *lines.LOOK)}
-            for tenth, group in cell.groupby("tenth"):
-                mean = statistics.mean(group["value"])
-                rows.append(common | {"x": tenth, "y": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
+        rows += lines.means(of, look, str(panel), "tenth")
         equal = {"panel": panel, "line": EQUAL, "kind": "reference", "of": "as at λ = 0", "y": 0.1}
         equal |= {"colour": style.GREY, "dash": "dot", "marker": "circle"}
         rows += [equal | {"x": float(tenth)} for tenth in range(1, len(words.TENTHS) + 1)]

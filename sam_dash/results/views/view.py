@@ -110,6 +110,10 @@ class View(ABC, Generic[At]):
         """What the data say, a sentence each."""
         return []
 
+    def headline(self, frame: pd.DataFrame, at: At, found: list[str]) -> str:
+        """The one sentence that a page begins with: what the data support most, a tie said to be one."""
+        return found[0] if found else self.silent
+
     def alt(self, frame: pd.DataFrame, at: At, found: list[str]) -> str:
         """The alternative text of the figure: what it is of, and what was found in it."""
         return " ".join([f"{self.title}.", *(found or [self.silent])]).strip()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +13,13 @@ import plotly.graph_objects as go
 
 from sam_dash.problems.landscapes import LANDSCAPES, Landscape, contour
 from sam_dash.results import words
-from sam_dash.results.drawing import panels, style
+from sam_dash.results.drawing import contours, panels, player, style
 from sam_dash.results.views.view import View
 from sam_dash.runs.saddles import Walk
 
 FRAMES = 30
 LEVELS = 22
 LINES = "rgba(127,127,127,0.55)"
-DIGITS = 4  # a fiftieth of a pixel
-Point = tuple[float, float]
 
 
 def frame(answer: Mapping[str, Any], spec: Walk) -> pd.DataFrame:
@@ -56,17 +52,14 @@ def figure(points: pd.DataFrame, spec: Walk, columns: int = 6) -> go.Figure:
     ground = _ground(land, spec)
     moments = [int(t) for t in np.unique(np.linspace(0, spec.steps, FRAMES).round())]
     places = list(range(len(ground), len(ground) + len(drawn)))
-    frames = [
-        {"name": str(t), "traces": places, "data": [{"type": "scatter", **_until(line, t)} for line in lines.values()]}
-        for t in moments
-    ]
+    frames = player.frames(list(lines.values()), places, moments)
     left, right, low, high = land.window
     bare = {"showgrid": False, "zeroline": False}
     layout = {
         "xaxis": {"title": {"text": "<i>w</i><sub>1</sub>"}, "range": [left, right], **bare},
         "yaxis": {"title": {"text": "<i>w</i><sub>2</sub>"}, "range": [low, high], **bare},
         **panels.layout(1, 400, [t["name"] for t in [*ground, *drawn]], columns, 70, 20, 182, "Shown"),
-        **_player(moments),
+        **player.player(moments),
     }  # fmt: skip
     return go.Figure({"data": [*ground, *drawn], "layout": layout, "frames": frames})
 
@@ -93,50 +86,7 @@ def _contours(landscape: str) -> dict[str, list[float | None]]:
     land = LANDSCAPES[landscape]
     x, y, z = contour(land, 81)
     at = float(land.loss(np.array(land.saddle)))
-    return _level_lines(x, y, np.arcsinh(z - at))  # Beale's walls are 10^5 high
-
-
-def _level_lines(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, list[float | None]]:
-    """The lines of equal z (rows along y) at `LEVELS` heights, a gap after each line; coordinates to `DIGITS` places.
-
-    Not Plotly's own contours: they vanish while a figure plays within Streamlit.
-    """
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    corners = [(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)]
-    for level in np.linspace(z.min(), z.max(), LEVELS + 2)[1:-1]:
-        above = z > level
-        mixed = sum(above[r : r + len(y) - 1, c : c + len(x) - 1].astype(int) for r, c in corners[:4])
-        pieces: list[tuple[Point, Point]] = []
-        for i, j in np.argwhere((mixed > 0) & (mixed < 4)):
-            ends = []
-            for (a, b), (c, d) in itertools.pairwise(corners):
-                low, high = z[i + a, j + b], z[i + c, j + d]
-                if (low > level) != (high > level):
-                    s = (level - low) / (high - low)
-                    at = (x[j + b] + s * (x[j + d] - x[j + b]), y[i + a] + s * (y[i + c] - y[i + a]))
-                    ends.append((round(float(at[0]), DIGITS), round(float(at[1]), DIGITS)))
-            pieces += zip(ends[::2], ends[1::2], strict=True)
-        for line in _joined(pieces):
-            xs += [*(p[0] for p in line), None]
-            ys += [*(p[1] for p in line), None]
-    return {"x": xs, "y": ys}
-
-
-def _joined(pieces: Iterable[tuple[Point, Point]]) -> Iterator[list[Point]]:
-    """Pieces that meet, as lines: what is drawn stays, in a third of the points."""
-    meets: dict[Point, list[Point]] = defaultdict(list)
-    for a, b in pieces:
-        if a != b:
-            meets[a].append(b)
-            meets[b].append(a)
-    for start in sorted(meets, key=lambda p: len(meets[p])):  # first the ends of open lines
-        while meets[start]:
-            line = [start]
-            while meets[line[-1]]:
-                line.append(meets[line[-1]].pop())
-                meets[line[-1]].remove(line[-2])
-            yield line
+    return contours.level_lines(x, y, np.arcsinh(z - at), LEVELS)  # Beale's walls are 10^5 high
 
 
 def _line(of: pd.DataFrame) -> dict[str, list[Any]]:
@@ -147,36 +97,6 @@ def _line(of: pd.DataFrame) -> dict[str, list[Any]]:
         y += [*seed["y"].tolist(), None]
         steps += [*seed["step"].tolist(), None]
     return {"x": x, "y": y, "customdata": steps}
-
-
-def _until(line: dict[str, list[Any]], step: int) -> dict[str, list[Any]]:
-    """A path up to a step, its coordinates to `DIGITS` places: it moves on at once."""
-    kept = [k for k, at in enumerate(line["customdata"]) if at is None or at <= step]
-    x, y = ([None if v is None else round(v, DIGITS) for v in map(line[c].__getitem__, kept)] for c in ("x", "y"))
-    return {"x": x, "y": y, "customdata": [line["customdata"][k] for k in kept]}
-
-
-def _player(moments: list[int]) -> dict[str, Any]:
-    """Play and Pause, and a slider over the steps; it stands at the last one."""
-    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
-    run = {"fromcurrent": False, "frame": {"duration": 80, "redraw": False}, "transition": {"duration": 0}}
-    buttons = [
-        {"label": "▶ Play", "method": "animate", "args": [None, run]},
-        {"label": "❚❚ Pause", "method": "animate", "args": [[None], now]},
-    ]
-    common = {"font": {"color": style.GREY}, "bgcolor": "rgba(127,127,127,0.15)", "bordercolor": style.GREY}
-    steps = [{"label": str(t), "method": "animate", "args": [[str(t)], now]} for t in moments]
-    return {
-        "updatemenus": [{
-            "type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "xanchor": "left", "y": -0.13,
-            "yanchor": "top", "showactive": False, **common,
-        }],
-        "sliders": [{
-            "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": -0.27, "pad": {"t": 0},
-            "currentvalue": {"prefix": "step ", "font": {"color": style.GREY}}, "ticklen": 0, "minorticklen": 0,
-            **common, "font": {"color": "rgba(0,0,0,0)"},
-        }],
-    }  # fmt: skip
 
 
 def step_table(answer: Mapping[str, Any]) -> pd.DataFrame:
