@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 URL := http://127.0.0.1:8501
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick mutants fuzz check lint types fix bench docs example screenshots browser clean
+.PHONY: help run test quick mutants fuzz strangers reliability check lint types fix bench docs example screenshots browser clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ mutants: $(VENV)/.test ## Try whether the tests notice slips: a seeded sample of
 
 fuzz: $(VENV)/.test ## Try SharpnessAware on random modules against the loop written out by hand (COUNT=500 SEED=0)
 	@$(BIN)/python -m tests.fuzz --count $(or $(COUNT),500) --seed $(or $(SEED),0)
+
+strangers: $(VENV)/.test ## Try links, bundles, arrays and specifications on bent input (minutes; COUNT=10000 SEED=0)
+	@$(BIN)/python -m tests.strangers --count $(or $(COUNT),10000) --seed $(or $(SEED),0)
+
+reliability: $(VENV)/.test ## Kill, stop, lock, fill and delete, and write what became of the runs to docs/reliability.md
+	@$(BIN)/python -m tests.reliability --out docs/reliability.md
 
 check: lint types test ## All that CI runs: lint, types, tests
 
@@ -73,7 +79,7 @@ $(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt
 	@$(PIP) install -r benchmarks/requirements.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run tests/requirements.txt tests/requirements-no-deps.txt
-	@$(PIP) install -r requirements.txt -r tests/requirements.txt
+$(VENV)/.test: $(VENV)/.run tests/requirements.txt tests/requirements-postgres.txt tests/requirements-no-deps.txt
+	@$(PIP) install -r requirements.txt -r tests/requirements.txt -r tests/requirements-postgres.txt
 	@$(PIP) install --no-deps -r tests/requirements-no-deps.txt
 	@touch $@

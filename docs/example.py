@@ -7,6 +7,7 @@ experiments that are judged on final values, the last step's measurements only.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,11 @@ from sam_dash.results.numbers import parts
 from sam_dash.results.numbers.density import PREFIX
 from sam_dash.results.numbers.study import EXAMPLE
 from sam_dash.results.words import RECORDED
+from sam_dash.runs.recipes import RECIPES
 
 MEASURE = "--measure trace,lam_max,noise,pyhessian,m_sharpness,density --measure-every 10"
 DIGITS = f"--variants sgd,nsam,sam,rwsam --lam 0,.25,.5,1 --seeds 10 {MEASURE}"
-PRESETS = ("long-tail", "which-sharpness", "overparameterisation", "heavy-tails", "fine-tuning")
+PRESETS = ("long-tail", "which-sharpness", "overparameterisation", "heavy-tails", "fine-tuning", "reweighting")
 STUDIES = {EXAMPLE: f"run --preset digits {DIGITS}"} | {DATA / name: f"run --preset {name}" for name in PRESETS}
 
 
@@ -72,8 +74,24 @@ def put(out: Path, folder: Path) -> None:
     how.merge(estimates).to_csv(folder / "estimators.csv.gz", index=False, compression=stamp)
 
 
+def recipes() -> None:
+    """The paper's recipes, or those named: a specification a sweep."""
+    for name, recipe in RECIPES.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        with tempfile.TemporaryDirectory() as out:
+            for i, sweep in enumerate(recipe.sweeps, 1):
+                where = Path(out, str(i)) if recipe.more else Path(out, "only")
+                spec = Path(out, f"{i}.json")
+                spec.write_text(json.dumps(sweep.to_dict()))
+                command = ["run", str(spec), "--store", f"{out}/store.db", "--out", str(where)]
+                subprocess.run([sys.executable, "-m", "sam_dash", *command], check=True)
+                put(where, DATA / name / str(i) if recipe.more else DATA / name)
+
+
 def main() -> None:
     """Run them, or those named, thin them, put them in their places."""
+    recipes()
     for folder, arguments in STUDIES.items():
         if sys.argv[1:] and folder.name not in sys.argv[1:]:
             continue

@@ -112,8 +112,8 @@ def reference() -> str:
         for key, m in MEASURES.items()
     ]
     data = [
-        (f"`{key}`", d.title, "x".join(map(str, d.shape)), str(d.classes), f"{d.n_train} / {d.n_test}",
-         "yes" if d.offline else "needs openml.org once")
+        (f"`{key}`", d.title, "x".join(map(str, d.shape)), str(d.classes or "numbers"), f"{d.n_train} / {d.n_test}",
+         f"from {d.source}" if d.source else "yes")
         for key, d in DATASETS.items()
     ]  # fmt: skip
     presets = [(f"`{key}`", p.title, str(sum(len(s.runs()) for s in p.sweeps)), p.about) for key, p in PRESETS.items()]
@@ -123,7 +123,13 @@ def reference() -> str:
             "\n## Measures\n", "What `--measure` takes, and its price in gradients over the samples measured on.\n",
             table(("measure", "what is done", "gives", "gradients", "when"), measures),
             "\n## Data sets\n", table(("key", "what", "input", "classes", "train / test", "offline"), data),
-            "\nYour own: `--npz FILE` with arrays `x_train, y_train, x_test, y_test`.",
+            "\nYour own: `--npz FILE` with arrays `x_train, y_train, x_test, y_test`, or other usual names "
+            "(`train_images`, `trainX`, ...; `x` and `y` or `data` and `target` alone are split, a fifth for the test, "
+            "equal inputs on one side). Images are `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`, labels whole numbers "
+            "from 0, or numbers to predict, `(N,)` or `(N, C)`, whose squared error is then the loss, standardised by "
+            "the training samples. Or `--csv FILE --target COLUMN`, a table of numbers with the names of its columns "
+            "in the first line. They are standardised unless `--scaling` says otherwise; `tokens` are whole numbers "
+            "that a transformer embeds.",
             "\n## Networks\n", table(("family", "what"), [(f"`{k}:WIDTH`", v) for k, v in FAMILIES.items()]),
             "\n## Presets\n", table(("key", "title", "runs", "about"), presets),
         ]

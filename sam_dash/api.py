@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from sam_dash import variants
 from sam_dash.maths.contract import Step
 from sam_dash.maths.draws import draw
 from sam_dash.maths.estimate import Estimate
+from sam_dash.maths.fast.lean import LARGE, Lean
 from sam_dash.maths.fast.measurer import Alone, Plain, measurer
 from sam_dash.maths.flat import (
     Layout,
@@ -31,14 +34,16 @@ from sam_dash.maths.flat import (
     refuse_not_finite,
 )
 from sam_dash.maths.kept import kept, stream
+from sam_dash.maths.lanczos import OneByOne
 from sam_dash.maths.loss import Loss, per_sample, token_cross_entropy
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
 from sam_dash.maths.samples import Stream, chunks, cut, samples
-from sam_dash.quantities import ROWS, Measured
+from sam_dash.quantities import ROWS, Counted, Measured
 
 QUANTITIES = tuple(ROWS)
+Progress = Callable[[str, int, int], None]
 LOSSES_OF_SEQUENCES: dict[str, PerSample] = {"token_cross_entropy": token_cross_entropy}
 
 
@@ -112,6 +117,7 @@ def measure(
     seed: int = 0,
     probes: int = 128,
     iterations: int = 100,
+    progress: Progress | None = None,
 ) -> Mapping[str, Estimate]:
     """Sharpness and gradient noise of a mean loss at the model's present parameters, each with its error.
 
@@ -121,7 +127,8 @@ def measure(
         x: inputs (n, ...), on the device of the model; or a dict of them (the model's keyword arguments), or a tuple
             (its arguments). Without y: a loader of batches (x, y), or of dicts with "labels", which can be gone through
             more than once and then gives the same samples. It is streamed: sums are over all samples, and in memory
-            are one batch, 64 MB of per-sample gradients and 64 MB, or 2k + 20, of Lanczos vectors.
+            are one batch, 64 MB of per-sample gradients and 64 MB, or 2k + 20, of Lanczos vectors. Of more than 4
+            million parameters tr_H, layer_trace and lam_max take five vectors beside the model (`maths.fast.lean`).
         y: labels, as the loss takes them: class labels (n,) int64 for the cross-entropy.
         quantities: of `QUANTITIES`. tr_H, lam_max: trace and top eigenvalue of the Hessian H of the mean loss, without
             weight decay. eigenvalues: the `top` largest, eigenvalue@1 ... layer_trace: the trace of each layer's block
@@ -143,6 +150,8 @@ def measure(
         probes: of Hutchinson's estimate, of tr_H less the GGN's trace where that is known; none where H is the GGN, as
             for a chain of linear, convolution, ReLU and pooling layers (`maths.curvature.ggn_trace`).
         iterations: the most that Lanczos (stopped at a relative residual of 10^-3) and power iteration take.
+        progress: called with a quantity, how many of its Hessian-vector products are done, and how many it takes at
+            most; an exception that it raises ends the call.
 
     Returns:
         An `Estimate` for each quantity: `.value`, and `.stderr`, a standard error or, where `.method` says so, a bound;
@@ -154,6 +163,59 @@ def measure(
             x or y, a model with BatchNorm or dropout in training mode, or whose outputs for a sample are not a function
             of its weights and that sample, or whose second derivatives torch has wrong; a loader whose passes differ.
     """
+    numbers = {"rho": rho, "top": top, "seed": seed, "probes": probes, "iterations": iterations}
+    with _ready(model, x, y, quantities, loss, m, numbers) as measured:
+        now, done = "", 0
+
+        def told() -> None:
+            nonlocal done
+            done += 1
+            if progress:
+                progress(now, done, ROWS[now].products(measured))
+
+        measured.check(quantities)
+        measured = replace(measured, product=Counted(measured.product, told), done=told) if progress else measured
+        found: dict[str, Estimate] = {}
+        for now in quantities:
+            done = 0
+            if progress:
+                progress(now, 0, ROWS[now].products(measured))
+            found |= ROWS[now].find(measured)
+        return found
+
+
+def price(
+    model: nn.Module,
+    x: Any,
+    y: Any = None,
+    quantities: Sequence[str] = ("tr_H", "lam_max", "tr_V"),
+    *,
+    loss: str | PerSample = "cross_entropy",
+    m: Sequence[int] = (),
+    probes: int = 128,
+    iterations: int = 100,
+) -> tuple[int, float]:
+    """What `measure` would take: Hessian-vector products at most, and gradients of all samples besides.
+
+    The arguments and what is raised are those of `measure`.
+    """
+    numbers = {"rho": 0.05, "top": 5, "seed": 0, "probes": probes, "iterations": iterations}
+    with _ready(model, x, y, quantities, loss, m, numbers) as measured:
+        rows = [ROWS[q] for q in quantities]
+        return sum(row.products(measured) for row in rows), sum(row.gradients(measured) for row in rows)
+
+
+@contextmanager
+def _ready(
+    model: nn.Module,
+    x: Any,
+    y: Any,
+    quantities: Sequence[str],
+    loss: str | PerSample,
+    m: Sequence[int],
+    numbers: Mapping[str, Any],
+) -> Iterator[Measured]:
+    """What is measured, of a model that is within left as it was; see `measure`."""
     unknown = [q for q in quantities if q not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantity {unknown[0]!r}; known: {', '.join(QUANTITIES)}")
@@ -169,13 +231,9 @@ def measure(
         batch = given
         if isinstance(of, Loss) and outputs and isinstance(x, Tensor) and isinstance(y, Tensor):
             batch, way = (x[None], y[None]), measurer(model, of, w, x)
-        product = way.hvp(w[None], batch)
-        measured = Measured(model, of, given, way, w[None], batch, product, m, rho, top, seed, probes, iterations)
-        measured.check(quantities)
-        found: dict[str, Estimate] = {}
-        for q in quantities:
-            found |= ROWS[q].find(measured)
-        return found
+        lean = Lean(model, of, given) if len(w) > LARGE else None
+        product = OneByOne([lean]) if lean else way.hvp(w[None], batch)
+        yield Measured(model, of, given, way, w[None], batch, product, m, lean=lean, **numbers)
 
 
 def _start(model: nn.Module, loss: str | PerSample, x: Any, y: Any) -> tuple[Tensor, PerSample, int]:

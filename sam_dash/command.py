@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sam_dash import options, variants
@@ -16,8 +17,19 @@ from sam_dash.runs.spec import SpecError, SweepSpec
 
 def line(sweep: SweepSpec) -> str | None:
     """The shortest one that starts the same runs; None where no options say it and a file is needed."""
+    if sweep.problem.is_file:
+        path = sweep.problem.path
+        return next((_command(each) for each in _of_file(path, sweep) if _starts(each, sweep)), None)
     said = [["--preset", name, *words(preset.sweep, sweep)] for name, preset in presets.PRESETS.items()]
     return next((_command(each) for each in sorted(said, key=_length) if _starts(each, sweep)), None)
+
+
+def _of_file(path: Path, sweep: SweepSpec) -> list[list[str]]:
+    """The options that start a sweep on a problem file; none where that cannot be run here."""
+    try:
+        return [["--problem", str(path), *words(options.of_problem(path), sweep)]]
+    except SpecError:
+        return []
 
 
 def preset(name: str) -> str:
@@ -43,7 +55,8 @@ def words(base: SweepSpec, sweep: SweepSpec) -> list[str]:
     anew = reset(base.problem.dataset, data)
     say("npz" if data.startswith(NPZ) else "dataset", base.problem.dataset, data, data.removeprefix(NPZ))
     before, after = ([p.network for p in each.problems] for each in (base, sweep))
-    say("networks" if sweep.networks else "network", before, after, ",".join(after))
+    if not sweep.problem.is_file:
+        say("networks" if sweep.networks else "network", before, after, ",".join(after))
     say("what", base.measures.what, sweep.measures.what, ",".join(sweep.measures.what) or "none")
     for part, cls in options.PARTS.items():
         for name in facts(cls):

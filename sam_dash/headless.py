@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import threading
@@ -9,12 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sam_dash.results.files.export import runs_frame, summary, write_study
-from sam_dash.runs import cost, grammar, launch
-from sam_dash.runs.report import ACTIVE
+from sam_dash.runs import cost, grammar, launch, limits
+from sam_dash.runs.outbox import patiently
+from sam_dash.runs.plain import finite
+from sam_dash.runs.report import ACTIVE, FINISHED
 from sam_dash.runs.spec import SweepSpec
 from sam_dash.runs.store import Store
 
@@ -23,43 +30,65 @@ GRACE = 5.0  # seconds that runs asked to stop may take, before the engine is cl
 WIDTH = 24
 
 
-def run(sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None) -> int:
-    """Run what is missing of sweeps and print their tables; the exit code (see `sam_dash.cli`).
+def run(
+    sweeps: Sequence[SweepSpec], store: Store, workers: int, out: str | None, scheduler: str | None = None, *,
+    as_json: bool = False,
+) -> int:  # fmt: skip
+    """Run what is missing of sweeps and print their tables, or one line of JSON; the exit code (see `sam_dash.cli`).
 
     The results of one go to `out`, those of several to folders 1, 2, ... in it.
     """
     keys = list(dict.fromkeys(spec.key for sweep in sweeps for spec in sweep.runs()))
     before = store.statuses(keys)
     expected = cost.preview(sweeps, before, workers, store.speed())
-    submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
+    left = [spec for sweep in sweeps for spec in sweep.runs() if before.get(spec.key) not in FINISHED]
+    memory = limits.memory(left) if scheduler else limits.check_memory(left)  # of other machines nothing is known
+    person = os.environ.get("SAM_DASH_USER") or None
+    limits.check_hours(store, sweeps, person)
+    submitted = [store.submit(sweep, person).sweep_id for sweep in sweeps]
     for note in dict.fromkeys(text for sweep in sweeps for text in sweep.problem.notes()):
         _say(note)
     seeds = grammar.seeds_text(sorted({seed for sweep in sweeps for seed in sweep.seeds}))
-    left = expected.total - expected.cached
-    _say(f"{expected.total} runs: {expected.cached} from the store, {left} to do; seeds {seeds}")
+    to_do = expected.total - expected.cached
+    _say(f"{expected.total} runs: {expected.cached} from the store, {to_do} to do; seeds {seeds}")
     if expected.total > expected.cached:
         _say(f"about {expected.grad_evals:.3g} mini-batch gradients, {expected.time} with the start of an engine")
+        _say(f"about {limits.size(memory)} of memory a worker")
         ours = [key for key in keys if before.get(key) not in ACTIVE]
-        _work(store, submitted, ours, workers)
+        work(store, submitted, ours, workers, scheduler)
+    studies = []
     for i, sweep_id in enumerate(submitted, 1):
-        table = summary(runs_frame(store, sweep_id))
-        print(table.to_string(index=False) if len(table) else "no run has finished")
+        frame = runs_frame(store, sweep_id)
+        written = []
+        if not as_json:
+            table = summary(frame)
+            print(table.to_string(index=False) if len(table) else "no run has finished")
         if out is not None:
-            for path in write_study(store, sweep_id, Path(out, str(i)) if len(submitted) > 1 else out):
+            written = write_study(store, sweep_id, Path(out, str(i)) if len(submitted) > 1 else out)
+            for path in written:
                 _say(f"wrote {path}")
+        studies.append({"study": sweep_id, "files": list(map(str, written)), "runs": rows_of(frame)})
     bad = [row for row in _rows(store, submitted) if row["status"] != "done"]
     for row in bad:
         _say(_complaint(row))
+    if as_json:
+        errors = {row["key"]: row["error"] for row in bad}
+        print(json.dumps({"studies": studies, "errors": errors, "exit": 1 if bad else 0}))
     return 1 if bad else 0
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as JSON has them: no nan, whatever a column is of."""
+    return [finite({k: None if pd.isna(v) else v for k, v in row.items()}) for row in frame.to_dict("records")]
 
 
 def _rows(store: Store, sweep_ids: Sequence[str]) -> list[dict[str, Any]]:
     return list({row["key"]: row for sweep_id in sweep_ids for row in store.runs(sweep_id)}.values())
 
 
-def _work(store: Store, sweep_ids: Sequence[str], ours: list[str], workers: int) -> None:
+def work(store: Store, sweep_ids: Sequence[str], ours: list[str], workers: int, scheduler: str | None = None) -> None:
     """Keep an engine until no run of the sweeps is active. On Ctrl-C stop our runs and pass it on."""
-    engine = launch.start(store.url, workers)
+    engine = launch.start(store.url, workers, scheduler)
     try:
         with _interrupts() as asked:
             _watch(store, sweep_ids, engine, asked)
@@ -87,12 +116,14 @@ def _interrupts() -> Iterator[threading.Event]:
 def _watch(store: Store, sweep_ids: Sequence[str], engine: launch.Engine, asked: threading.Event) -> None:
     bar = _Bar()
     while True:
-        rows = _rows(store, sweep_ids)
+        rows = patiently(partial(_rows, store, sweep_ids), _say)
         bar.show(rows)
         if not any(row["status"] in ACTIVE for row in rows):
             break
         if not engine.alive:
-            raise OSError("the engine has ended; what it was running is interrupted, the rest is still queued")
+            raise OSError(
+                "the engine has ended; the same command goes on with what it was running and with what is queued"
+            )
         if asked.wait(POLL):
             raise KeyboardInterrupt
     bar.close()

@@ -7,17 +7,23 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
+from sam_dash.problems.architecture import FAMILIES
+from sam_dash.problems.card import FILE
 from sam_dash.problems.datasets import NPZ, describe
-from sam_dash.problems.problem import Problem, facts, reset
+from sam_dash.problems.own_files import TARGETS, keep_csv
+from sam_dash.problems.problem import Problem, check_choice, facts, reset
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.measures import MEASURES
-from sam_dash.runs.spec import Measures, SpecError, SweepSpec, Training, from_dict
+from sam_dash.runs.recording import NOT_AGAIN, RecordedStudy, sweep_from
+from sam_dash.runs.spec import Measures, SpecError, SweepSpec, Training, divisors
 
 NAMES = {"every": "measure-every", "what": "measure"}  # where an option is not called as its field
+NAMES_BACK = {option.replace("-", "_"): name for name, option in NAMES.items()}
+NO_DEFAULTS = ("preset", "dataset", "problem", "npz", "network", "networks", "scaling")  # what a problem file is itself
 PARTS = {"problem": Problem, "training": Training, "measures": Measures}
 
 
@@ -48,14 +54,17 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
     add(run, "seeds", "0-4", "values and ranges, as 0-4 or 3,7; the seed 5 alone is 5-5; a number alone is how many")
     data = run.add_mutually_exclusive_group()
     add(data, "dataset", "NAME", "a built-in data set")
+    add(data, "problem", "FILE.py", "your own data, network and loss: see docs/problems.md")
     add(
         data,
         "npz",
         "FILE",
-        f"your own arrays x_train, y_train, x_test, y_test; preset {presets.FIRST} if none is named",
+        f"your own arrays x_train, y_train, x_test, y_test, or x, y; preset {presets.FIRST} if none is named",
     )
+    add(data, "csv", "FILE", "your own table of numbers, a column of it the labels; it is kept as an .npz")
+    add(run, "target", "COLUMN", f"which column of --csv holds the labels; {', '.join(TARGETS)} is found by its name")
     network = run.add_mutually_exclusive_group()
-    add(network, "network", "mlp:64", "mlp:WIDTHS, cnn:CHANNELS or resnet18:WIDTH")
+    add(network, "network", "mlp:64", "; ".join(f"{family}: {about}" for family, about in FAMILIES.items()))
     add(network, "networks", "mlp:8,mlp:16", "several: every run with each of them")
     add(run, "what", "A,B", f"of {', '.join(MEASURES)}; or none")
     for part in PARTS.values():
@@ -70,7 +79,7 @@ def add_sweep_options(run: argparse.ArgumentParser) -> None:
 
 def sweeps_of(args: argparse.Namespace) -> list[SweepSpec]:
     """The sweeps that the options describe, several where a preset has them; SpecError otherwise."""
-    found = [_changed(sweep, args) for sweep in _source(args)]
+    found = [_changed(sweep, args) for sweep in source(args)]
     return list({sweep.key: sweep for sweep in found}.values())
 
 
@@ -84,8 +93,8 @@ def _changed(base: SweepSpec, args: argparse.Namespace) -> SweepSpec:
         axes: dict[str, Any] = {part: replace(getattr(base, part), **found) for part, found in changes.items()}
         axes |= _given(args, {"variants": _several("all", variants.REGISTRY), "networks": _several()})
         axes |= _given(args, {"m": lambda text: grammar.values("--m", grammar.SIZE, text), "seeds": grammar.seeds})
-        if args.network is not None:
-            axes["networks"] = ()
+        if args.network is not None or args.problem is not None:
+            axes["networks"] = axes.get("networks", ())
         known = {knob for key in axes.get("variants", base.variants) for knob in variants.get(key).knobs}
         kept = {k: v for k, v in base.knobs.items() if k in known}
         chosen = _given(args, {name: _some(name, knob) for name, (knob, _) in knobs().items()})
@@ -96,11 +105,16 @@ def _changed(base: SweepSpec, args: argparse.Namespace) -> SweepSpec:
         raise SpecError(str(error)) from None
 
 
-def _source(args: argparse.Namespace) -> tuple[SweepSpec, ...]:
+def source(args: argparse.Namespace) -> tuple[SweepSpec, ...]:
+    """What a command is given to start from: a preset, a file of a specification, a problem file, or data."""
     if args.preset is not None and args.spec is not None:
         raise SpecError(f"run takes either --preset {args.preset} or {args.spec}, not both")
-    if args.preset is None and args.spec is None and args.npz is None:
-        raise SpecError("run needs either --preset NAME or SPEC.json, or your own data by --npz FILE")
+    if all(given is None for given in (args.preset, args.spec, args.npz, args.csv, args.problem)):
+        raise SpecError(
+            "run needs either --preset NAME or SPEC.json, or your own by --problem FILE.py, --npz FILE or --csv FILE"
+        )
+    if args.preset is None and args.spec is None and args.problem is not None:
+        return (of_problem(whole(args.problem)),)
     if args.spec is None:
         return presets.get(args.preset or presets.FIRST).sweeps
     path = Path(args.spec)
@@ -110,18 +124,82 @@ def _source(args: argparse.Namespace) -> tuple[SweepSpec, ...]:
         raise SpecError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except ValueError as error:  # bad JSON, or not text
         raise SpecError(f"{str(path)!r} is not JSON: {error}") from None
-    return (from_dict(SweepSpec, data),)
+    sweep = sweep_from(data)
+    if isinstance(sweep, RecordedStudy):
+        raise SpecError(f"{str(path)!r}: {NOT_AGAIN}")
+    return (sweep,)
+
+
+def whole(path: str) -> Path:
+    """The whole path of a file that is named on the command line."""
+    return Path(path).expanduser().absolute()
+
+
+def of_problem(path: Path) -> SweepSpec:
+    """The sweep that a problem file starts with: plain, SGD and SAM at three m, and what its `defaults` say.
+
+    SpecError, in one line, for a file that cannot be used, and for a default that is no option or cannot be.
+    """
+    problem = Problem(dataset=FILE + str(path))
+    found = problem.card
+    assert found is not None, "it has just been read"
+    batch = min(64, 2 ** (found.n_train.bit_length() - 1))
+    base = SweepSpec(variants=("sgd", "sam"), problem=problem, training=Training(batch=batch))
+    given = {NAMES_BACK.get(name, name): value for name, value in found.defaults.items()}
+    parser = _Refusing(add_help=False, allow_abbrev=False)
+    add_sweep_options(parser)
+    known = [action.dest for action in parser._actions if action.option_strings and action.dest not in NO_DEFAULTS]
+    try:
+        for name in given:
+            check_choice("option", name, known)
+        said = [f"--{option(name)}={_said(value)}" for name, value in given.items()]
+        sweep = _changed(base, parser.parse_args(said))
+        return sweep if "m" in given else replace(sweep, m=_three(sweep.training.batch))
+    except SpecError as error:
+        raise SpecError(f"{path.name}: defaults: {error}") from None
+
+
+def _said(value: Any) -> str:
+    return grammar.texts(value, ",") if isinstance(value, list) else grammar.text(value)
+
+
+def _three(batch: int) -> tuple[int, ...]:
+    """B, a divisor of about its root, and 1."""
+    middle = min(divisors(batch), key=lambda m: abs(m * m - batch))
+    return tuple(dict.fromkeys((batch, middle, 1)))
+
+
+class _Refusing(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SpecError(message)
 
 
 def _data(base: Problem, args: argparse.Namespace) -> dict[str, Any]:
     """The data set that is asked for, and what starts anew with it."""
-    if args.npz is None and args.dataset is None:
-        return {}
-    name = args.dataset if args.npz is None else NPZ + str(Path(args.npz).expanduser().absolute())
-    if args.npz is not None:
+    if args.target is not None and args.csv is None:
+        raise SpecError(f"--target {args.target}: names a column of --csv FILE, which is not given")
+    if args.problem is not None:
+        name = FILE + str(whole(args.problem))
+        if name == base.dataset and args.spec is None:  # it has just been read
+            return {}
+    elif args.csv is not None:
+        name = _table(Path(args.csv).expanduser(), args.target or "")
+    elif args.npz is not None:
+        name = NPZ + str(whole(args.npz))
         describe(name)
+    elif args.dataset is not None:
+        name = args.dataset
+    else:
+        return {}
     hashed = {"data_hash": ""}  # it is of the data set that is replaced
     return {"dataset": name, **hashed, **reset(base.dataset, name)}
+
+
+def _table(path: Path, target: str) -> str:
+    try:
+        return keep_csv(path.name, path.read_bytes(), target)
+    except OSError as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error.strerror}") from None
 
 
 def _given(args: argparse.Namespace, parsers: dict[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +13,28 @@ import pytest
 # slower than one
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
+# what was compiled is kept, for processes that tests start too: a collection is 5 s shorter, a command half a second
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is written to the user's data directory goes to a temporary one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _forgets_what_it_allowed() -> Iterator[None]:
+    """What a command in a test allows to be run, this process forgets after it."""
+    before = os.environ.get("SAM_DASH_PROBLEMS")
+    yield
+    if before is None:
+        os.environ.pop("SAM_DASH_PROBLEMS", None)
+    else:
+        os.environ["SAM_DASH_PROBLEMS"] = before
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

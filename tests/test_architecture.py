@@ -12,7 +12,7 @@ from pathlib import Path
 from sam_dash.runs import grammar
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ("maths", "variants", "problems", "runs", "results", "ui")
+LAYERS = ("maths", "variants", "audit", "problems", "runs", "decide", "results", "ui")
 FILES = sorted((ROOT / "sam_dash").rglob("*.py"))
 
 

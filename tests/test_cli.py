@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sam_dash import cli, command, headless
@@ -32,6 +33,7 @@ BAD = {
     "run": "either --preset NAME or SPEC.json",
     "run --preset nope": "unknown preset 'nope'; known: digits",
     "run --preset digits spec.json": "either --preset digits or spec.json, not both",
+    "paper --only nope": "no recipe 'nope'; there are: paper-scratch",
     "run missing.json": "cannot read 'missing.json'",
     "run broken.json": "'broken.json' is not JSON",
     "run list.json": "expected a JSON object",
@@ -96,6 +98,15 @@ def test_presets_are_listed_with_their_runs_and_predicted_time(capsys):
         line = f"{name}: {preset.title} ({sum(len(s.runs()) for s in preset.sweeps)} runs, "
         (said,) = [text.removeprefix(line) for text in out.splitlines() if text.startswith(line)]
         assert re.fullmatch(r"[\d.]+ (s|min|h) to [\d.]+ (s|min|h)\)", said)
+
+
+def test_presets_as_json_say_what_the_list_says(capsys):
+    assert cli.main(["presets", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {p["name"]: (p["title"], p["about"], p["runs"]) for p in found} == {
+        name: (p.title, p.about, sum(len(s.runs()) for s in p.sweeps)) for name, p in presets.PRESETS.items()
+    }
+    assert all(0 < low < high for low, high in (p["seconds"] for p in found))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,16 @@ def test_a_sweep_is_run_once_and_then_taken_from_the_store(tmp_path):
     assert again.returncode == 0
     assert "6 runs: 6 from the store, 0 to do" in again.stderr
     assert again.stdout == first.stdout
+    told = run("run", str(out / "config.json"), *store, "--json", "--out", str(out))
+    assert told.returncode == 0
+    answer = json.loads(told.stdout)
+    assert (answer["errors"], answer["exit"]) == ({}, 0)
+    (study,) = answer["studies"]
+    assert all(Path(path).is_file() for path in study["files"])
+    written, some = pd.read_csv(out / "runs.csv"), ["run", "status", "seed", "test_acc", "tr_H", "tr_H_se", "seconds"]
+    assert [[row[name] for name in some] for row in study["runs"]] == written[some].to_numpy().tolist()
+    assert list(study["runs"][0]) == list(written)
+    assert [row["m"] for row in study["runs"] if row["variant"] == "sgd"] == [None, None]
     whole = run("export", *store, "--out", str(tmp_path / "all"))
     assert whole.returncode == 0
     both = [(folder / "runs.csv").read_text().splitlines() for folder in (tmp_path / "all", out)]
@@ -179,8 +200,12 @@ def test_a_sweep_is_run_once_and_then_taken_from_the_store(tmp_path):
 def test_a_run_that_diverges_is_one_line_and_exit_code_1(tmp_path):
     spec = SweepSpec(variants=("sgd",), seeds=(0,), training=Training(lr=100.0, weight_decay=10.0, epochs=2))
     (tmp_path / "spec.json").write_text(json.dumps(spec.to_dict()))
-    done = run("run", str(tmp_path / "spec.json"), "--store", str(tmp_path / "store.db"), "--workers", "1")
+    line = ["run", str(tmp_path / "spec.json"), "--store", str(tmp_path / "store.db"), "--workers", "1", "--json"]
+    done = run(*line)
     assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["exit"] == 1
+    assert answer["errors"][spec.runs()[0].key].startswith("diverged at step ")
     assert f"run {spec.runs()[0].key} (sgd seed=0) diverged: diverged at step " in done.stderr
     assert "Traceback" not in done.stderr
 

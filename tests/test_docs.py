@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from docs.generate import HERE, PAGES
+from sam_dash import cli
 from sam_dash.problems.datasets import DATASETS
 from sam_dash.runs.measures import MEASURES
 from sam_dash.runs.presets import PRESETS
 from sam_dash.variants import REGISTRY
 
 ROOT = Path(__file__).parents[1]
+OURS = "python -m sam_dash "
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -66,6 +69,19 @@ def test_every_test_that_the_bad_input_table_names_exists() -> None:
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
 
 
+def test_every_statement_of_the_theory_names_code_and_a_test_that_exist() -> None:
+    text = (HERE / "theory.md").read_text(encoding="utf-8")
+    rows = [row for row in text.splitlines() if row.startswith("| ") and not row.startswith(("| statement", "| ---"))]
+    assert len(rows) >= 20
+    for row in rows:
+        _, code, test = row.removesuffix(" |").split(" | ")
+        assert re.fullmatch(r"`sam_dash/[\w/]+\.py::\w+`", code), row
+        assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", test), row
+    for file, name in re.findall(r"`((?:sam_dash|tests)/[\w/]+\.py)::(\w+)`", text):
+        defined = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(def|class) {name}\b", defined, re.MULTILINE), (file, name)
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.stem)
 def test_every_page_is_in_the_readme(page) -> None:
     assert re.search(page.stem.replace("_", "[- ]"), README, flags=re.IGNORECASE)
@@ -84,18 +100,33 @@ def test_the_readme_links_every_page_of_the_docs_and_shows_every_picture_that_is
     assert [p.name for p in kept if f"({p.relative_to(ROOT)})" not in README] == []
 
 
-@pytest.mark.parametrize(("name", "least"), [("optim.md", 15), ("measure.md", 12)])
-def test_every_block_of_a_tutorial_runs(name, least, tmp_path) -> None:
-    """One after another in one namespace; those that begin with a file's name are that file, for the shell's."""
+@pytest.mark.parametrize(
+    ("name", "least"), [("optim.md", 15), ("measure.md", 12), ("record.md", 9), ("checkpoints.md", 4), ("audit.md", 2)]
+)
+def test_every_block_of_a_tutorial_runs(name, least, tmp_path, monkeypatch) -> None:
+    """One after another in one namespace; those that begin with a file's name are that file, for the shell's.
+
+    Of our own commands the first of a page has a process of its own, which mostly imports; the others are called.
+    """
     blocks = re.findall(r"```(\w+)\n(.*?)```", (HERE / name).read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= least
+    monkeypatch.setenv("SAM_DASH_STORE", str(tmp_path / "store.db"))
+    monkeypatch.chdir(tmp_path)
     space: dict = {}
+    started = False
     env = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for language, code in blocks:
         if file := re.match(r"# (\w+\.py)\n", code):
             (tmp_path / file[1]).write_text(code, encoding="utf-8")
         elif language == "python":
             exec(compile(code, name, "exec"), space)
-        else:
-            ran = subprocess.run(code, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-            assert ran.returncode == 0, ran.stderr
+        elif language != "text":  # what a command said
+            for line in code.replace("\\\n", "").splitlines():
+                if started and line.startswith(OURS):
+                    assert cli.main(shlex.split(line.removeprefix(OURS))) == 0
+                    continue
+                started |= line.startswith(OURS)
+                ran = subprocess.run(
+                    line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+                )
+                assert ran.returncode == 0, ran.stderr

@@ -22,6 +22,16 @@ ROOT = Path(__file__).parents[1]
 SITE = Path(sysconfig.get_paths()["purelib"])
 LIBRARY = re.search(r"## In your own code\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
 
+RECORDED = """
+import torch
+from sam_dash.record import Recorder
+from sam_dash.runs.store import Store
+with Recorder("mine", variant="sam", m=8, rho=.1, store="store.db") as r:
+    r.log(1, train_loss=.5)
+    r.save(torch.nn.Linear(2, 2))
+print(Store("store.db").run(r.key)["status"])
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
@@ -82,7 +92,11 @@ def test_the_library_runs_the_example_of_the_readme_on_what_it_declares_alone(wh
     ran = subprocess.run([python, "-c", LIBRARY[1]], **where, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "Estimate(" in ran.stdout
-    told = subprocess.run([str(tmp_path / "env" / "bin" / "sam-dash"), "presets"], **where, check=False)
+    recorded = subprocess.run([python, "-c", RECORDED], **where, check=False)
+    assert (recorded.returncode, recorded.stderr) == (0, "")
+    assert recorded.stdout == "done\n"
+    command = [str(tmp_path / "env" / "bin" / "sam-dash"), "export", "--store", "store.db", "--out", "out"]
+    told = subprocess.run(command, **where, check=False)
     assert told.returncode == 2
     assert "pip install 'sam-dash[dashboard]'" in told.stderr
     assert told.stderr.count("\n") == 1

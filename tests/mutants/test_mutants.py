@@ -78,9 +78,10 @@ def test_a_slip_is_made_where_it_can_be_made(text: str, expected: set[str]) -> N
     assert lines(text) == expected
 
 
-def test_every_mutant_of_this_project_is_python_and_another_text() -> None:
-    found = check.sample(check.ROOT, None, 10**6, 0)
-    assert len(found) > 2000
+def test_a_mutant_of_this_project_is_python_and_another_text() -> None:
+    """A thousand of them."""
+    found = check.sample(check.ROOT, None, 1000, 0)
+    assert len(found) == 1000
     for file in {m.file for m in found}:
         text = check.text_of(check.ROOT, file)
         changed = [m.applied(text) for m in found if m.file == file]
