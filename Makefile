@@ -15,7 +15,8 @@ run: $(VENV)/.run ## Start the dashboard on 127.0.0.1:8501 (sets itself up at th
 	@$(BIN)/python -m sam_dash serve
 
 test: $(VENV)/.test browser ## Run all tests, in a browser too, on all cores
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto -rf || { test $$? -eq 1 && echo "sam-dash: what failed among all, once more, alone:" && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -v; }
 
 QUICK := tests/maths/test_noise.py tests/maths/test_curvature.py tests/maths/test_m_sharpness.py tests/maths/test_tail.py \
 	tests/variants/test_identities.py tests/runs/test_spec.py tests/results/test_statistics.py tests/test_architecture.py \

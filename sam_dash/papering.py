@@ -9,6 +9,8 @@ from contextlib import closing
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from sam_dash import headless
 from sam_dash.results.claims import rule
 from sam_dash.results.experiments import published
@@ -74,7 +76,7 @@ def report(recipe: Recipe, of: study.Study) -> list[str]:
     frame = recipe.frame(of)
     lines = [f"## {recipe.title}", "", recipe.claim, "", texts.markdown(recipe.table(frame)), ""]
     if recipe.numbers:
-        lines += [f"As published ({published.SOURCE}):", "", texts.markdown(recipe.said()), ""]
+        lines += [f"As published ({published.SOURCE}):", "", texts.markdown(_published(recipe)), ""]
     lines += [f"- **{f.says}: {f.verdict}.** {f.why}" for f in recipe.judge(frame)]
     return [*lines, "", f"The rule. {recipe.rule}", "", f"What it does not show. {recipe.limits}", ""]
 
@@ -94,7 +96,7 @@ def html(found: Sequence[tuple[Recipe, study.Study]]) -> str:
             ]
             script = False
         if recipe.numbers:
-            body += [f"<p>As published ({_plain(published.SOURCE)}):</p>", recipe.said().to_html(index=False)]
+            body += [f"<p>As published ({_plain(published.SOURCE)}):</p>", _published(recipe).to_html(index=False)]
         body += [
             f"<p>{rule.ICONS[f.verdict]} <b>{escape(f.says)}: {f.verdict}.</b> {_plain(f.why)}</p>"
             for f in recipe.judge(frame)
@@ -105,6 +107,11 @@ def html(found: Sequence[tuple[Recipe, study.Study]]) -> str:
     style = "body{font-family:sans-serif;max-width:75em;margin:2em auto;padding:0 1em}td,th{padding:.2em .6em}"
     head = f"<!doctype html><meta charset='utf-8'><title>The seed paper, re-run</title><style>{style}</style>"
     return head + "".join(body)
+
+
+def _published(recipe: Recipe) -> pd.DataFrame:
+    """The paper's own numbers with the decimals that they are published with."""
+    return recipe.said().map(lambda value: f"{value:.2f}" if isinstance(value, float) else value)
 
 
 def _plain(text: str) -> str:

@@ -29,7 +29,7 @@ from sam_dash.record import Recorder
 from sam_dash.results.numbers import study as studies
 from sam_dash.runs import budget, checkpoints, ledger, writer
 from sam_dash.runs.leases import Leases
-from sam_dash.runs.store import Store
+from sam_dash.runs.store import GONE, Store
 from sam_dash.runs.tables import StoreError
 
 ROOT = Path(__file__).parents[1]
@@ -516,12 +516,30 @@ def test_a_deleted_run_or_store_is_said_and_training_goes_on(path) -> None:
         until(lambda: stored(path, r.key).get("train_loss"))
         until(lambda: interrupted(store, r.key) and store.delete([r.key]))
         r.log(2, train_loss=1.0)
-    assert said == ["this run has been deleted from the store: nothing more is recorded of it"]
+    assert said == ["it has been deleted from the store: nothing more is recorded of this run"]
     with heard() as said, Recorder("a", store=path) as r:
         until(lambda: path.exists() and row(path, r.key))
         path.unlink()
         r.log(1, train_loss=1.0)
-    assert said == [f"the store {path} has been deleted: nothing more is recorded of it"]
+    assert said == [f"store {path}: its file {GONE}; nothing more is recorded of this run"]
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2])
+def test_a_store_deleted_between_a_look_and_a_write_is_said(path, monkeypatch, seen: int) -> None:
+    plain, calls = Store.write, []
+
+    def write(self):
+        calls.append(self)
+        if len(calls) == seen + 2:  # the first opens the run
+            path.unlink()
+        return plain(self)
+
+    monkeypatch.setattr(Store, "write", write)
+    with heard() as said, Recorder("a", store=path) as r:
+        for step in range(seen + 1):
+            r.log(step, train_loss=1.0)
+            until(lambda step=step: len(calls) > step + 1)
+    assert said == [f"store {path}: its file {GONE}; nothing more is recorded of this run"]
 
 
 def test_a_store_that_is_none_is_refused_before_training(path) -> None:

@@ -29,6 +29,7 @@ FLUSH = 0.5  # seconds between two writes
 LONGEST = 10.0  # seconds between two tries of a store that refuses
 BUSY = 5.0  # seconds that one try waits for another who writes
 PATIENCE = 60.0  # seconds that the end of a run waits for the store
+NO_MORE = "nothing more is recorded of this run"
 KEPT = 2000  # values of a quantity that are kept one by one; after them means over a thousandth of the time so far
 
 
@@ -177,8 +178,9 @@ class Writer:
                 wait = 0.0 if self._end is not None else FLUSH
             except StoreError as error:
                 if not passing(error):
-                    self.refused = error
+                    self.refused = None if self._opened.is_set() else error
                     self._opened.set()
+                    self.say(f"{error}; {NO_MORE}", "deleted")
                     break
                 wait = self._later(error, wait)
             except PASSING as error:
@@ -203,11 +205,8 @@ class Writer:
         return min(LONGEST, 2 * max(wait, FLUSH))
 
     def _write(self, ledger: Ledger, number: int, entry: Entry) -> bool:
-        db = ledger.store.db.url
-        there = db.get_backend_name() != "sqlite" or not db.database or Path(db.database).is_file()
-        if not there or not ledger.write(self.run.key, number, entry):
-            what = "this run has been deleted from the store" if there else f"the store {db.database} has been deleted"
-            self.say(f"{what}: nothing more is recorded of it", "deleted")
+        if not ledger.write(self.run.key, number, entry):
+            self.say(f"it has been deleted from the store: {NO_MORE}", "deleted")
             return False
         while self._files:
             checkpoints.register(ledger.store, self.run.key, *self._files[0])
