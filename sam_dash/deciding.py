@@ -61,7 +61,7 @@ class Runs:
                 raise OutOfBudgetError(f"the next {len(left)} runs take {expected.grad_evals:.3g} gradients more")
             if time.monotonic() + expected.low > self.deadline:
                 raise OutOfBudgetError(f"the next {len(left)} runs take {expected.time} more")
-            submitted = [self.store.submit(sweep).sweep_id for sweep in sweeps]
+            submitted = headless.queue(self.store, sweeps)
             headless.work(self.store, submitted, [spec.key for spec in left], self.workers)
         self.spent += sum(map(cost.gradients, left))
         exploring = seeds[0] < EXPLORED

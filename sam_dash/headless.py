@@ -43,9 +43,7 @@ def run(
     expected = cost.preview(sweeps, before, workers, store.speed())
     left = [spec for sweep in sweeps for spec in sweep.runs() if before.get(spec.key) not in FINISHED]
     memory = limits.memory(left) if scheduler else limits.check_memory(left)  # of other machines nothing is known
-    person = os.environ.get("SAM_DASH_USER") or None
-    limits.check_hours(store, sweeps, person)
-    submitted = [store.submit(sweep, person).sweep_id for sweep in sweeps]
+    submitted = queue(store, sweeps)
     for note in dict.fromkeys(text for sweep in sweeps for text in sweep.problem.notes()):
         _say(note)
     seeds = grammar.seeds_text(sorted({seed for sweep in sweeps for seed in sweep.seeds}))
@@ -75,6 +73,13 @@ def run(
         errors = {row["key"]: row["error"] for row in bad}
         print(json.dumps({"studies": studies, "errors": errors, "exit": 1 if bad else 0}))
     return 1 if bad else 0
+
+
+def queue(store: Store, sweeps: Sequence[SweepSpec]) -> list[str]:
+    """Queue what is missing of sweeps, for whoever SAM_DASH_USER names; their ids. SpecError above that one's hours."""
+    person = os.environ.get("SAM_DASH_USER") or None
+    limits.check_hours(store, (run for sweep in sweeps for run in sweep.runs()), person)
+    return [store.submit(sweep, person).sweep_id for sweep in sweeps]
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def _train(store: Store, sweeps: Sequence[SweepSpec], workers: int) -> None:
     left = [spec for spec in specs if before.get(spec.key) not in FINISHED]
     limits.check_memory(left)
     expected = cost.preview(sweeps, before, workers, store.speed())
-    submitted = [store.submit(sweep).sweep_id for sweep in sweeps]
+    submitted = headless.queue(store, sweeps)
     print(f"{len(left)} of {len(specs)} runs to do, {expected.time if left else 'no time'}", file=sys.stderr)
     if left:
         headless.work(store, submitted, [spec.key for spec in left], workers)
@@ -67,7 +67,7 @@ def _train(store: Store, sweeps: Sequence[SweepSpec], workers: int) -> None:
 
 def _study(store: Store, recipe: Recipe) -> study.Study:
     """The runs of a recipe's sweeps as one study."""
-    found = [study.from_store(store, store.submit(sweep).sweep_id) for sweep in recipe.sweeps]
+    found = [study.from_store(store, sweep.key) for sweep in recipe.sweeps]
     return parts.together([each for each in found if each is not None])
 
 

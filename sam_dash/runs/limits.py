@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sam_dash.runs import cost
 from sam_dash.runs.gpus import gpus
 from sam_dash.runs.report import ACTIVE, FINISHED
-from sam_dash.runs.spec import RunSpec, SpecError, SweepSpec
+from sam_dash.runs.spec import RunSpec, SpecError
 from sam_dash.runs.store import Store
 
 DAY = 24 * 3600.0
@@ -59,17 +59,17 @@ def hours() -> float | None:
     return limit
 
 
-def check_hours(store: Store, sweeps: Iterable[SweepSpec], person: str | None) -> None:
-    """SpecError where these sweeps would give a person more work in the queue than `hours`.
+def check_hours(store: Store, runs: Iterable[RunSpec], person: str | None) -> None:
+    """SpecError where these runs would give a person more work in the queue than `hours`.
 
     Work is that of one worker, at the slow end of what this machine was measured to take.
     """
     limit = hours()
     if limit is None:
         return
-    specs = list({spec.key: spec for sweep in sweeps for spec in sweep.runs()}.values())
-    there = store.statuses([spec.key for spec in specs])
-    new = [spec for spec in specs if there.get(spec.key) not in (*FINISHED, *ACTIVE)]
+    specs = {spec.key: spec for spec in runs}
+    there = store.statuses(list(specs))
+    new = [spec for key, spec in specs.items() if there.get(key) not in (*FINISHED, *ACTIVE)]
     seconds = sum(cost.seconds(group[0], len(group)) for group in cost.groups(new).values())
     total = (store.promised(person) + seconds) * store.speed().high / 3600
     if seconds and total > limit:

@@ -247,11 +247,13 @@ class Store:
             c.execute(of(update(runs).where(idle), runs.c.key, sweep_id, keys).values(ended))
             c.execute(of(update(runs).where(busy), runs.c.key, sweep_id, keys).values(cancel=True))
 
-    def requeue(self, keys: Sequence[str]) -> list[str]:
-        """Have stopped, interrupted and failed runs go on from where they were saved; return which."""
+    def requeue(self, keys: Sequence[str], person: str | None = None) -> list[str]:
+        """Have stopped, interrupted and failed runs go on from where they were saved, as that person's if one is named;
+        return which.
+        """
         with self.write() as c:
             bury(c, keys)
-            return requeue(c, keys)
+            return requeue(c, keys, person)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete runs that are not running, with their data and checkpoints, and sweeps left without runs; return

@@ -14,12 +14,12 @@ from sam_dash.results.files import export
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
-from sam_dash.runs import cost
+from sam_dash.runs import cost, limits
 from sam_dash.runs.queue import AGAIN
 from sam_dash.runs.recording import is_recorded
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
-from sam_dash.ui import manage, markdown, states, table
+from sam_dash.ui import manage, markdown, people, states, table
 
 LOG_LINES = 20
 STEPS = 1500  # points drawn of a per-step curve; the CSV has all
@@ -90,8 +90,10 @@ def _place(run: dict[str, Any]) -> str:
 def _again(store: Store, key: str) -> None:
     try:
         run = store.run(key)
-        cost.steps(from_dict(RunSpec, run["spec"] if run else {}))  # can it train here?
-        store.requeue([key])
+        spec = from_dict(RunSpec, run["spec"] if run else {})
+        cost.steps(spec)  # can it train here?
+        limits.check_hours(store, [spec], people.who())
+        store.requeue([key], people.who())
     except SpecError as error:
         st.toast(markdown.literal(str(error)), icon=":material/rule:")
 

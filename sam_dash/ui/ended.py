@@ -11,9 +11,8 @@ from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import rw_sam, sharpness
 from sam_dash.results.views.view import Selection
-from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
-from sam_dash.ui import markdown, pick, show, signal, states, trajectory
+from sam_dash.ui import markdown, pick, show, signal, start, states, trajectory
 
 LINES = 12  # of a log
 SHOWN = 3  # failures in full; the rest by number
@@ -27,21 +26,14 @@ def missing(study: Study) -> int:
     return again + max(0, len(study.spec.runs()) - len(study.runs) - study.hidden)
 
 
-def resume(store: Store, study: Study) -> None:
+def resume(study: Study) -> None:
     """A button that queues the missing cells only; none for recorded runs, which nothing here could make."""
     n = 0 if study.recorded else missing(study)
     if n:
         st.button(
-            f"Resume: run the {n} missing", key="resume", icon=":material/replay:", on_click=_submit,
-            args=(store, study), help="Finished runs stay as they are; failed, stopped and deleted ones are queued.",
+            f"Resume: run the {n} missing", key="resume", icon=":material/replay:", on_click=start.again,
+            args=(study.spec,), help="Finished runs stay as they are; failed, stopped and deleted ones are queued.",
         )  # fmt: skip
-
-
-def _submit(store: Store, study: Study) -> None:
-    try:
-        store.submit(study.spec)
-    except SpecError as error:  # a file of the user's own that is gone, or has changed, or may not be run here
-        st.toast(markdown.literal(str(error)), icon=":material/rule:")
 
 
 def failures(store: Store, study: Study) -> None:
@@ -78,7 +70,7 @@ def view(store: Store, study: Study) -> None:
     signal.ended(study)
     with st.container(horizontal=True, vertical_alignment="center"):
         states.badges(study.counts)
-        resume(store, study)
+        resume(study)
     states.partial(study)
     failures(store, study)
     if study.finals.empty:

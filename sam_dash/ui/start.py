@@ -13,7 +13,7 @@ from sam_dash.results import words
 from sam_dash.runs import cost, limits
 from sam_dash.runs.environment import default_workers
 from sam_dash.runs.report import ACTIVE, FINISHED, one_line
-from sam_dash.runs.spec import SpecError, SweepSpec
+from sam_dash.runs.spec import RunSpec, SpecError, SweepSpec
 from sam_dash.ui import backend, markdown, people, pick
 
 
@@ -40,7 +40,7 @@ def summary(preview: cost.Preview, memory: int) -> str:
 def _submit(*sweeps: SweepSpec) -> str | None:
     """Queue what is missing; the id of the first study, None where the store failed, which is said."""
     try:
-        limits.check_hours(backend.store(), sweeps, people.who())  # again: the page may be old
+        limits.check_hours(backend.store(), _runs(sweeps), people.who())  # again: the page may be old
         submitted = [backend.store().submit(sweep, people.who()) for sweep in sweeps]
     except SpecError as error:
         st.error(markdown.literal(error), icon=":material/groups:")
@@ -51,6 +51,11 @@ def _submit(*sweeps: SweepSpec) -> str | None:
     new, cached = sum(s.new for s in submitted), sum(s.cached for s in submitted)
     st.toast(f"{new} runs queued, {cached} already finished", icon=":material/play_circle:")
     return submitted[0].sweep_id
+
+
+def again(sweep: SweepSpec) -> None:
+    """Queue what a study lacks."""
+    _submit(sweep)
 
 
 def _start(*sweeps: SweepSpec) -> None:
@@ -64,7 +69,11 @@ def _preview(sweeps: Sequence[SweepSpec], statuses: Mapping[str, str]) -> cost.P
 
 
 def _statuses(sweeps: Sequence[SweepSpec]) -> dict[str, str]:
-    return backend.store().statuses([r.key for s in sweeps for r in s.runs()])
+    return backend.store().statuses([run.key for run in _runs(sweeps)])
+
+
+def _runs(sweeps: Sequence[SweepSpec]) -> list[RunSpec]:
+    return [run for sweep in sweeps for run in sweep.runs()]
 
 
 def yourself(sweep: SweepSpec) -> None:
@@ -100,8 +109,8 @@ def button(sweep: SweepSpec, *more: SweepSpec, line: str | None = None) -> None:
         disabled()
         return
     try:
-        memory = limits.check_memory(r for s in sweeps for r in s.runs() if statuses.get(r.key) not in FINISHED)
-        limits.check_hours(store, sweeps, people.who())
+        memory = limits.check_memory(run for run in _runs(sweeps) if statuses.get(run.key) not in FINISHED)
+        limits.check_hours(store, _runs(sweeps), people.who())
     except SpecError as error:
         st.error(markdown.literal(error), icon=":material/memory:")
         disabled()

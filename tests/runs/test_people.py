@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sam_dash import headless
 from sam_dash.cli import main
 from sam_dash.runs import cost, limits
 from sam_dash.runs.cost import Speed
@@ -84,18 +85,24 @@ def test_hours_of_work_are_limited_for_each_person(store, monkeypatch) -> None:
     monkeypatch.setattr(Store, "speed", lambda self: Speed(1.0, 3600.0, (1.0, 1.0)))  # seconds are hours
     of_one = sum(cost.seconds(run, 1) for run in of(0).runs())
     monkeypatch.setenv("SAM_DASH_HOURS", str(2.5 * of_one))
-    limits.check_hours(store, [of(0), of(1), of(0)], "ada")
+    limits.check_hours(store, [*of(0).runs(), *of(1).runs(), *of(0).runs()], "ada")
     store.submit(of(0), "ada")
     store.submit(of(1), "ada")
     assert store.promised("ada") == pytest.approx(2 * of_one)
     assert store.promised("bob") == store.promised(None) == 0
     with pytest.raises(SpecError, match=r"ada would have .* h of work in the queue; at most .* h are allowed for each"):
-        limits.check_hours(store, [of(2)], "ada")
-    limits.check_hours(store, [of(2)], "bob")
-    limits.check_hours(store, [of(0)], "ada")  # nothing new
+        limits.check_hours(store, of(2).runs(), "ada")
+    limits.check_hours(store, of(2).runs(), "bob")
+    limits.check_hours(store, of(0).runs(), "ada")  # nothing new
     store.stop(of(1).key)
     assert store.promised("ada") == pytest.approx(of_one)
-    limits.check_hours(store, [of(2)], "ada")
+    limits.check_hours(store, of(2).runs(), "ada")
+
+
+def test_what_a_command_queues_is_of_whoever_the_environment_names(store, monkeypatch) -> None:
+    monkeypatch.setenv("SAM_DASH_USER", "ada")
+    assert headless.queue(store, [of(0), of(1)]) == [of(0).key, of(1).key]
+    assert {row["person"] for row in store.runs()} == {"ada"}
 
 
 @pytest.mark.parametrize(("text", "limit"), [("", None), ("8", 8.0), (" .5 ", 0.5)])
@@ -111,11 +118,12 @@ def test_a_limit_that_is_none_is_said(monkeypatch, text) -> None:
         limits.hours()
 
 
-def test_a_command_above_the_limit_is_one_line_and_queues_nothing(tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("command", [["run", "--preset", "digits"], ["decide", "digits"], ["paper"]])
+def test_a_command_above_the_limit_is_one_line_and_queues_nothing(tmp_path, monkeypatch, capsys, command) -> None:
     monkeypatch.setenv("SAM_DASH_HOURS", "1e-6")
     monkeypatch.setenv("SAM_DASH_USER", "ada")
-    assert main(["run", "--preset", "digits", "--store", str(tmp_path / "store.db")]) == 2
-    assert capsys.readouterr().err.startswith("sam_dash: with these runs ada would have ")
+    assert main([*command, "--store", str(tmp_path / "store.db")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("sam_dash: with these runs ada would have ")
     store = Store(tmp_path / "store.db")
     assert store.runs() == []
     store.close()

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.ui import people
+from tests.synthetic import SWEEP, fill
 
 TINY = {"preset": "digits", "variants": "sgd", "seeds": "1", "network": "mlp:4"}
 
@@ -82,3 +83,21 @@ def test_above_the_limit_of_hours_start_is_disabled_and_says_why(store, visit, u
     assert "with these runs ada would have" in at.error[0].value
     assert at.button(key="go_off").disabled
     assert store.sweeps() == []
+
+
+@pytest.mark.parametrize(("page", "button"), [("run", "resume"), ("runs", "again")])
+def test_what_is_tried_again_is_of_whoever_asks_and_within_their_hours(
+    store, visit, user, monkeypatch, page, button
+) -> None:
+    key = SWEEP.runs()[0].key
+    study = fill(store, SWEEP, {key: "failed"})
+    user(email="ada")
+    monkeypatch.setenv("SAM_DASH_HOURS", "1e-6")
+    at = visit(page, study=study, run=key)
+    at.button(key=button).click().run()
+    assert any("with these runs ada would have" in said.value for said in [*at.error, *at.toast])
+    assert store.statuses([key]) == {key: "failed"}
+    monkeypatch.delenv("SAM_DASH_HOURS")
+    at.button(key=button).click().run()
+    assert store.statuses([key]) == {key: "queued"}
+    assert store.run(key)["person"] == "ada"
