@@ -177,6 +177,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 tensor that made it so. The weights are then as before.
         """
         self._follow()
+        self._last = None  # whose g may hold all that its pass has kept
         parts = batches(closure)
         sizes = [samples(part) for part in parts]
         n = sum(sizes)
@@ -222,7 +223,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     @property
     def last(self) -> Last | None:
-        """What the last step was; None before the first."""
+        """What the last step was; None before the first, and after one that was refused."""
         if self._last is None:
             return None
         loss, out = self._last
@@ -264,7 +265,9 @@ class SharpnessAware(torch.optim.Optimizer):
     def _one(self, parts: list[Batch], n: int, w: Tensor, at: Moment, m: int, k: int) -> Step:
         """The step on batches of n samples that share a perturbation, on k ranks, or on one that is cut."""
         if len(parts) == 1 and k == 1:
-            return self._way(parts[0], w, at, min(m, n), n).take(parts[0], w, self.memory, at, self.knobs)
+            out = self._way(parts[0], w, at, min(m, n), n).take(parts[0], w, self.memory, at, self.knobs)
+            cast = torch.is_autocast_enabled(w.device.type)  # outside it what g is made of has several dtypes
+            return out._replace(g=formed(out.g).flatten()) if cast else out
         facts = {"layout": self.live.layout, **at._asdict()}
         if not self.repeats:
             check_repeats(self.live, parts[0], w)

@@ -201,9 +201,9 @@ def plain_step(problem: Stack, spec: RunSpec) -> Callable[..., Step]:
 
 def diagnostics(out: Step) -> Scalars:
     """The scalars that every step reports: mean ||eps||, ||g||, ||h||, cos(g, h), and the variant's own."""
-    down = out.descent
-    g, h = out.g.norm(), down.norm()
-    cosine = out.g @ down / (g * h).clamp_min(1e-30)
+    mean, down = formed(out.g), out.descent
+    g, h = mean.norm(), down.norm()
+    cosine = mean @ down / (g * h).clamp_min(1e-30)
     return {"eps_norm": out.eps.norm(dim=-1).mean(), "g_norm": g, "h_norm": h, "cos_gh": cosine, **out.info}
 
 

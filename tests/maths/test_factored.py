@@ -18,7 +18,7 @@ from sam_dash.maths.fast import (
 from sam_dash.maths.fast.convolution import Convolution
 from sam_dash.maths.fast.factored import Factored, FactoredOracle, factored_step
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import NotFactoredError
+from sam_dash.maths.fast.unformed import NotFactoredError, formed
 from sam_dash.maths.flat import flatten, losses_fn
 from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss
 from sam_dash.maths.micro import per_micro_batch
@@ -100,7 +100,7 @@ def both(loss: Loss, name: str, key: str, m: int, **knobs) -> tuple[Step, Step]:
 
 def agree(plain: Step, fast: Step) -> None:
     for name, found, expected in (
-        ("h", fast.h, plain.h), ("g", fast.g, plain.g), ("eps", fast.eps.dense(), plain.eps),
+        ("h", fast.h, plain.h), ("g", formed(fast.g), plain.g), ("eps", fast.eps.dense(), plain.eps),
         ("norms", fast.eps.norm(dim=-1), plain.eps.norm(dim=-1)),
     ):  # fmt: skip
         scale = float(expected.abs().max())

@@ -21,7 +21,7 @@ from torch import Tensor
 from sam_dash.maths.contract import Step
 from sam_dash.maths.fast.factors import Factor
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted, formed
+from sam_dash.maths.fast.unformed import Each, Groups, Multiple, NotFactoredError, Shifted
 from sam_dash.maths.loss import Loss
 from sam_dash.maths.oracle import Oracle
 
@@ -140,7 +140,7 @@ class FactoredOracle(Groups):
 def factored_step(
     step: Callable[..., Step], m: int, taps: Taps, loss: Loss, seen: Callable[[Tensor], None] | None = None
 ) -> Callable[..., Step]:  # fmt: skip
-    """The m-version of `step`, as `per_micro_batch`, with `.eps` factored; NotFactoredError if it asks for more.
+    """The m-version of `step`, as `per_micro_batch`, `.eps` and `.g` factored; NotFactoredError if it asks for more.
 
     `seen` is called with the outputs (n, C) of every pass at weights that are not perturbed.
     """
@@ -149,7 +149,6 @@ def factored_step(
         if s != ():
             raise NotFactoredError("a step with a state")
         oracle = FactoredOracle(loss, L.batch, m, L.noise, L.full, L.t, L.rate, seen=seen, taps=taps)
-        out = oracle.ended(step(oracle, w, s, **knobs))
-        return out._replace(g=formed(out.g))
+        return oracle.ended(step(oracle, w, s, **knobs))
 
     return m_step

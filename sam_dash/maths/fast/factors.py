@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 PASSES = 48  # rows, by time on a CPU
 
@@ -94,9 +95,38 @@ class LowRank:
         return cheaper(LowRank(self.X.flatten(0, 1)[None], D.flatten(0, 1)[None], self.bias))
 
     def perturbed(self, layer: Any, h: Tensor, scale: Tensor) -> Tensor:
-        out = own_forward(layer, h)
-        along = (h.reshape(len(self.X), -1, h.shape[-1]) @ self.X.mT + self.bias) * scale[:, None, None]
-        return torch.baddbmm(out.view(len(self.X), -1, out.shape[-1]), along, self.D).view(out.shape)
+        rows, s = h.reshape(len(self.X), -1, h.shape[-1]), scale[:, None, None]
+        if layer.weight.requires_grad:
+            out: Tensor = Along.apply(rows, layer.weight, layer.bias, self.X, self.D, s, self.bias)
+        else:  # then something else is differentiated, forward
+            out = along(rows, layer.weight, layer.bias, self.X, self.D, s, self.bias)
+        return out.reshape(*h.shape[:-1], out.shape[-1])
+
+
+def along(h: Tensor, W: Tensor, b: Tensor | None, X: Tensor, D: Tensor, s: Tensor, bias: bool) -> Tensor:
+    """The rows h (G, r, i) of micro-batch j by W + s_j D_j^T X_j, of which W alone is formed; with `bias`, b too."""
+    return torch.baddbmm(F.linear(h, W, b), (h @ X.mT).add_(bias).mul_(s), D)
+
+
+class Along(torch.autograd.Function):
+    """`along`, whose gradients for W and b depend on neither s, X nor D: they are a plain layer's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, W: Tensor, b: Tensor | None, X: Tensor, D: Tensor, s: Tensor, bias: bool
+    ) -> Tensor:
+        """(G, r, i) -> (G, r, o)."""
+        ctx.save_for_backward(h, W, X, D, s)
+        return along(h, W, b, X, D, s, bias)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> Any:
+        """The gradients for h, W and the bias."""
+        h, W, X, D, s = ctx.saved_tensors
+        rows = d.flatten(0, 1)
+        d_in = torch.baddbmm((rows @ W).view(h.shape), (d @ D.mT).mul_(s), X) if ctx.needs_input_grad[0] else None
+        d_bias = rows.sum(0) if ctx.needs_input_grad[2] else None
+        return d_in, rows.mT @ h.flatten(0, 1), d_bias, None, None, None, None
 
 
 @dataclass(frozen=True)

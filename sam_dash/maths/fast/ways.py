@@ -27,7 +27,7 @@ from sam_dash.maths.fast.factored import factored_step
 from sam_dash.maths.fast.intercepted import InterceptedOracle, plan_of
 from sam_dash.maths.fast.interception import Plan
 from sam_dash.maths.fast.taps import Taps
-from sam_dash.maths.fast.unformed import NotFactoredError, formed
+from sam_dash.maths.fast.unformed import NotFactoredError
 from sam_dash.maths.generators import put, states
 from sam_dash.maths.live import Live, call
 from sam_dash.maths.live_oracle import LiveOracle
@@ -178,13 +178,14 @@ def chain(v: Variant, live: Live, m: int) -> Take:
     step = chain_step(v.step, m, Chain.of(once(live.module)), of_ours(live), outs.append)
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
+        batch = owned(batch)
         full = None if at.full is None else Oracle(nothing, stacked(at.full.batch))
         L = Oracle(nothing, stacked(batch), at.noise[None], full, t=at.t, rate=at.rate)
         out = step(L, w[None], state, **knobs)
         told(live, [a[0] for a in outs], batch)
         outs.clear()
         info = {key: a[0] for key, a in out.info.items()}
-        g = out.g[0] if isinstance(out.g, Tensor) else out.g  # formed by who asks for it: it costs as much as h
+        g = out.g[0] if isinstance(out.g, Tensor) else out.g
         return Step(out.h[0], out.eps.norm(dim=-1).reshape(-1), g, out.state, info)
 
     return take
@@ -198,6 +199,7 @@ def factored(v: Variant, live: Live, m: int) -> Take:
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         taps.follow()
+        batch = owned(batch)
         out = step(Oracle(nothing, tensors(batch), layout=live.layout, **at._asdict()), w, state, **knobs)
         told(live, outs, batch)
         outs.clear()
@@ -214,11 +216,12 @@ def intercepted(v: Variant, live: Live, m: int) -> Take:
     def step(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         if state != () or torch.is_autocast_enabled(w.device.type):
             raise NotFactoredError("a step with a state, or autocast")
+        batch = owned(batch)
         plan = plans[0] if plans else plan_of(live, batch, m)
         L = InterceptedOracle(cast(Loss, live.loss), batch, m, at.noise, at.full, at.t, at.rate, live=live, plan=plan)
         out = L.ended(v.step(L, w, state, **knobs))
         plans[:] = [plan]
-        return out._replace(eps=out.eps.norm(dim=-1), g=formed(out.g))
+        return out._replace(eps=out.eps.norm(dim=-1))
 
     def take(batch: Any, w: Tensor, state: Any, at: Moment, knobs: dict[str, Any]) -> Step:
         before, told = states(live.parameters), len(live.losses)
@@ -273,6 +276,11 @@ def of_ours(live: Live) -> Loss:
 def nothing(*_: Any) -> Any:
     """The losses of an oracle that is asked through its twin."""
     raise NotFactoredError("losses of the definition")
+
+
+def owned(batch: Any) -> Any:
+    """A copy of the batch, which nobody writes to: g is formed from it by who asks for it, since that costs much."""
+    return pytree.tree_map_only(Tensor, Tensor.clone, batch)
 
 
 def tensors(batch: Any) -> tuple[Tensor, Tensor]:
