@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sam_dash.runs import marks
-from sam_dash.ui import backend, compare, detail, health, manage, pick, router, runs_table, states
+from sam_dash.runs import labels, marks
+from sam_dash.ui import backend, compare, detail, finder, health, manage, pick, router, runs_table, states
 
 router.ensure_routed()
 st.title("Runs", anchor=False)
@@ -13,6 +13,11 @@ if study is None:
     states.empty("No runs yet")
     st.stop()
 store = backend.store()
+if study.id != pick.EXAMPLE:
+    sweep = labels.of(store, "study").get(study.id, labels.Label())
+    finder.name("study", study.id, sweep, lambda label: labels.put(store, "study", {study.id: label}))
+finder.show(store)
+finder.wrong()
 notes, hidden = marks.notes(store), marks.hidden(store)
 states.badges(study.counts)
 wide = runs_table.wide(study, notes, hidden & set(study.runs["run"]))

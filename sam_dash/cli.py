@@ -224,7 +224,7 @@ def _import(args: argparse.Namespace) -> int:
     content = path.read_bytes()
     with closing(Store(args.store)) as store:
         if path.suffix.lower() == ".zip":
-            merged = merge(store, *brought.read(path.name, content, own=True), path.name)
+            merged = merge(store, *brought.read(path.name, content, own=True), source=path.name)
         else:
             table = foreign.table(path.name, content)
             columns = _pairs("--columns", args.columns) or foreign.guess(table.columns)
@@ -232,7 +232,7 @@ def _import(args: argparse.Namespace) -> int:
             found = foreign.read(table, columns, name, said, args.network, args.batch or 0)
             for note in (*found.notes, f"columns: {', '.join(f'{a} is {b!r}' for a, b in columns.items())}"):
                 print(note, file=sys.stderr)
-            merged = merge(store, [found.study], found.runs, path.name)
+            merged = merge(store, [found.study], found.runs, source=path.name)
     print(f"{len(merged.new)} runs taken in, {merged.kept} were there already: {' '.join(merged.sweeps)}")
     return 0
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from sam_dash.runs import labels
+from sam_dash.runs.labels import Label
 from sam_dash.runs.ledger import enter
 from sam_dash.runs.queue import clear, queued_rows
 from sam_dash.runs.recording import RecordedStudy, is_recorded
@@ -41,8 +43,13 @@ class Merged(NamedTuple):
     kept: int
 
 
-def merge(store: Store, found: Iterable[SweepSpec], foreign: Iterable[Foreign], source: str = "") -> Merged:
+def merge(
+    store: Store, found: Iterable[SweepSpec], foreign: Iterable[Foreign],
+    called: Mapping[str, Mapping[str, Label]] = {}, *, source: str = "",
+) -> Merged:  # fmt: skip
     """Take in what the store lacks; SpecError, before anything is, for a sweep that cannot be priced here.
+
+    `called`: names and tags, by kind and key, of what has none here.
 
     In transactions of about `CHUNK` rows, so that others who write wait for less than a second: whole runs, and a
     long run in pieces, shown as interrupted until the last of them. What a crash has left half is taken in anew.
@@ -72,6 +79,7 @@ def merge(store: Store, found: Iterable[SweepSpec], foreign: Iterable[Foreign], 
                 for i, r in enumerate(of) if r["key"] in there
             ]  # fmt: skip
             insert_missing(c, members, placed)
+    labels.take(store, called)
     return Merged(list(unique), new, len(by_key) - len(new))
 
 

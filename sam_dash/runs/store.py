@@ -38,7 +38,9 @@ from sam_dash.runs.tables import (
     members,
     meta,
     now,
+    run_labels,
     runs,
+    study_labels,
     sweeps,
 )  # fmt: skip
 
@@ -123,21 +125,31 @@ class Store:
         return Submitted(sweep.key, len(keys) - len(old) + len(again), cached)
 
     def sweeps(self) -> list[dict[str, Any]]:
-        """Newest first: id, preset, created, person, spec, counts (runs by status)."""
+        """Newest first: id, preset, created, person, spec, counts (runs by status); name and tags, as they are kept."""
         by = members.c.sweep, runs.c.status
         counted = select(*by, func.count()).join(runs).group_by(*by)
         with self.read() as c:
             counts: dict[str, dict[str, int]] = defaultdict(dict)
             for sweep, status, n in c.execute(counted):
                 counts[sweep][status] = n
-            rows = c.execute(select(sweeps).order_by(sweeps.c.created.desc())).mappings().all()
-        return [{**row, "spec": json.loads(row["spec"]), "counts": counts[row["id"]]} for row in rows]
+            called = select(sweeps, study_labels.c.name, study_labels.c.tags).outerjoin(study_labels)
+            rows = c.execute(called.order_by(sweeps.c.created.desc())).mappings().all()
+        return [
+            {**row, "spec": json.loads(row["spec"]), "counts": counts[row["id"]], "name": row["name"] or ""}
+            | {"tags": tuple(filter(None, (row["tags"] or "").split(",")))}
+            for row in rows
+        ]
 
     def sweep(self, sweep_id: str) -> SweepSpec | None:
         """The sweep of that id, or the study of recorded runs; None if there is none."""
         with self.read() as c:
             text = c.scalar(select(sweeps.c.spec).where(sweeps.c.id == sweep_id))
         return None if text is None else sweep_from(json.loads(text))
+
+    def called(self, sweep_id: str) -> str:
+        """The name that a sweep was given; "" for none."""
+        with self.read() as c:
+            return c.scalar(select(study_labels.c.name).where(study_labels.c.of == sweep_id)) or ""
 
     def runs(self, sweep_id: str | None = None) -> list[dict[str, Any]]:
         """All runs, or those of a sweep in its order: every column but the log, and the first sweep's preset."""
@@ -264,9 +276,12 @@ class Store:
             gone = list(c.scalars(idle))
             clear(c, gone)
             c.execute(delete(marks).where(marks.c.run.in_(gone)))
+            c.execute(delete(run_labels).where(run_labels.c.of.in_(gone)))
             c.execute(delete(members).where(members.c.run.in_(gone)))
             c.execute(delete(runs).where(runs.c.key.in_(gone)))
-            c.execute(delete(sweeps).where(sweeps.c.id.not_in(select(members.c.sweep))))
+            left = select(members.c.sweep)
+            c.execute(delete(study_labels).where(study_labels.c.of.not_in(left)))
+            c.execute(delete(sweeps).where(sweeps.c.id.not_in(left)))
         for key in gone:
             shutil.rmtree(checkpoint_folder(self.db.url) / key, ignore_errors=True)
         return gone

@@ -17,8 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sam_dash.runs.report import Measurement
 from sam_dash.surroundings import data_dir
 
-VERSION = "5"
-OLDER = ("1", "2", "3", "4")  # versions that lack tables or columns only: these are added
+VERSION = "6"
+OLDER = ("1", "2", "3", "4", "5")  # versions that lack tables or columns only: these are added
 BUSY = 30.0  # seconds that a writer waits for another
 ELSEWHERE = "choose another place with --store or SAM_DASH_STORE"
 metadata = sa.MetaData()
@@ -119,6 +119,20 @@ marks = sa.Table(
     sa.Column("hidden", sa.Boolean, nullable=False, default=False),
     sa.Column("note", sa.Text, nullable=False, default=""),
 )  # fmt: skip
+
+
+def _labels(name: str, of: str) -> sa.Table:
+    """What people call something: a name, and tags with commas between them."""
+    return sa.Table(
+        name, metadata,
+        sa.Column("of", sa.ForeignKey(of), primary_key=True),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("tags", sa.Text, nullable=False),
+    )  # fmt: skip
+
+
+run_labels = _labels("run_labels", "runs.key")
+study_labels = _labels("study_labels", "sweeps.id")
 
 
 class StoreError(RuntimeError):

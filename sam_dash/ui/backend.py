@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -104,4 +105,5 @@ def load(sweep: dict[str, Any], with_hidden: bool = False) -> Study | None:
     """
     hidden = () if with_hidden else tuple(sorted(marks.hidden(store())))
     stamp = tuple(sorted(sweep["counts"].items()))
-    return _study(store(), store().url, sweep["id"], stamp, hidden, with_hidden)
+    found = _study(store(), store().url, sweep["id"], stamp, hidden, with_hidden)
+    return found and replace(found, called=sweep["name"])  # which may have been changed since

@@ -75,7 +75,7 @@ def _columns(found: foreign.Table) -> tuple[dict[str, str], dict[str, str]]:
 def _take_in(found: foreign.Table, columns: dict[str, str], study: str, said: dict[str, str]) -> None:
     try:
         read = foreign.read(found, columns, study, said)
-        merged = merge(backend.store(), [read.study], read.runs, found.name)
+        merged = merge(backend.store(), [read.study], read.runs, source=found.name)
     except SpecError as error:
         st.session_state[NOTE] = (False, f"{error}. Nothing was taken in.")
         return

@@ -19,9 +19,12 @@ BOX, KEPT, TURN = "_study_box", "_study", "_study_turn"
 
 
 def label(sweep: dict[str, Any]) -> str:
-    """For example "digits · 27 runs · 24 Nov 06:49 · ada@example.org · 8f3a12", the person where one is known."""
+    """For example "digits · SGD, SAM · 7 m · 27 runs · 24 Nov 06:49 · ada@example.org · 8f3a12"; the name that it was
+    given, if it was, and the person where one is known.
+    """
     spec = backend.spec(sweep)
-    name = studies.name(spec) if spec else sweep["preset"] or "study of another version"
+    name = sweep["name"] or (studies.name(spec) if spec else sweep["preset"] or "study of another version")
+    name += f" · {studies.differs(spec)}" if spec else ""
     total = sum(sweep["counts"].values())
     made = datetime.fromtimestamp(sweep["created"]).strftime("%-d %b %H:%M")
     now = " · running" if any(sweep["counts"].get(s) for s in ACTIVE) else ""

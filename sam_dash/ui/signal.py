@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from sam_dash.results.numbers.study import Study
+from sam_dash.ui import markdown
 
 RUNNING, ENDED, FAILED = "▸", "✓", "✕"
 _SEEN = "_ended"  # of this session: the studies that ended while it watched
@@ -29,7 +30,7 @@ def tell(study: Study, counts: dict[str, int]) -> None:
     done, total = counts.get("done", 0), sum(counts.values())
     st.session_state.setdefault(_SEEN, {})[study.id] = ENDED if done == total else FAILED
     icon = ":material/check_circle:" if done == total else ":material/warning:"
-    st.toast(f"{study.name}: {done} of {total} runs finished", icon=icon)
+    st.toast(f"{markdown.literal(study.name)}: {done} of {total} runs finished", icon=icon)
 
 
 def ended(study: Study) -> None:

@@ -91,8 +91,7 @@ def results(study: Study, interval: str) -> None:
 
 def take_in(name: str, content: bytes) -> tuple[str, Any]:
     """Merge a zip into the store; what happened in a sentence, and the study's id."""
-    sweeps, runs = brought.read(name, content)
-    merged = merge(backend.store(), sweeps, runs, name)
+    merged = merge(backend.store(), *brought.read(name, content), source=name)
     text = f"{name}: {len(merged.new)} runs taken in"
     text += f"; {merged.kept} were in the store already and stay as they are." if merged.kept else "."
     return text, merged.sweeps[0]

@@ -34,7 +34,7 @@ def store(tmp_path):
 def take(store: Store, text: str, columns: dict[str, str] | None = None, **said) -> studies.Study:
     table = foreign.table("history.csv", text.encode())
     found = foreign.read(table, columns or foreign.guess(table.columns), "theirs", **said)
-    merged = merge(store, [found.study], found.runs, table.name)
+    merged = merge(store, [found.study], found.runs, source=table.name)
     return studies.from_store(store, merged.sweeps[0])
 
 

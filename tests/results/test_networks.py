@@ -80,7 +80,7 @@ def test_tables_and_figures_to_take_away_are_by_network(study: Study) -> None:
 
 
 def test_a_bundle_of_several_networks_is_taken_in_whole(store: Store, study: Study) -> None:
-    (sweep,), runs = brought.read("study.zip", bundle.write(study, store, None))
+    (sweep,), runs, _ = brought.read("study.zip", bundle.write(study, store, None))
     assert sweep == SWEEP
     assert {r.key for r in runs} == {r.key for r in SWEEP.runs()}
 

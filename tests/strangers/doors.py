@@ -215,10 +215,10 @@ def torn(draw: st.DrawFn, content: bytes) -> bytes:
 def bring(content: bytes, folder: Path) -> str:
     """Refused, or in the store, where all that is read of a study can be read."""
     try:
-        sweeps, runs = brought.read("a.zip", content)
+        found = brought.read("a.zip", content)
         store = Store(folder / "brought.db")
         try:
-            merged = merge(store, sweeps, runs, "a.zip")
+            merged = merge(store, *found, source="a.zip")
             for sweep in merged.sweeps:
                 found = studies.from_store(store, sweep)
                 assert found is not None

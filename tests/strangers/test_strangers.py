@@ -134,14 +134,14 @@ def test_an_import_holds_the_store_for_a_piece_at_a_time(store, monkeypatch, row
     began = []
     through = store.write
     monkeypatch.setattr(store, "write", lambda: (began.append(1), through())[1])
-    merged = merge(store, [MANY], foreign(rows), "a.zip")
+    merged = merge(store, [MANY], foreign(rows), source="a.zip")
     assert len(began) == transactions
     assert len(merged.new) == 12
     assert merged.kept == 0
     assert len(store.measurements(MANY.key)) == 12 * rows
     assert [row["key"] for row in store.runs(MANY.key)] == [spec.key for spec in MANY.runs()]
     assert {row["status"] for row in store.runs()} == {"done"}
-    assert merge(store, [MANY], foreign(rows), "a.zip") == ([MANY.key], [], 12)
+    assert merge(store, [MANY], foreign(rows), source="a.zip") == ([MANY.key], [], 12)
     assert len(store.measurements(MANY.key)) == 12 * rows
 
 
@@ -160,12 +160,12 @@ def test_an_import_that_was_ended_is_completed_by_the_next_and_shows_nothing_hal
 
     monkeypatch.setattr(store, "write", write)
     with pytest.raises(KeyboardInterrupt):
-        merge(store, [MANY], foreign(20), "a.zip")
+        merge(store, [MANY], foreign(20), source="a.zip")
     monkeypatch.setattr(store, "write", through)
     for row in store.runs():
         whole = len(store.measurements(keys=[row["key"]])) == 20
         assert row["status"] == ("done" if whole and row["error"] == "" else "interrupted")
-    merge(store, [MANY], foreign(20), "a.zip")
+    merge(store, [MANY], foreign(20), source="a.zip")
     assert {row["status"] for row in store.runs(MANY.key)} == {"done"}
     assert {len(store.measurements(keys=[spec.key])) for spec in MANY.runs()} == {20}
 
@@ -190,7 +190,7 @@ def test_others_wait_for_an_import_less_than_a_second(store) -> None:
             return out
 
     store.write = Timed
-    merge(store, [MANY], foreign(3000), "a.zip")
+    merge(store, [MANY], foreign(3000), source="a.zip")
     assert len(held) == 6
     assert max(held) < 1
 
@@ -201,7 +201,7 @@ def test_others_wait_for_an_import_less_than_a_second(store) -> None:
 def test_foreign_text_is_text_in_every_table_that_is_written(store) -> None:
     import pandas as pd
 
-    merge(store, [MANY], foreign(2), "a.zip")
+    merge(store, [MANY], foreign(2), source="a.zip")
     for preset in ("=cmd|'/c calc'!A1", "+1", "@SUM(A1)", "\t=1", "-2+3"):
         with store.write() as c:
             c.execute(update(studies_table()).values(preset=preset))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sam_dash.runs import marks
+from sam_dash.runs import labels, marks
 from sam_dash.runs.recording import RecordedProblem, RecordedStudy, RecordedTraining
 from tests.ui.test_recorded import PAGES, record
 
@@ -45,6 +45,8 @@ def hostile(store):
     keys = [record(store, of, m, seed, variant=v) for v in ("sam", EVIL) for m in (64, 8) for seed in (0, 1)]
     keys.append(record(store, of, 8, 2, "failed"))
     marks.note(store, keys[0], EVIL)
+    labels.put(store, "run", {key: labels.Label(EVIL, (EVIL,)) for key in keys})
+    labels.put(store, "study", {store.sweeps()[0]["id"]: labels.Label(EVIL, (EVIL,))})
     return replace(of), keys
 
 

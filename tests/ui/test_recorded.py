@@ -90,7 +90,8 @@ def test_the_page_take_away_does_not_say_that_they_can_be_repeated(visit, filled
 
 def test_the_picker_and_the_table_say_that_they_are_recorded(visit, filled) -> None:
     at = visit("runs", study=filled.key)
-    assert "mine · my CNN · 10 recorded runs" in next(b.options[0] for b in at.selectbox if b.label == "Study")
+    options = next(b.options for b in at.selectbox if b.label == "Study")
+    assert "mine · my CNN · SGD, SAM · 3 m · 3 seeds · 10 recorded runs" in options[0]
     table = next(d.value for d in at.dataframe if "origin" in d.value)
     assert set(table["origin"]) == {"recorded"}
     assert len(table) == 10  # the earlier run of a setting and seed too
@@ -161,7 +162,7 @@ def test_what_is_taken_away_says_recorded_and_is_taken_in_elsewhere(store, fille
     assert json.loads(files["config.json"])["recorded"] == "mine"
     other = Store(tmp_path / "other.db")
     record(other, filled, 4, 5)  # it has a run of the same study
-    merged = merge(other, *brought.read("a.zip", content), "a.zip")
+    merged = merge(other, *brought.read("a.zip", content), source="a.zip")
     assert (merged.sweeps, len(merged.new), merged.kept) == ([filled.key], 10, 0)
     again = studies.from_store(other, filled.key)
     assert len(again.runs) == 10
@@ -170,7 +171,7 @@ def test_what_is_taken_away_says_recorded_and_is_taken_in_elsewhere(store, fille
     mine = of.finals.set_index(["run", "quantity"])["value"].sort_index()
     theirs = again.finals[again.finals["run"].isin(of.runs["run"])].set_index(["run", "quantity"])["value"].sort_index()
     assert theirs.to_dict() == pytest.approx(mine.to_dict())
-    assert merge(other, *brought.read("a.zip", content), "a.zip").new == []
+    assert merge(other, *brought.read("a.zip", content), source="a.zip").new == []
     other.close()
 
 

@@ -10,7 +10,7 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,8 @@ from sam_dash.problems.own_files import known
 from sam_dash.results import words
 from sam_dash.results.drawing import captions
 from sam_dash.results.numbers import tables
-from sam_dash.runs import grammar
+from sam_dash.runs import grammar, labels
+from sam_dash.runs.labels import Label
 from sam_dash.runs.merge import Foreign
 from sam_dash.runs.recording import QUANTITY, sweep_from
 from sam_dash.runs.report import ACTIVE, STATUSES, Measurement
@@ -34,8 +35,16 @@ MOST = 2**31 - 1
 WHOLE = {"step": (0, MOST), "budget": (0, MOST)}  # columns of whole numbers
 
 
-def read(name: str, content: bytes, *, own: bool = False) -> tuple[list[SweepSpec], list[Foreign]]:
-    """The sweeps and runs of a bundle; SpecError, in words, for anything that is not one.
+class Brought(NamedTuple):
+    """What a bundle holds: sweeps, runs, and what both were called."""
+
+    sweeps: list[SweepSpec]
+    runs: list[Foreign]
+    labels: dict[str, dict[str, Label]]
+
+
+def read(name: str, content: bytes, *, own: bool = False) -> Brought:
+    """The sweeps, runs and labels of a bundle; SpecError, in words, for anything that is not one.
 
     `own`: the user's own file on the command line, which may name arrays (`npz:`) of this machine; a stranger's may
     name only those that were uploaded here, as reading others would tell of this machine's files.
@@ -53,7 +62,7 @@ def read(name: str, content: bytes, *, own: bool = False) -> tuple[list[SweepSpe
         if len(configs) > MAX_SWEEPS:
             raise SpecError(f"{len(configs)} studies in one; at most {MAX_SWEEPS}")
         sweeps = [_sweep(c, own) for c in configs]
-        return sweeps, _runs(sweeps, files)
+        return Brought(sweeps, _runs(sweeps, files), labels.read(json.loads(files.get("labels.json", b"{}"))))
     except SpecError as error:
         raise SpecError(f"{name}: {error}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -82,7 +91,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, bytes]:
     if len(found) > MAX_FILES or sum(f.file_size for f in found) > MAX_BYTES:
         raise SpecError(f"more than {MAX_FILES} files or {MAX_BYTES // 10**6} MB unpacked")
     out = {}
-    for wanted in ("config.json", "runs.csv", "curves.csv", "estimators.csv"):
+    for wanted in ("config.json", "runs.csv", "curves.csv", "estimators.csv", "labels.json"):
         at = [f for f in found if Path(f.filename).name == wanted]
         if len(at) > 1:
             raise SpecError(f"{wanted} is in it {len(at)} times")

@@ -98,6 +98,7 @@ def _tables(study_id: str, store: Store) -> dict[str, str | bytes]:
         "estimators.csv": export.csv(export.estimators_frame(store, study_id)),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(study_id), indent=2) + "\n",
+        **export.labels_file(store, study_id),
     }
 
 

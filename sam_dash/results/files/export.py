@@ -19,7 +19,7 @@ from pandas.api.types import is_numeric_dtype
 from sam_dash import variants
 from sam_dash.results import words
 from sam_dash.results.numbers import recorded, statistics, tables
-from sam_dash.runs import cost
+from sam_dash.runs import cost, labels
 from sam_dash.runs.recording import RecordedRun
 from sam_dash.runs.spec import RunSpec, SpecError, from_dict
 from sam_dash.runs.store import Store
@@ -149,7 +149,10 @@ def estimators_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:
 
 
 def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list[Path]:
-    """Write the five files, each whole or not at all; their paths. Several sweeps are a list in config.json."""
+    """Write the five files, each whole or not at all, and where names or tags were given `labels.json`; their paths.
+
+    Several sweeps are a list in config.json.
+    """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     sweeps = {row["id"]: row["spec"] for row in store.sweeps()}
@@ -161,8 +164,15 @@ def write_study(store: Store, sweep_id: str | None, out_dir: str | Path) -> list
         "estimators.csv": csv(estimators_frame(store, sweep_id)),
         "config.json": json.dumps(config, indent=2) + "\n",
         "environment.json": json.dumps(store.environments(sweep_id), indent=2) + "\n",
-    }
+    } | labels_file(store, *([sweep_id] if sweep_id else sweeps))
     return [_write(out / name, text) for name, text in texts.items()]
+
+
+def labels_file(store: Store, *sweep_ids: str) -> dict[str, str]:
+    """The file with the names and tags of sweeps and of their runs, by its name; {} where none were given."""
+    runs = {run["key"] for sweep_id in sweep_ids for run in store.runs(sweep_id)}
+    found = labels.exported(store, sweep_ids, runs)
+    return {"labels.json": json.dumps(found, indent=2) + "\n"} if found else {}
 
 
 def _write(path: Path, text: str) -> Path:

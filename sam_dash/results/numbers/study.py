@@ -28,6 +28,7 @@ class Source(Protocol):
     def sweep(self, sweep_id: str) -> SweepSpec | None: ...  # noqa: D102
     def runs(self, sweep_id: str | None = None) -> list[dict[str, Any]]: ...  # noqa: D102
     def made(self, sweep_id: str) -> dict[str, int]: ...  # noqa: D102
+    def called(self, sweep_id: str) -> str: ...  # noqa: D102
     def measurements(  # noqa: D102
         self,
         sweep_id: str | None = None,
@@ -48,6 +49,7 @@ class Study:
 
     `density`: the spectral density of each finished run, as from `results.density.rows`. `network`: of a part that `at`
     has taken out, which one; `hidden_at`: `hidden` by network. `made`: how many finished runs were made how.
+    `called`: the name that it was given.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Study:
     hidden_at: Mapping[str, int] = field(default_factory=dict)
     repeated: int = 0
     made: Mapping[str, int] = field(default_factory=dict)
+    called: str = ""
 
     @property
     def recorded(self) -> bool:
@@ -68,8 +71,8 @@ class Study:
 
     @property
     def name(self) -> str:
-        """For a heading: the preset's name, or data set and network."""
-        return name(self.spec)
+        """For a heading: the name that it was given, else the preset's, or data set and network."""
+        return self.called or name(self.spec)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -112,6 +115,20 @@ def name(spec: SweepSpec) -> str:
     return spec.preset or " · ".join(filter(None, (dataset(spec), networks(spec))))
 
 
+MOST = 3
+"""Variants that are named one by one in a line on a study; of more, how many."""
+
+
+def differs(spec: SweepSpec) -> str:
+    """What differs between a study's runs, in a line: "SAM, RW-SAM · 2 ρ · 3 m · 5 seeds"."""
+    names = [words.title(v) for v in spec.variants]
+    symbols = {name: knob.symbol for name, knob in words.knobs().items()}
+    axes = [(len(values), symbols.get(name, name)) for name, values in spec.knobs.items()]
+    axes += [(len(spec.m), "m"), (len(spec.networks), "networks"), (len(spec.seeds), "seeds")]
+    parts = [", ".join(names) if len(names) <= MOST else f"{len(names)} variants"]
+    return " · ".join([*parts, *(f"{n} {what}" for n, what in axes if n > 1)])
+
+
 def networks(spec: SweepSpec) -> str:
     """The network, or the first and the last of several."""
     names = [p.network for p in spec.problems]
@@ -151,6 +168,7 @@ def from_store(store: Source, sweep_id: str, hidden: Collection[str] = (), with_
         hidden_at=dict(gone),
         repeated=len(repeated),
         made=store.made(sweep_id),
+        called=store.called(sweep_id),
     )
 
 
