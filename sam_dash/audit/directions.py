@@ -13,7 +13,7 @@ vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class Fit:
     floor: float
     rival: Direction | None  # other samples that fit nearly as well
     nearest: str  # the best candidate in words, where none fits
+    down: bool = False  # whether it is against the direction: towards a lower loss
+    part: str = ""  # which weights are displaced, where some are not though their gradient is not 0
 
     @property
     def clear(self) -> bool:
@@ -115,8 +117,18 @@ def fit(eps: Tensor, weights: Tensor, found: Sequence[Direction], beside: Mappin
         layout: of the parameters.
 
     Returns:
-        The `Fit`; without a direction where none is within the tolerance.
+        The `Fit`; without a direction where none is within the tolerance. Where none is, and some weights are not
+        displaced at all, the candidates are compared on the others.
     """
+    whole, moved = _fit(eps, weights, found, beside, layout), eps != 0
+    if whole.direction is not None or bool(moved.all()):
+        return whole
+    parts = [replace(c, vector=c.vector * moved) for c in found if bool(c.vector[moved].any())]
+    part = _fit(eps, weights, parts, {name: v * moved for name, v in beside.items()}, layout)
+    return replace(part, part=_which(moved, layout)) if part.clear else whole
+
+
+def _fit(eps: Tensor, weights: Tensor, found: Sequence[Direction], beside: Mapping[str, Tensor], layout: Layout) -> Fit:
     w, low = weights.double(), floor(weights, eps)
     limit = 10 * low + SLACK
     best: tuple[float, str] = (NONE, "none")
@@ -128,14 +140,23 @@ def fit(eps: Tensor, weights: Tensor, found: Sequence[Direction], beside: Mappin
             best = (r, found[i].of if name == "plain" else f"{found[i].of}, {name}")
         if r <= limit:
             rival = _rival(fits, i, found, max(r, low))
-            return Fit(found[i], name, "", 0.0, r, low, rival, "")
+            return Fit(found[i], name, "", 0.0, r, low, rival, "", bool(eps @ vectors[i] < 0))
     pairs = [(*_two(eps, c.vector, v), i, name) for name, v in beside.items() for i, c in enumerate(found)]
     pairs = [of for of in pairs if abs(of[1]) > 1e-9]
-    r, share, i, name = min(pairs, key=lambda of: of[0], default=(NONE, 0.0, 0, ""))
+    r, share, down, i, name = min(pairs, key=lambda of: of[0], default=(NONE, 0.0, False, 0, ""))
     if r <= limit:
-        fits = sorted((of[0], of[2]) for of in pairs if of[3] == name)
-        return Fit(found[i], "plain", name, share, r, low, _rival(fits, i, found, max(r, low)), "")
+        fits = sorted((of[0], of[3]) for of in pairs if of[4] == name)
+        return Fit(found[i], "plain", name, share, r, low, _rival(fits, i, found, max(r, low)), "", down)
     return Fit(None, "plain", "", 0.0, best[0], low, None, best[1])
+
+
+def _which(moved: Tensor, layout: Layout) -> str:
+    """The weights that are displaced, by name where they are whole tensors and few."""
+    text = f"{int(moved.sum())} of {len(moved)} weights"
+    parts = layout.segments(moved)
+    names = [name for name, part in zip(layout.names, parts, strict=True) if bool(part.any())]
+    whole = all(bool(part.all()) or not bool(part.any()) for part in parts)
+    return f"{text} ({', '.join(names)})" if whole and len(names) <= 4 else text
 
 
 def _first_of_the_same(fits: Sequence[tuple[float, int]], vectors: Sequence[Tensor]) -> tuple[float, int]:
@@ -153,11 +174,21 @@ def _rival(fits: Sequence[tuple[float, int]], best: int, found: Sequence[Directi
     return next((found[i] for i, other in zip(near, off, strict=True) if other > SAME), None)
 
 
-def _two(eps: Tensor, v: Tensor, second: Tensor) -> tuple[float, float]:
-    """How far eps (d,) is from the plane of two vectors, and the second's share beside one of the first."""
-    A = torch.stack([v, second], 1)
+def _two(eps: Tensor, v: Tensor, second: Tensor) -> tuple[float, float, bool]:
+    """How far eps (d,) is from the plane of two vectors, the second's share beside one of the first, and whether eps
+    is against the first.
+    """
+    c = shares(eps, [v, second])
+    if c is None or not float(c[0]):
+        return NONE, 0.0, False
+    return apart(eps, c[0] * v + c[1] * second), float(c[1] / c[0]), bool(c[0] < 0)
+
+
+def shares(u: Tensor, vectors: Sequence[Tensor]) -> Tensor | None:
+    """The coefficients (k,) by which k vectors (d,) come nearest to u (d,); None where one of them is 0."""
+    A = torch.stack([*vectors], 1)
     scale = A.norm(dim=0)
     if not bool((scale > 0).all()):
-        return NONE, 0.0
-    c = torch.linalg.lstsq(A / scale, eps[:, None]).solution[:, 0] / scale
-    return (apart(eps, A @ c), float(c[1] / c[0])) if float(c[0]) else (NONE, 0.0)
+        return None
+    found: Tensor = torch.linalg.lstsq(A / scale, u[:, None]).solution[:, 0] / scale
+    return found

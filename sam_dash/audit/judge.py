@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sam_dash.audit.directions import SLACK, Fit, apart, every_apart, fit, floor
+from sam_dash.audit.directions import SLACK, Direction, Fit, apart, every_apart, fit, floor, shares
 from sam_dash.audit.replay import Replay
 from sam_dash.audit.together import Source, Together
 from sam_dash.audit.watch import Forward, Step, Watch
@@ -55,6 +55,8 @@ class Descent:
     share: float  # .grad = share * the mean over these ranks of the gradient that the loop's backwards give
     r: float
     length: float  # ‖.grad‖
+    climbs: bool = False  # whether the optimiser goes up what was differentiated, though it is not set to maximise
+    mixed: tuple[float, ...] = ()  # of a mixture: by how much the clean and the perturbed gradient are multiplied
 
 
 def perturbations(step: Step) -> tuple[list[Perturbation], list[Forward]]:
@@ -178,12 +180,27 @@ class Judge:
         limit = SLACK + 10 * torch.finfo(step.descended.dtype).eps ** 2
         fits = sorted((r, i) for i, r in enumerate(every_apart(D, [c.vector for c in candidates])))
         length = float(D.norm())
-        if not fits or fits[0][0] > limit:
-            return Descent("", 0, 1, 0.0, fits[0][0] if fits else 1.0, length)
         near = [i for r, i in fits if r <= limit]
+        if not near:
+            off = fits[0][0] if fits else 1.0
+            return self._mixed(D, candidates, limit, length) or Descent("", 0, 1, 0.0, off, length)
         c = candidates[min(near)]
         share = float(D @ c.vector / c.vector.square().sum()) * len(c.ranks)
-        return Descent(c.of, c.n, len(c.ranks), share, next(r for r, i in fits if i == min(near)), length)
+        r = next(r for r, i in fits if i == min(near))
+        return Descent(c.of, c.n, len(c.ranks), share, r, length, share < 0 and not step.maximises)
+
+    def _mixed(self, D: Tensor, candidates: Sequence[Direction], limit: float, length: float) -> Descent | None:
+        """The clean and the perturbed gradient of the same ranks, each by a number of its own; None where D is none."""
+        named = {c.of: c for c in candidates}
+        for words, c in named.items():
+            other = named.get(words.replace("the perturbed forwards", "the clean forwards"))
+            found = shares(D, [other.vector, c.vector]) if other not in (None, c) else None
+            if found is not None and other is not None:
+                r = apart(D, found[0] * other.vector + found[1] * c.vector)
+                if r <= limit:
+                    mixed = tuple(float(a) * len(c.ranks) for a in found)
+                    return Descent(words, c.n, len(c.ranks), mixed[1], r, length, mixed=mixed)
+        return None
 
 
 def _alike(p: Perturbation, every: Tensor) -> bool:

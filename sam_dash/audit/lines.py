@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sam_dash.audit.judge import Descent
-from sam_dash.audit.report import AMBER, GREEN, RED, Line
+from sam_dash.audit.report import AMBER, GREEN, LIGHTS, RED, Line
 
 PUT_BACK, PARTLY = 1e-4, 1e-2  # of eps that may be left: to rounding; more than that is a fault
 NAMES = {"w²": "ASAM's, |w| elementwise", "(|w| + .01)²": "ASAM's with η = .01, elementwise"}
@@ -37,6 +37,8 @@ class Found:
     g: float  # ‖the gradient it is along‖, of the loss as the loop scales it; 0 where there is none
     common: bool | None
     left: float
+    down: bool = False  # against the direction
+    part: str = ""  # which weights alone are displaced; "": all whose gradient is not 0
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,19 @@ class Said:
     own: str = ""  # what a replay of our own optimiser says, in words
     own_m: tuple[int, ...] = ()
     own_rho: float | None = None
+    maximises: bool = False  # whether the optimiser goes up its gradients
+    same: tuple[int, int] = (0, 0)  # samples descended that are among those the perturbation was made of; of how many
 
 
 def lines(steps: Sequence[Sequence[Said]], m: int | None, rho: float | None) -> Iterator[Line]:
     """The lines of steps, each as its ranks say; `m` and `rho` as the caller expects them."""
     every, found = told(steps)
-    yield _m(every, found, m, len(steps[0]))
+    yield _m(steps, found, m)
     if any(said.own_rho is not None for said in every):
         yield _own_rho(every, rho)
     if found:
         yield _rho(steps, rho)
-        yield _transform(found)
+        yield _transform(found, any(said.maximises for said in every))
         if len(steps[0]) > 1:
             yield _common(found)
         yield _restored(found)
@@ -98,7 +102,8 @@ def m_of(every: Sequence[Said], found: Sequence[Found]) -> int | None:
     return sizes.pop() if len(sizes) == 1 and all(f.clear and not f.stale for f in found) else None
 
 
-def _m(every: Sequence[Said], found: Sequence[Found], expected: int | None, ranks: int) -> Line:
+def _m(steps: Sequence[Sequence[Said]], found: Sequence[Found], expected: int | None) -> Line:
+    every, ranks = [said for step in steps for said in step], len(steps[0])
     told = "" if expected is None else f"m = {expected}"
     what, m = "m", m_of(every, found)
     own = next((said.own for said in every if said.own), "")
@@ -132,12 +137,13 @@ def _m(every: Sequence[Said], found: Sequence[Found], expected: int | None, rank
         sizes = ", ".join(map(str, sorted({f.m for f in found})))
         return Line(what, f"differs between perturbations: {sizes}", AMBER, "", told, evidence)
     local = max(said.local for said in every)
-    text = f"{m}, {f.of}"
+    without = sum(not any(said.found for said in step) for step in steps)
+    text = f"{m}, {f.of}" + f"; {without} of {len(steps)} steps without a perturbation" * bool(without)
     if ranks > 1 and m == local * ranks:
         text += f" (the global batch: {ranks} ranks of {local})"
     wrong = expected not in (None, m)
     change = LOCAL if wrong and expected and expected <= local < m and ranks > 1 else ""
-    return Line(what, text, RED if wrong else GREEN, change, told, evidence)
+    return Line(what, text, RED if wrong else AMBER if without else GREEN, change, told, evidence)
 
 
 def _rho(steps: Sequence[Sequence[Said]], expected: float | None) -> Line:
@@ -185,22 +191,29 @@ def _scale(every: Sequence[Said]) -> float:
     return one.pop() if len(one) == 1 and len(shares) >= 1 else 1.0
 
 
-def _transform(found: Sequence[Found]) -> Line:
+def _transform(found: Sequence[Found], up: bool) -> Line:
     what, kinds = "ε is along", {(f.transform, f.beside) for f in found if f.of}
     if not kinds or not all(f.of for f in found):
         return Line(what, "no direction that is known", AMBER, "", "", "clipped elementwise, or another norm?")
     if len(kinds) > 1:
         return Line(what, "different transforms in different perturbations", AMBER)
     ((transform, beside),) = kinds
+    light, change = GREEN if transform == "plain" or transform in NAMES else AMBER, ""
     if beside:
-        text = f"the gradient + {found[0].share:.3g} {beside}"
+        text, light = f"the gradient + {found[0].share:.3g} {beside}", AMBER
         change = "Weight decay is in the loss that the perturbation ascends" if beside == "w" else ""
-        return Line(what, text, AMBER, change)
-    if transform == "plain":
-        return Line(what, "the gradient as it is", GREEN)
-    known = transform in NAMES
-    text = f"the gradient times {transform}" if "w" in transform[:4] or known else f"the gradient, by {transform}"
-    return Line(what, f"{text} ({NAMES[transform]})" if known else text, GREEN if known else AMBER)
+    elif transform == "plain":
+        text = "the gradient as it is"
+    elif transform in NAMES:
+        text = f"the gradient times {transform} ({NAMES[transform]})"
+    else:
+        text = f"the gradient times {transform}" if "w" in transform[:4] else f"the gradient, by {transform}"
+    if found[0].part:
+        text, light = f"{text}, on {found[0].part} alone", AMBER
+    if any(f.down != up and not f.stale for f in found):
+        text, light = f"minus {text}", RED
+        change = "It lowers the loss where SAM raises it: change the sign of ε"
+    return Line(what, text, light, change)
 
 
 def _common(found: Sequence[Found]) -> Line:
@@ -255,29 +268,43 @@ def _masks(every: Sequence[Said]) -> Iterator[Line]:
 
 
 def _descended(every: Sequence[Said], found: Sequence[Found], ranks: int) -> Line:
-    what, descents = "descended", [said.descent for said in every]
-    if any(of is None for of in descents):
-        return Line(what, "no optimiser step with a gradient was seen", AMBER)
-    odd = [of for of in descents if of and not of.of]
-    if odd:
-        reason = f"1 - cos {odd[0].r:.1e} to the nearest"
+    """The worst that is to be said of a step; of those with a perturbation, where there is one."""
+    said = [of for of in every if of.found or not found]
+    descents = {of.descent.of: of.descent for of in reversed(said) if of.descent is not None}
+    if not descents or any(of.descent is None for of in said):
+        return Line("descended", "no optimiser step with a gradient was seen", AMBER)
+    same = sum(of.same[0] for of in said), sum(of.same[1] for of in said)
+    told = [_descent(d, bool(found), ranks, _scale(every), same) for d in reversed(descents.values())]
+    return max(told, key=lambda line: LIGHTS.index(line.light))
+
+
+def _descent(d: Descent, perturbed: bool, ranks: int, scale: float, same: tuple[int, int]) -> Line:
+    what, among, total = "descended", *same
+    if not d.of:
+        reason = f"1 - cos {d.r:.1e} to the nearest"
         return Line(what, "cannot be told: no gradient of this step, or a mixture", AMBER, "", "", reason)
-    d = next(of for of in descents if of)
     text = f"the gradient of {d.of}, {d.n} samples" + (", their mean over ranks" if d.ranks > 1 else "")
-    scale = _scale(every)
+    if d.mixed:
+        return Line(what, f"{d.mixed[1]:.3g} times {text}, {d.mixed[0]:+.3g} times that of the clean ones", AMBER)
+    if d.climbs:
+        change = "The optimiser goes up what was differentiated: change the sign of .grad, or set maximize=True"
+        return Line(what, f"minus {text}", RED, change)
     if abs(d.share * scale - 1) > 1e-3:
         text += f", scaled by {d.share * scale:.3g} to a length of {d.length:.3g}: clipped after the second pass"
     elif scale != 1:
         text += f", divided by the loss's scale {scale:g}"
     if "both" in d.of:
         return Line(what, text, RED, "Call zero_grad() between the two passes")
-    if found and "clean" in d.of:
+    if perturbed and "clean" in d.of:
         return Line(what, text, RED, "The perturbation has no effect: descend the gradient of the second pass")
     if d.ranks < ranks:
         return Line(what, text, RED, "Ranks descend different gradients and part: average them over the ranks")
     if "last perturbed" in d.of:
         return Line(what, text, RED, "Only the last micro-batch is descended: accumulate all of them")
-    return Line(what, text, GREEN)
+    if among < total:
+        share = f"{100 * among / total:.3g} % of them samples" if among else "none of them a sample"
+        text += f", {share} that the perturbation was made of"
+    return Line(what, text, AMBER if total and not among else GREEN)
 
 
 def _base(every: Sequence[Said], found: Sequence[Found]) -> Line:
@@ -286,7 +313,14 @@ def _base(every: Sequence[Said], found: Sequence[Found]) -> Line:
         return Line(what, "would be the base optimiser: the replay has nothing but the perturbation", GREEN)
     if not found:
         return Line(what, "not told apart: no perturbation was seen", AMBER)
-    good = all(said.descent and "perturbed" in said.descent.of and "both" not in said.descent.of for said in every)
+    good = all(
+        (d := said.descent)
+        and "perturbed" in d.of
+        and "both" not in d.of
+        and not d.climbs
+        and abs(sum(d.mixed or (1,)) - 1) < 1e-3
+        for said in every
+    )
     if good and max(f.left for f in found) < PUT_BACK:
         return Line(what, "would be the base optimiser: the perturbation is all that differs", GREEN)
     return Line(what, "cannot be told from steps with ρ > 0", AMBER, "Run one step with ρ = 0 beside the base")

@@ -14,6 +14,7 @@ from sam_dash.audit.own import replayed
 from sam_dash.audit.report import Report
 from sam_dash.audit.together import Together
 from sam_dash.audit.watch import Forward, Step, Watch
+from sam_dash.maths.samples import led
 
 
 class Audit(Watch):
@@ -68,7 +69,7 @@ class Audit(Watch):
             tuple(_plain(p) for p in found), len(step.forwards), step.functional, moved, _masks(found),
             own.descent if own else judge.descended(step, found, clean), tuple(step.sent), size,
             sum(f.n for f in clean if f.told), own.words if own else "", own.m if own else (),
-            own.rho if own else None,
+            own.rho if own else None, step.maximises, _of_the_same(found),
         )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def _plain(p: Perturbation) -> Found:
     return Found(
         of.n if of else 0, of.of if of else "", bool(of and of.stale), fit.transform, fit.beside,
         fit.share / (len(of.ranks) if of else 1), fit.clear, fit.r, fit.floor, fit.rival.of if fit.rival else "",
-        fit.nearest, p.rho, length, p.common, p.left,
+        fit.nearest, p.rho, length, p.common, p.left, fit.down, fit.part,
     )  # fmt: skip
 
 
@@ -114,6 +115,28 @@ def _masks(found: list[Perturbation]) -> str:
         if kind in kinds:
             return kind
     return "none"
+
+
+def _of_the_same(found: list[Perturbation]) -> tuple[int, int]:
+    """How many samples of the descended forwards are among those that their perturbation was made of, and of how many.
+
+    (0, 0) where that is not of this step.
+    """
+    among = total = 0
+    for p in found:
+        if p.further or p.fit is None or p.fit.direction is None or p.fit.direction.stale:
+            continue
+        known = {row for f in p.before if f.told for row in _rows(f)}
+        rows = [row for f in p.forwards if f.told for row in _rows(f)]
+        among, total = among + sum(row in known for row in rows), total + len(rows)
+    return among, total
+
+
+def _rows(f: Forward) -> list[bytes]:
+    """What each sample of a forward was, to be compared."""
+    tensors = [a for a in torch.utils._pytree.tree_leaves((f.args, f.kwargs)) if led(a) and len(a) == f.n]
+    parts = [a.reshape(f.n, -1).contiguous().view(torch.uint8).cpu().numpy() for a in tensors if a.numel()]
+    return [b"".join(part[i].tobytes() for part in parts) for i in range(f.n)]
 
 
 def _same_inputs(a: Forward, b: Forward) -> bool:

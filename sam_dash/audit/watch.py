@@ -67,6 +67,7 @@ class Step:
     entry: Tensor | None = None  # the weights as the optimiser found them (d,)
     descended: Tensor | None = None  # .grad as the optimiser found it (d,); 0 where there is none
     optimiser: str = ""
+    maximises: bool = False  # whether the optimiser goes up its gradients
     own: Any = None  # a `SharpnessAware` that took it: what its replay needs
 
 
@@ -122,9 +123,13 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def weights(self) -> Tensor:
-        """A copy of the parameters (d,); the last one again where they are as they were."""
-        now = _flatten_dense_tensors(self.parameters).detach().clone()
+    def weights(self, of: nn.Module | None = None) -> Tensor:
+        """A copy of the parameters (d,), or of what a module has in their place, as within
+        `torch.func.functional_call`; the last one again where they are as they were.
+        """
+        here = dict(of.named_parameters()) if of is not None else {}
+        now = _flatten_dense_tensors([here.get(n, p) for n, p in zip(self.layout.names, self.parameters, strict=True)])
+        now = now.detach().clone()
         if self._last is None or not torch.equal(now, self._last):
             self._last = now
         return self._last
@@ -150,7 +155,7 @@ class Watch:
         kind = self.parameters[0].device.type
         sizes = {len(a) for a in pytree.tree_leaves((args, kwargs)) if led(a)}
         forward = Forward(
-            args, kwargs, max(sizes, default=0), self.weights(), [b.clone() for b in module.buffers()],
+            args, kwargs, max(sizes, default=0), self.weights(module), [b.clone() for b in module.buffers()],
             generators.states(self.parameters), [part.training for part in module.modules()],
             (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)),
         )  # fmt: skip
@@ -200,6 +205,7 @@ class Watch:
             return
         self._base = optimiser
         self.open.optimiser = type(optimiser).__name__
+        self.open.maximises = any(group.get("maximize") for group in optimiser.param_groups)
         self.steps.append(self.open)
         self.open = Step(self.weights(), None, None)
 

@@ -474,6 +474,81 @@ def inside_vmap(b: Bench, x: Tensor, y: Tensor) -> None:
     b.optimiser.step()
 
 
+@loop(rank, common=False, bare=True)
+def by_functional_call(b: Bench, x: Tensor, y: Tensor) -> None:
+    """The perturbed weights never are the module's own."""
+    weights = dict(b.model.named_parameters())
+    g = torch.autograd.grad(cross_entropy(functional_call(b.model, weights, (x,)), y), b.parameters)
+    there = {
+        name: (p + e).detach().requires_grad_()
+        for (name, p), e in zip(weights.items(), unit(list(g)), strict=True)
+    }  # fmt: skip
+    h = torch.autograd.grad(cross_entropy(functional_call(b.model, there, (x,)), y), list(there.values()))
+    for p, of in zip(b.parameters, h, strict=True):
+        p.grad = of
+    b.averaged()
+    b.optimiser.step()
+
+
+@loop(everyone, along="minus the gradient as it is", red=frozenset({"ε is along"}))
+def subtracted_where_it_is_added(b: Bench, x: Tensor, y: Tensor) -> None:
+    two_passes(b, x, y, lambda g: [-e for e in unit(g)])
+
+
+@loop(everyone, amber=frozenset({"ε is along"}), along="on 52 of 292 weights (4.weight, 4.bias) alone")
+def perturbed_in_the_head_alone(b: Bench, x: Tensor, y: Tensor) -> None:
+    two_passes(b, x, y, lambda g: unit([torch.zeros_like(v) for v in g[:-2]] + g[-2:]))
+
+
+@loop(everyone, amber=frozenset({"ε is along"}), along="weights alone")
+def perturbed_where_the_gradient_is_large(b: Bench, x: Tensor, y: Tensor) -> None:
+    """As SSAM: a sparse perturbation."""
+    two_passes(b, x, y, lambda g: unit([v * (v.abs() > v.abs().median()) for v in g]))
+
+
+@loop(everyone, amber=frozenset({"descended"}), descended="none of them a sample that the perturbation was made of")
+def descended_on_other_samples(b: Bench, x: Tensor, y: Tensor) -> None:
+    two_passes(b, x, y, unit, second=lambda b, x, y: backward(b, x + 1, y))
+
+
+def mixed(clean: float, perturbed: float) -> Loop:
+    def step(b: Bench, x: Tensor, y: Tensor) -> None:
+        known: list[Tensor] = []
+
+        def eps(g: list[Tensor]) -> list[Tensor]:
+            known[:] = g
+            return unit(g)
+
+        def last() -> None:
+            for p, g in zip(b.parameters, known, strict=True):
+                p.grad.mul_(perturbed).add_(g, alpha=clean)  # type: ignore[union-attr]
+
+        two_passes(b, x, y, eps, last=last)
+
+    return step
+
+
+@loop(everyone, amber=frozenset({"descended"}), descended="0.9 times the gradient of the perturbed forwards")
+def descended_with_a_tenth_of_the_clean_gradient(b: Bench, x: Tensor, y: Tensor) -> None:
+    mixed(0.1, 0.9)(b, x, y)
+
+
+@loop(everyone, amber=frozenset({"descended", "ρ = 0"}), descended="-1 times that of the clean ones")
+def descended_beyond_the_clean_gradient(b: Bench, x: Tensor, y: Tensor) -> None:
+    mixed(-1.0, 1.0)(b, x, y)
+
+
+@loop(everyone, red=frozenset({"descended"}), amber=frozenset({"ρ = 0"}), descended="minus the gradient")
+def climbed(b: Bench, x: Tensor, y: Tensor) -> None:
+    mixed(0.0, -1.0)(b, x, y)
+
+
+@loop(everyone, amber=frozenset({"m", "ρ = 0"}), said=(("m", "1 of 2 steps without a perturbation"),))
+def every_second_step(b: Bench, x: Tensor, y: Tensor) -> None:
+    b.memory["steps"] = b.memory.get("steps", 0) + 1
+    (sam if b.memory["steps"] % 2 else base_alone)(b, x, y)
+
+
 def ours(m: Callable[[int], int]) -> Loop:
     def step(b: Bench, x: Tensor, y: Tensor) -> None:
         b.optimiser.step(lambda: (x, y))
