@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sam_dash.audit.judge import Judge, Perturbation
-from sam_dash.audit.lines import Found, Said, lines, m_of, told
+from sam_dash.audit.lines import lines
 from sam_dash.audit.own import replayed
 from sam_dash.audit.report import Report
+from sam_dash.audit.said import Found, Said, m_of, told
 from sam_dash.audit.together import Together
 from sam_dash.audit.watch import Forward, Step, Watch
 from sam_dash.maths.samples import led
