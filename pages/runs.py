@@ -20,17 +20,20 @@ finder.show(store)
 finder.wrong()
 notes, hidden = marks.notes(store), marks.hidden(store)
 states.badges(study.counts)
-wide = runs_table.wide(study, notes, hidden & set(study.runs["run"]))
-shown = runs_table.filters(wide)
-chosen = runs_table.show(shown, len(wide))
+called = labels.of(store, "run") if study.id != pick.EXAMPLE else {}
+wide = runs_table.wide(study, notes, hidden & set(study.runs["run"]), called)
+chosen = runs_table.show(runs_table.filters(wide), wide)
 runs_table.downloads(study)
 if not chosen:
     st.stop()
 if study.id != pick.EXAMPLE:
-    manage.bar(store, chosen, hidden)
-if len(chosen) > 1:
-    compare.show(study, chosen)
+    manage.bar(store, chosen, hidden, called)
+reference = compare.pinned(study)
+compare.pin(chosen, reference)
+together = list(dict.fromkeys([*([reference] if reference else []), *chosen]))
+if len(together) > 1:
+    compare.show(study, together, called, bool(reference))
 elif study.id == pick.EXAMPLE:
     detail.example(study, chosen[0])
 else:
-    detail.show(store, chosen[0])
+    detail.show(store, chosen[0], called.get(chosen[0], labels.Label()).name)

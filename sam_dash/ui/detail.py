@@ -25,23 +25,24 @@ LOG_LINES = 20
 STEPS = 1500  # points drawn of a per-step curve; the CSV has all
 
 
-def heading(spec: dict[str, Any], status: str) -> None:
-    """Name of the run, and its status in a word."""
+def heading(spec: dict[str, Any], status: str, called: str = "") -> None:
+    """The name that the run was given, its setting and seed, and its status in a word."""
     name = words.cell_name(spec["variant"], spec["m"], spec["training"]["batch"], words.knob_text(spec["knobs"]))
-    st.header(markdown.literal(f"{name}, seed {spec['seed']}"), anchor=False)
+    name = f"{name}, seed {spec['seed']}"
+    st.header(markdown.literal(f"{called}: {name}" if called else name), anchor=False)
     with st.container(horizontal=True, gap="small"):
         st.badge(status, icon=states.ICONS[status], color=states.colour(status))
         if "recorded" in spec:
             st.badge(export.origin(spec), icon=":material/radio_button_checked:", color="violet")
 
 
-def show(store: Store, key: str) -> None:
+def show(store: Store, key: str, called: str = "") -> None:
     """A run of the store."""
     run = store.run(key)
     if run is None:
         st.warning(f"Run {key} has been deleted from the store.", icon=":material/link_off:")
         return
-    heading(run["spec"], run["status"])
+    heading(run["spec"], run["status"], called)
     _ending(store, run)
     manage.note(store, key)
     manage.weights_button(store, key)

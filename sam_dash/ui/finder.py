@@ -103,3 +103,22 @@ def wrong() -> None:
     """Say what was wrong with a name or a tag that was not kept."""
     if text := st.session_state.pop(WRONG, ""):
         st.error(f"{markdown.literal(text)}. What was there stays.", icon=":material/label_off:")
+
+
+def tags(store: Store, keys: Sequence[str]) -> None:
+    """A button that opens two fields: tags that the selected runs are to have, and that they are to lose."""
+    with st.popover("Tags", icon=":material/label:", key="label_runs"):
+        for what, label in (("add", "Add tags"), ("remove", "Remove tags")):
+            st.text_input(
+                label, key=f"{what}_tags", help="With commas between them", on_change=_tag, args=(store, keys, what)
+            )
+        st.caption(f"To or from all {len(keys)} runs; saved when you leave the field.")
+
+
+def _tag(store: Store, keys: Sequence[str], what: str) -> None:
+    text = st.session_state[f"{what}_tags"]
+    st.session_state[f"{what}_tags"] = ""
+    try:
+        labels.tag(store, keys, **{what: labels.tags_of(text)})
+    except SpecError as error:
+        st.session_state[WRONG] = str(error)

@@ -1,25 +1,34 @@
-"""What can be done with the selected runs: hide, show, delete, write a note, take the weights along."""
+"""What can be done with the selected runs: name and tag, hide, show, delete, write a note, take the weights along."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import streamlit as st
 
 from sam_dash.results.files import weights
-from sam_dash.runs import checkpoints, marks
+from sam_dash.runs import checkpoints, labels, marks
+from sam_dash.runs.labels import Label
 from sam_dash.runs.limits import size
 from sam_dash.runs.recording import is_recorded
 from sam_dash.runs.spec import SpecError
 from sam_dash.runs.store import Store
-from sam_dash.ui import runs_table
+from sam_dash.ui import finder
 
 NOTE = "_note_error"
 
 
-def bar(store: Store, keys: list[str], hidden: frozenset[str]) -> None:
-    """The buttons for the selected runs."""
+def bar(store: Store, keys: list[str], hidden: frozenset[str], called: Mapping[str, Label]) -> None:
+    """What can be done with the selected runs."""
     n = f"{len(keys)} run{'s' * (len(keys) != 1)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{n} selected**")
+        if len(keys) == 1:
+            finder.name(
+                "run", keys[0], called.get(keys[0], Label()), lambda of: labels.put(store, "run", {keys[0]: of})
+            )
+        else:
+            finder.tags(store, keys)
         shown = [k for k in keys if k not in hidden]
         if shown:
             st.button(
@@ -45,7 +54,6 @@ def _delete(store: Store, keys: list[str]) -> None:
     gone = store.delete(keys)
     st.session_state["sure"] = False
     st.query_params.pop("run", None)
-    runs_table.forget()
     kept = len(keys) - len(gone)
     text = f"{len(gone)} deleted" + (f"; {kept} are training and were kept: stop them first" if kept else "")
     st.toast(text, icon=":material/delete:")

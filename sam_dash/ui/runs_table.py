@@ -1,4 +1,4 @@
-"""The table of runs: one row a run, filters in the URL, a selected row."""
+"""The table of runs: one row a run; filters, and the runs selected, in the URL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -13,17 +14,26 @@ from sam_dash.results import words
 from sam_dash.results.files import export
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers import tables
+from sam_dash.results.numbers.search import matching
 from sam_dash.results.numbers.study import Study
 from sam_dash.runs import marks
+from sam_dash.runs.labels import Label
 from sam_dash.runs.recording import RecordedStudy
 from sam_dash.ui import backend, figure, markdown, pick, states, table
 
 KEY = "runs_rows"
+FEW = 8  # values that are shown as buttons; more are in a list
+FILTERS = {
+    "status": "Status", "variant": "Variant", "network": "Network", "m": "m", "rho": "ρ", "lam": "λ", "seed": "Seed",
+}  # fmt: skip
+_TURN, _SEEN = "_runs_turn", "_runs_seen"
 SHOWN = ("test_acc", "train_loss", "tr_H", "lam_max", "tr_V")
 
 
-def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.DataFrame:
-    """One row a run: what it is, how it ended, its main final values, its note. Accuracies in per cent."""
+def wide(
+    study: Study, notes: Mapping[str, str], hidden: Collection[str], called: Mapping[str, Label] = {}
+) -> pd.DataFrame:
+    """One row a run: what it is and is called, how it ended, its main final values, note. Accuracies in per cent."""
     runs = study.runs.assign(note=[export.plain(notes.get(key, "")) for key in study.runs["run"]])
     if hidden:
         runs["hidden"] = runs["run"].isin(hidden)
@@ -36,37 +46,78 @@ def wide(study: Study, notes: Mapping[str, str], hidden: Collection[str]) -> pd.
     knobs = [k for k in tables.settings(frame)[2:] if k in tables.ALWAYS or frame[k].nunique() > 1]
     knobs = [k for k in knobs if frame[k].notna().any()]
     order = ["status", *["network"] * (frame["network"].nunique() > 1), "variant", "m", *knobs, "seed"]
+    own: dict[str, str] = {}
     if isinstance(study.spec, RecordedStudy):
         of = {r.key: r for r in study.spec.recorded}
-        frame["name"] = [export.plain(of[key].name) for key in frame["run"]]
+        own = {key: of[key].name for key in frame["run"]}
         frame["origin"] = [export.plain(export.origin(of[key].to_dict())) for key in frame["run"]]
-        order += [*["name"] * (frame["name"].nunique() > 1), "origin"]
+        order += ["origin"]
+    labels = [called.get(key, Label()) for key in frame["run"]]
+    frame["name"] = [export.plain(of.name or own.get(key, "")) for key, of in zip(frame["run"], labels, strict=True)]
+    frame["tags"] = [export.plain(", ".join(of.tags)) for of in labels]
+    order = ["name"] * (frame["name"].nunique() > 1) + order + ["tags"] * bool(frame["tags"].any())
     order += [*finals.columns, "seconds", "run", "error"]
     order += ["note"] * bool((frame["note"] != "").any()) + ["hidden"] * bool(hidden)
     return frame[order].reset_index(drop=True)
 
 
-def forget() -> None:
-    """Drop the selection: it is by position, and other rows are about to stand there."""
-    st.session_state[KEY] = {"selection": {"rows": [], "columns": [], "cells": []}}
-
-
 def filters(frame: pd.DataFrame) -> pd.DataFrame:
-    """Narrow the table by status and variant."""
-    with st.container(horizontal=True):
-        for column, label in (("status", "Status"), ("network", "Network"), ("variant", "Variant")):
-            if column not in frame:
-                continue
-            options = list(dict.fromkeys(frame[column]))
-            options = options if column == "network" else sorted(options)
-            if len(options) > 1:
-                chosen = st.pills(
-                    label, options, selection_mode="multi", key=f"runs_{column}", bind="query-params",
-                    on_change=forget,
-                    help="None chosen: all are shown.",
-                )  # fmt: skip
-                frame = frame[frame[column].isin(chosen)] if chosen else frame
+    """Narrow the table by words, status, network, variant, m, ρ, λ, seed and score."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words_ = st.text_input(
+            "Search", key="runs_text", bind="query-params", type="search", width=220,
+            placeholder="name, tag, note, message", help="All words must be found, in any order.",
+        )  # fmt: skip
+        whole = frame
+        if words_:
+            frame = frame[matching(_texts(whole), words_)]
+        for column, label in FILTERS.items():
+            several = column in whole and whole[column].nunique() > 1
+            if several and (chosen := _chosen(whole[column], column, label)):
+                frame = frame[frame[column].map(_shown).isin(chosen)]
+        if (score := words.scored("test_acc", set(map(str, whole)))) in whole:
+            frame = _scored(frame, whole[score], score)
     return frame.reset_index(drop=True)
+
+
+def _texts(frame: pd.DataFrame) -> pd.Series[str]:
+    """All that a run can be found by, lower case."""
+    columns = [frame[c].map(_shown) for c in frame if not pd.api.types.is_float_dtype(frame[c]) or c == "m"]
+    rows = [" ".join(row).lower() for row in zip(*columns, strict=True)]
+    return pd.Series(rows, index=frame.index, dtype=str)
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _chosen(values: pd.Series[Any], column: str, label: str) -> list[str]:
+    """Which values of a column are asked for; [] for all."""
+    options = list(dict.fromkeys(map(_shown, values)))
+    if column in ("status", "variant"):
+        options = sorted(options)
+    elif column != "network":
+        there = values.dropna()
+        options = [_shown(v) for v in sorted(set(there))] + ["–"] * (len(there) < len(values))
+    key, help_ = f"runs_{column}", "None chosen: all are shown."
+    if column in ("status", "variant") and len(options) <= FEW:
+        return st.pills(label, options, selection_mode="multi", key=key, bind="query-params", help=help_)
+    return st.multiselect(
+        label, options, key=key, bind="query-params", width=150, placeholder="All", select_all=False, help=help_
+    )
+
+
+def _scored(frame: pd.DataFrame, score: pd.Series[float], name: str) -> pd.DataFrame:
+    """Narrow the table to a range of the score; runs without one are shown while the range is whole."""
+    there = score[np.isfinite(score)]
+    if there.nunique() < 2:
+        return frame
+    ends = float(np.floor(there.min() * 10) / 10), float(np.ceil(there.max() * 10) / 10)
+    low, high = st.slider(
+        words.labelled(name), *ends, ends, 0.1, key="runs_score", bind="query-params", width=220, format="%.1f",
+        help="Final values. Runs without one are shown while the range is whole.",
+    )  # fmt: skip
+    return frame if (low, high) == ends else frame[frame[name].between(low, high)]
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, Any]:
@@ -74,7 +125,8 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     out: dict[str, Any] = {
         "status": column.TextColumn("Status"), "variant": column.TextColumn("Variant", pinned=True),
         "network": column.TextColumn("Network"), "m": "m",
-        "seed": column.NumberColumn("Seed"), "name": column.TextColumn("Name"),
+        "seed": column.NumberColumn("Seed"), "name": column.TextColumn("Name", pinned=True),
+        "tags": column.TextColumn("Tags"),
         "origin": column.TextColumn("Origin", help="Not made here: recorded in a loop of its own, or from a file"),
         "seconds": column.NumberColumn("Seconds", help="With measurements; a share of its stack's"),
         "run": column.TextColumn("Run", help="Hash of the specification"), "error": column.TextColumn("Message"),
@@ -86,26 +138,41 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     return out | {n: symbols[n] for n in tables.knob_names() if n in frame}
 
 
-def show(frame: pd.DataFrame, total: int) -> list[str]:
-    """The table; the keys of the selected runs, or of those in the URL."""
-    st.caption(
-        f"{len(frame)} of {total} runs. Values are those of the last step; accuracies in per cent. A click on a column "
-        "sorts; select one run for its details, two to compare them."
-    )
-    marked = frame.assign(status=[f"{_MARK[s]} {s}" for s in frame["status"]])
-    event = table.show(
-        marked, "All runs of this study, one row each", key=KEY, on_select="rerun", selection_mode="multi-row",
-        column_config=_columns(frame), height=min(420, 38 + 35 * (len(frame) + 1)),
-    )  # fmt: skip
-    rows = [r for r in event["selection"]["rows"] if r < len(frame)]
-    if rows:
-        st.query_params["run"] = keys = [str(frame.loc[r, "run"]) for r in rows]
-        return keys
-    asked = st.query_params.get_all("run")
-    missing = [key for key in asked if key not in set(frame["run"])]
+def show(frame: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
+    """The table of `frame`, a part of `whole`; the keys of the runs selected, also of those that it does not show.
+
+    A selection of Streamlit's is by position. Ours is the keys in the URL; where other rows are shown, or the URL says
+    others than the table did, the table is a new one that begins with ours.
+    """
+    asked, there, visible = st.query_params.get_all("run"), set(whole["run"]), list(frame["run"])
+    missing = [key for key in asked if key not in there]
     if missing:
         st.warning(f"There is no run “{markdown.literal(missing[0][:40])}” among these.", icon=":material/link_off:")
-    return [key for key in asked if key not in missing]
+    picked = [key for key in asked if key in there]
+    if picked != st.session_state.get(_SEEN):
+        st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
+    away = [key for key in picked if key not in set(visible)]
+    st.caption(
+        f"{len(frame)} of {len(whole)} runs. Values are those of the last step; accuracies in per cent. A click on a "
+        "column sorts; select one run for its details, two to eight to compare them."
+        + f" {len(away)} selected are not among those shown."
+        * bool(away)
+    )
+    marked = frame.assign(status=[f"{_MARK[s]} {s}" for s in frame["status"]])
+    place = {key: i for i, key in enumerate(visible)}
+    event = table.show(
+        marked, "All runs of this study, one row each", key=f"{KEY}_{st.session_state[_TURN]}_{hash(tuple(visible))}",
+        on_select="rerun", selection_mode="multi-row", column_config=_columns(frame),
+        height=min(420, 38 + 35 * (len(frame) + 1)),
+        selection_default={"selection": {"rows": [place[key] for key in picked if key in place]}},
+    )  # fmt: skip
+    rows = [visible[r] for r in event["selection"]["rows"] if r < len(visible)]
+    kept = [key for key in picked if key in set(rows) or key not in place]
+    chosen = [*kept, *(key for key in rows if key not in kept)]
+    if chosen != picked:
+        st.query_params["run"] = chosen
+    st.session_state[_SEEN] = chosen
+    return chosen
 
 
 _MARK = {"queued": "◦", "running": "▸", "done": "✓", "diverged": "↗", "failed": "✕", "stopped": "■", "interrupted": "‖"}

@@ -27,6 +27,14 @@ def _example(stamp: float) -> pd.DataFrame:
     return recorded.bundled()
 
 
+def of_runs(study: Study, keys: Sequence[str], quantities: Sequence[str]) -> pd.DataFrame:
+    """Curves of some runs, however they ended; those of the example if the study is, else of the store."""
+    if study.id != pick.EXAMPLE:
+        return recorded.of_runs(backend.store(), keys, quantities)
+    found = curves(study, quantities)
+    return found[found["run"].isin(keys)]
+
+
 def curves(study: Study, quantities: Sequence[str], points: int = recorded.POINTS) -> pd.DataFrame:
     """All that a study's finished runs recorded of these, and runs of other loops so far: run, step, epoch, quantity,
     value.

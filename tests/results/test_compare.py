@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from sam_dash import command
 from sam_dash.results.files import texts, weights
-from sam_dash.results.views import compare, quality
+from sam_dash.results.views import compare, quality, run_curves
 from sam_dash.runs import presets
 from sam_dash.runs.leases import Leases
 from sam_dash.runs.report import Outcome
@@ -26,10 +26,10 @@ A = RunSpec(variant="sam", m=64, seed=1).to_dict()
 
 def test_only_what_differs_is_shown_and_all_on_request() -> None:
     b = RunSpec(variant="sam", m=4, seed=1, knobs={"rho": 0.2}).to_dict()
-    frame = compare.settings(A, b)
+    frame = compare.settings([A, b])
     assert list(frame["Setting"]) == ["m", "knobs.rho"]
     assert list(frame[["A", "B"]].iloc[0]) == ["64", "4"]
-    everything = compare.settings(A, b, only_different=False)
+    everything = compare.settings([A, b], only_different=False)
     assert len(everything) > 15
     assert everything["Differs"].sum() == 2
 
@@ -147,3 +147,91 @@ def test_a_sweep_is_said_as_a_command_line(sweep: SweepSpec, line: str) -> None:
 def test_what_options_cannot_say_needs_a_file() -> None:
     moved = replace(DIGITS, problem=Problem(dataset="npz:/nowhere.npz", data_hash="0" * 16))
     assert command.line(moved) is None, "no file of this content is there"
+
+
+def a_run(m: int, seed: int, values: dict[str, float], status: str = "done", called: str = "") -> compare.Run:
+    spec = RunSpec(variant="sam", m=m, seed=seed).to_dict()
+    last = pd.DataFrame([{"quantity": q, "value": v, "stderr": 0.0} for q, v in values.items()])
+    return compare.Run(f"{m}-{seed}", spec, status, called, last)
+
+
+ACC = {(64, 0): 0.70, (64, 1): 0.72, (64, 2): 0.71, (4, 0): 0.75, (4, 1): 0.78, (4, 2): 0.75, (4, 7): 0.10}
+
+
+def test_settings_are_compared_within_the_seeds_that_both_have_and_by_hand() -> None:
+    runs = [a_run(m, seed, {"test_acc": acc}) for (m, seed), acc in ACC.items()]
+    frame = compare.paired(runs, ["test_acc", "tr_H"])
+    (row,) = frame.to_dict("records")
+    d = np.array([5.0, 6.0, 4.0])  # points, by seed 0, 1, 2; seed 7 has no partner
+    half = 4.302653 * d.std(ddof=1) / 3**0.5  # t_.975 of two degrees of freedom
+    assert (row["Setting"], row["Quantity"], row["Seeds"], row["So"]) == (
+        "SAM, m = 4, ρ = 0.05",
+        "Test accuracy (%)",
+        3,
+        "more",
+    )
+    assert [row[k] for k in ("Value", "Reference", "Difference", "Low", "High")] == pytest.approx(
+        [76.0, 71.0, 5.0, 5 - half, 5 + half], abs=1e-4
+    )
+
+
+def test_what_is_inside_the_interval_is_a_tie_and_one_seed_has_no_interval() -> None:
+    tie = [a_run(m, s, {"test_acc": v}) for m, s, v in ((64, 0, 0.7), (64, 1, 0.8), (4, 0, 0.75), (4, 1, 0.78))]
+    assert list(compare.paired(tie, ["test_acc"])["So"]) == ["a tie"]
+    assert list(compare.paired(tie[:3], ["test_acc"])["So"]) == ["no interval"]
+    less = [a_run(m, s, {"tr_H": v}) for m, s, v in ((64, 0, 9.0), (64, 1, 9.1), (4, 0, 5.0), (4, 1, 5.2))]
+    assert list(compare.paired(less, ["tr_H"])["So"]) == ["less"]
+
+
+def test_only_finished_runs_are_in_a_difference_and_every_run_is_in_the_table() -> None:
+    runs = [a_run(64, 0, {"test_acc": 0.7}), a_run(4, 0, {"test_acc": 0.9}, "diverged", "mine")]
+    assert compare.paired(runs, ["test_acc"]).empty
+    table = compare.finals(runs, ["test_acc"])
+    assert list(table[""]) == ["A", "B"]
+    assert list(table["Name"]) == ["", "mine"]
+    assert list(table["Test accuracy (%)"]) == pytest.approx([70, 90])
+    assert runs[1].name == "mine"
+    assert runs[0].name == "SAM, m = B = 64, ρ = 0.05, seed 0"
+    assert compare.named_apart(runs)[0].name == "SAM, m = B = 64, seed 0"
+
+
+def test_it_is_said_what_a_comparison_of_several_runs_can_show() -> None:
+    run = lambda m, seed: a_run(m, seed, {})  # noqa: E731
+    assert "of one setting, SAM, m = 4, ρ = 0.05: what differs between them is chance" in compare.of_several(
+        [run(4, 0), run(4, 1)]
+    )
+    three = [run(4, 0), run(4, 1), run(8, 0)]
+    assert compare.of_several(three) == (
+        "3 runs of 2 settings, all with seed 0: one replicate, which no interval can be taken of."
+    )
+    assert "2 seeds are common to all" in compare.of_several([*three, run(8, 1)])
+    assert "no seed is common" in compare.of_several([run(4, 0), run(8, 1)])
+    other = a_run(4, 0, {})
+    other.spec["problem"]["dataset"] = "moons"  # type: ignore[index]
+    assert "not comparable" in compare.of_several([*three, other])
+
+
+def test_the_settings_of_many_runs_stand_side_by_side() -> None:
+    specs = [RunSpec(variant="sam", m=m, seed=1).to_dict() for m in (64, 4, 4)]
+    frame = compare.settings(specs)
+    assert frame.to_dict("records") == [{"Setting": "m", "A": "64", "B": "4", "C": "4", "Differs": True}]
+
+
+def test_each_run_has_a_line_of_its_own_that_is_its_curve() -> None:
+    runs = compare.named_apart([a_run(m, s, {"test_acc": 0.5}) for m in (64, 32, 16, 8) for s in (0, 1)])
+    rows = [
+        {"run": r.key, "step": 10.0 * e, "epoch": float(e), "quantity": "test_acc", "value": e / 8 + i / 100}
+        for i, r in enumerate(runs) for e in range(4)
+    ]  # fmt: skip
+    at = run_curves.Compared(runs, lambda _: pd.DataFrame(rows), ("test_acc",))
+    frame = run_curves.VIEW.frame(at)
+    fig = run_curves.VIEW.figure(frame, at, 6)
+    assert [t.name[0] for t in fig.data] == list("ABCDEFGH")
+    assert [list(t.y) for t in fig.data] == [[e / 8 + i / 100 for e in range(4)] for i in range(8)]
+    assert len({(t.line.color, t.line.dash) for t in fig.data}) == len({t.line.color for t in fig.data}) == 8
+    assert "n =" not in str(fig.data[0].hovertemplate)
+    assert run_curves.VIEW.findings(frame, at) == [
+        "Test accuracy ends lowest in A · SAM, m = B = 64, seed 0 (37.5 %), highest in H · SAM, m = 8, seed 1 (44.5 %)."
+    ]
+    unknown = pd.DataFrame(rows).assign(epoch=np.nan)
+    assert run_curves.VIEW.clock(run_curves.Compared(runs, lambda _: unknown, ("test_acc",))) == "Step"

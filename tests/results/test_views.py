@@ -23,7 +23,7 @@ from sam_dash.results.experiments.experiment import Result
 from sam_dash.results.numbers import parts, recorded
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import VIEWS, escapes, theory, theory_moments, walks
+from sam_dash.results.views import VIEWS, compare, escapes, run_curves, theory, theory_moments, walks
 from sam_dash.results.views.looked import LookView
 from sam_dash.results.views.view import Selection, StudyView, View
 from sam_dash.runs.saddles import Walk
@@ -125,7 +125,17 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[At]:
     for i, made in enumerate(({}, {"gain": 0.3, "margin": 0.5, "score": "acc"}, {"until": "look"}, {"until": "sam"})):
         of = records.written(folder / f"{i}.jsonl", **made)
         found += [(v, of, f"decision-{i}") for v in VIEWS.values() if v.page == "decide"]
+    found.append((run_curves.VIEW, compared(example), "run-curves"))
     return found
+
+
+def compared(study: Study) -> run_curves.Compared:
+    """Eight runs of the example."""
+    spec = {r.key: r.to_dict() for r in study.spec.runs()}
+    none = pd.DataFrame(columns=["quantity", "value", "stderr"])
+    runs = [compare.Run(key, spec[key], "done", "", none) for key in study.runs["run"][:8]]
+    read = recorded.among(recorded.bundled())
+    return run_curves.Compared(runs, lambda quantities: read(quantities, 40), ("test_acc", "train_loss"))
 
 
 @pytest.fixture(scope="module")

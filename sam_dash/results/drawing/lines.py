@@ -130,14 +130,16 @@ def _traces(kinds: Mapping[str, pd.DataFrame], line: str, axes: Axes, panel: str
         }  # fmt: skip
     if mean.empty:
         return
+    spread = f" [%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}"
+    spread = spread if mean["n"].max() > 1 or mean["low"].notna().any() else ""
     yield {
         **points(mean), "mode": "lines" if many else "lines+markers", **common, "showlegend": True,
         "line": {"color": look["colour"], "dash": style.DASHES[look["dash"]], "width": 2},
         "marker": {"color": look["colour"], "size": 7, "symbol": _symbols(mean, look["marker"])},
         "error_y": None if many else bars(mean["y"], mean["low"], mean["high"], look["colour"]),
         "customdata": mean[["low", "high", "n", "x"]].to_numpy().tolist(),
-        "hovertemplate": f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}} "
-        f"[%{{customdata[0]:{number}}}, %{{customdata[1]:{number}}}], n = %{{customdata[2]}}<extra></extra>",
+        "hovertemplate": f"<b>{line}</b><br>{axes.symbol} = %{{customdata[3]:.4~g}}<br>%{{y:{number}}}{spread}"
+        "<extra></extra>",
     }  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
     runs = [run for run in store.runs(sweep_id) if keys is None or run["key"] in set(keys)]
     names = [run["key"] for run in runs]
     frames = [pd.DataFrame(store.measurements(keys=names), columns=tables.NUMBERS)]
-    rate = {run["key"]: _per_epoch(run) for run in runs}
+    rate = {run["key"]: recorded.rate(run) for run in runs}
     for run, by_quantity in store.series(names).items():
         for quantity, values in by_quantity.items():
             steps = np.arange(len(values))
@@ -131,13 +131,6 @@ def curves_frame(store: Store, sweep_id: str | None = None, keys: Sequence[str] 
             found = recorded.windowed(values, rate[run]) if len(values) > LONG else each
             frames.append(found.assign(run=run, quantity=quantity, stderr=float("nan"))[list(tables.NUMBERS)])
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
-
-
-def _per_epoch(run: dict[str, Any]) -> float:
-    training = run["spec"]["training"]
-    if "recorded" in run["spec"]:
-        return training["steps_per_epoch"] or float("nan")
-    return max(1e-9, run["steps"] / training["epochs"])
 
 
 def estimators_frame(store: Store, sweep_id: str | None = None) -> pd.DataFrame:

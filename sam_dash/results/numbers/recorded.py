@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,22 @@ def stored(store: Store, keys: Sequence[str], quantities: Sequence[str], per_epo
         frames += [windowed(v, per_epoch, points).assign(run=run, quantity=q) for q, v in columns.items() if len(v)]
     frames = [f for f in frames if len(f)]
     return pd.concat(frames, ignore_index=True) if frames else tables.curves_frame([])
+
+
+def rate(run: Mapping[str, Any]) -> float:
+    """The steps of an epoch of a run of a store, nan where its loop did not say."""
+    training = run["spec"]["training"]
+    if "recorded" in run["spec"]:
+        return training["steps_per_epoch"] or math.nan
+    return float(max(1e-9, run["steps"] / training["epochs"]))
+
+
+def of_runs(store: Store, keys: Sequence[str], quantities: Sequence[str], points: int = POINTS) -> pd.DataFrame:
+    """Curves as of `stored`, of runs however they ended and whatever studies they are of."""
+    rows = [row for key in keys if (row := store.run(key))]
+    frames = [stored(store, [row["key"]], quantities, rate(row), points) for row in rows]
+    whole = [f for f in frames if len(f)]
+    return pd.concat(whole, ignore_index=True) if whole else tables.curves_frame([])
 
 
 def with_curves(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
