@@ -18,7 +18,7 @@ st.markdown(
     "Look at sharpness **together with** the effective sample size 1/Σp² (near 1, a single sample decides) and with "
     "the mean ‖ε‖: a longer perturbation alone flattens, so compare at equal length."
 )
-study = states.with_results()
+study = states.with_results(several=True)
 if not any(figures.is_curve(v, "lam") for v in study.finals["variant"]):
     with st.container(border=True):
         st.header(":material/balance: This study has no RW-SAM runs", anchor=False)
@@ -30,15 +30,18 @@ if not any(figures.is_curve(v, "lam") for v in study.finals["variant"]):
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    at = controls.selection(study)
+    at = controls.selection(study, every=True)
     finals, runs = (tables.at_full_batch(rows, at.batch) for rows in (at.finals, at.runs))
     interval = controls.interval()
     against, name = controls.against(finals, at.batch)
     quantities = controls.quantities(finals, words.RW_SAM, key="rw_panels")
-at = replace(at, finals=finals, runs=runs, interval=interval)
+    at = controls.facet(replace(at, finals=finals, runs=runs, interval=interval), "lam")
 if not show.view(VIEW, at.but(quantities=quantities, against=against, name=name), show.SAYS, lead):
     st.info("Nothing to plot with this choice: pick another quantity or comparison.", icon=":material/filter_alt_off:")
     st.stop()
-rw_sections.parts(at, quantities)
+if at.first.runs["rho"].nunique() > 1:
+    st.info("The parts that follow are of one ρ: choose one above.", icon=":material/filter_alt:")
+else:
+    rw_sections.parts(at.first, quantities)
 with st.expander("What the quantities are", icon=":material/help:"):
     figure.legend_of_quantities(quantities)

@@ -10,12 +10,14 @@ import streamlit as st
 
 from sam_dash import variants
 from sam_dash.results import words
+from sam_dash.results.drawing import facets
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import layers
 from sam_dash.results.views.view import Selection
 from sam_dash.ui import trajectory
 
+ALL, ONE = "All", "Quantity"
 SHORT = {"95 % CI": "ci", "SE": "se", "SD": "sd"}
 
 
@@ -28,26 +30,43 @@ def interval() -> str:
     return SHORT[chosen or "95 % CI"]
 
 
-def selection(study: Study) -> Selection:
-    """The study at one ρ."""
-    return Selection(study, *radius(study), partial(trajectory.curves, study))
+def selection(study: Study, every: bool = False) -> Selection:
+    """The study at one ρ, or where `every` may be chosen at all of them."""
+    return Selection(study, *radius(study, every), partial(trajectory.curves, study))
 
 
-def radius(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Final values and runs at one rho: comparing m at different rho would mix two effects."""
-    where = _radius(study)
+def radius(study: Study, every: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Final values and runs at one rho: comparing m at different rho would mix two effects. `every`: all may be chosen,
+    each for itself.
+    """
+    where = _radius(study, every)
     return tables.select(study.finals, where), tables.select(study.runs, where)
 
 
-def _radius(study: Study) -> dict[str, float]:
+def _radius(study: Study, every: bool) -> dict[str, float]:
     values = study.values("rho")
     if len(values) < 2:
         return {}
     chosen = st.selectbox(
-        "ρ", [f"{v:g}" for v in values], key="at_rho", bind="query-params", width=110,
-        help="Perturbation radius. One at a time: the effect of m depends on it.",
+        "ρ", [f"{v:g}" for v in values] + [ALL] * every, key="at_rho", bind="query-params", width=110,
+        help="Perturbation radius: the effect of m depends on it. All: each has lines of its own." if every
+        else "Perturbation radius. One at a time: the effect of m depends on it.",
     )  # fmt: skip
+    if every and chosen == ALL:
+        return {}
     return {"rho": next((v for v in values if f"{v:g}" == chosen), values[0])}
+
+
+def facet(at: Selection, without: str = "") -> Selection:
+    """The selection with panels told apart by a setting, if one that varies in it is chosen; `without`: the axis."""
+    options = facets.offered(at.finals, without)
+    if not options:
+        return at
+    chosen = st.selectbox(
+        "Panels by", [ONE, *options], key="facet", bind="query-params", width=130,
+        help="A panel of its own for each value of a setting that varies in what is drawn.",
+    )  # fmt: skip
+    return at.but(facet=options.get(chosen or "", ""))
 
 
 def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:
@@ -56,8 +75,10 @@ def cells(finals: pd.DataFrame, batch: int) -> dict[str, dict[str, Any]]:
     for variant, rows in finals.groupby("variant", sort=False):
         known = variants.REGISTRY.get(str(variant))
         swept = known is not None and known.m_axis
+        if swept and "batch" in rows and rows["batch"].nunique() > 1:
+            continue  # m = B is another m in each of these studies
         rows = rows[rows["m"] == batch] if swept else rows
-        if len(rows) and not rows.duplicated(["quantity", "seed"]).any():
+        if len(rows) and not rows.duplicated(["quantity", "seed", *(["study"] if "study" in rows else [])]).any():
             out[words.cell_name(str(variant), batch, batch)] = {"variant": variant} | (
                 {"m": float(batch)} if swept else {}
             )

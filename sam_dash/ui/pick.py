@@ -14,7 +14,7 @@ from sam_dash.runs.recording import is_recorded
 from sam_dash.runs.report import ACTIVE
 from sam_dash.ui import backend, markdown
 
-EXAMPLE = "example"
+EXAMPLE, ALL = "example", "All"
 BOX, KEPT, TURN = "_study_box", "_study", "_study_turn"
 
 
@@ -42,14 +42,20 @@ def choose(study_id: str) -> None:
     st.session_state[TURN] = _turn() + 1
 
 
-def one_network(study: Study) -> Study:
-    """The study, or of several networks the part of the one chosen: means over seeds must not pool networks."""
+def one_network(study: Study, every: bool = False) -> Study:
+    """The study, or of several networks the part of the one chosen: means over seeds must not pool networks.
+
+    `every`: all of them may be chosen, and the study is given as it is.
+    """
     names = study.spec.networks
     if not names:
         return study
     chosen = st.selectbox(
-        "Network", names, key="at_network", bind="query-params", help="One at a time; the Experiments compare them."
-    )
+        "Network", [*names, *[ALL] * every], key="at_network", bind="query-params",
+        help="All: each has lines of its own." if every else "One at a time; the Experiments compare them.",
+    )  # fmt: skip
+    if every and chosen == ALL:
+        return study
     return study.at(chosen if chosen in names else names[0])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sam_dash.results.numbers import tables
+from sam_dash.results.numbers import beside
 from sam_dash.results.numbers.study import Study
 from sam_dash.ui import backend
 
@@ -25,7 +25,7 @@ def of(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         if other is not None and len(other.finals):
             finals.append(other.finals)
             runs.append(other.runs)
-    return merged(pd.concat(finals, ignore_index=True), pd.concat(runs, ignore_index=True))
+    return beside.merged(pd.concat(finals, ignore_index=True), pd.concat(runs, ignore_index=True))
 
 
 def shorter_sgd(study: Study, quantity: str) -> pd.DataFrame:
@@ -51,12 +51,3 @@ def _load(sweep: dict[str, Any], study: Study) -> Study | None:
     """The study of a sweep, of several networks that of `study`."""
     other = backend.load(sweep)
     return other.at(study.spec.problem.network) if other is not None and other.spec.networks else other
-
-
-def merged(finals: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Runs that differ only in what was measured are the same training: one of them, with all that was measured."""
-    cell = [*tables.settings(runs), "seed"]
-    first = runs.assign(_late=runs["status"] != "done").sort_values("_late", kind="stable").drop_duplicates(cell)
-    names = first[[*cell, "run"]].rename(columns={"run": "_run"})
-    values = finals.drop_duplicates([*cell, "quantity"]).merge(names, on=cell)
-    return values.assign(run=values["_run"]).drop(columns="_run"), first.drop(columns="_late").reset_index(drop=True)

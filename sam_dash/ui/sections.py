@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, columns
-from sam_dash.results.numbers import further, statistics
+from sam_dash.results.drawing import captions, cells, columns, overlay
+from sam_dash.results.numbers import further, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views import density_figure, matched_figure, noise_law, simpson
 from sam_dash.results.views.view import Selection
 from sam_dash.ui import figure, links, markdown, pool, show, table
 
 
+def each_line(at: Selection, table: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """A table over m of what did not collapse; of several ρ or studies one of each line, as they must not be pooled."""
+    return overlay.each_line(at.kept, at.look, "m", table) if tables.overlaid(at.kept) else table(at.kept)
+
+
 def at_this_rho(finals: pd.DataFrame) -> str:
     """For example " at this ρ = 0.1"."""
     values = sorted(finals["rho"].dropna().unique())
-    return f" at this ρ = {captions.listed(words.number(v) for v in values)}" if values else ""
+    at = "at" if len(values) > 1 else "at this"
+    return f" {at} ρ = {captions.listed(words.number(v) for v in values)}" if values else ""
 
 
 def no_trajectory(study: Study, finals: pd.DataFrame, y: str) -> None:

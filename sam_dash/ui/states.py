@@ -9,7 +9,7 @@ import streamlit as st
 
 from sam_dash.results.drawing import captions
 from sam_dash.results.numbers.study import Study
-from sam_dash.ui import pick
+from sam_dash.ui import beside, pick
 
 Colour = Literal["gray", "blue", "green", "orange", "red"]
 ICONS = {
@@ -85,18 +85,19 @@ def nothing_finished(study: Study) -> None:
     )  # fmt: skip
 
 
-def with_results(without_a_study: Callable[[], None] = empty, curves: bool = False) -> Study:
+def with_results(without_a_study: Callable[[], None] = empty, curves: bool = False, several: bool = False) -> Study:
     """The study picked, with one network, if it has results; else the page says what is missing and ends here.
 
-    `curves`: those of recorded runs that have not ended are results too.
+    `curves`: those of recorded runs that have not ended are results too. `several`: other studies, or all networks, may
+    be chosen beside it.
     """
     study = pick.study()
     if study is None:
         without_a_study()
         st.stop()
-    study = pick.one_network(study)
+    study = pick.one_network(study, several)
     partial(study, curves)
     if study.finals.empty and not (curves and study.recorded):
         nothing_finished(study)
         st.stop()
-    return study
+    return beside.wider(study) if several else study

@@ -41,6 +41,9 @@ def curves(study: Study, quantities: Sequence[str], points: int = recorded.POINT
 
     What is recorded at every step comes as means over windows, at most `points` of them.
     """
+    if study.beside:
+        found = pd.concat([curves(part, quantities, points) for part, _ in study.beside], ignore_index=True)
+        return found[found["run"].isin(study.runs["run"])]
     if study.id == pick.EXAMPLE:
         frame = _example((studies.EXAMPLE / "runs.csv").stat().st_mtime)
         return frame[frame["quantity"].isin(list(quantities))]

@@ -13,14 +13,14 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from sam_dash.results import words
-from sam_dash.results.numbers import further
+from sam_dash.results.numbers import beside, further
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.views import dynamics
 from sam_dash.runs import presets
 from sam_dash.runs.spec import Measures, RunSpec, SweepSpec, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import measurements
-from sam_dash.ui import fields, pool
+from sam_dash.ui import fields
 from tests import synthetic
 from tests.synthetic import SWEEP, every, fill
 from tests.ui.test_pages import charts, text_of
@@ -212,7 +212,7 @@ def test_runs_that_differ_only_in_their_measures_are_counted_once(store: Store) 
     assert other is not None
     import pandas as pd
 
-    finals, runs = pool.merged(pd.concat([study.finals, other.finals]), pd.concat([study.runs, other.runs]))
+    finals, runs = beside.merged(pd.concat([study.finals, other.finals]), pd.concat([study.runs, other.runs]))
     assert len(runs) == len(study.runs)
     assert set(finals["run"]) == set(study.runs["run"])
     assert not finals.duplicated(["run", "quantity"]).any()

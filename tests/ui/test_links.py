@@ -30,6 +30,7 @@ WIDGETS = {
 }  # fmt: skip
 NOT_IN_THE_URL = {
     "box": "the study is in the URL by hand, as ?study=ID: a bound one would be a label, which changes",
+    "beside": "these studies are in the URL by hand as well, as ?with=ID,ID",
     "npz_file": "a file",
     "zip_file": "a file",
     "csv_file": "a file",

@@ -60,6 +60,12 @@ def setting(spec: SweepSpec) -> str:
     return ", ".join([*parts, f"{t.epochs} epochs of {'SGD' if t.optimiser == 'sgd' else 'AdamW'}, lr {t.lr:g}"])
 
 
+def about(study: Study) -> str:
+    """`setting` of a study; of several as one also what the others differ in."""
+    others = [name for name in dict.fromkeys(name for _, name in study.beside) if name != study.beside[0][1]]
+    return setting(study.spec) + (f"; beside it the same with: {'; '.join(others)}" if others else "")
+
+
 def networks(spec: SweepSpec) -> str:
     """For example "network mlp:64", "3 networks from mlp:8 to mlp:64"; of a problem file "its own network"."""
     names = spec.networks
@@ -89,7 +95,9 @@ def excluded(study: Study) -> str:
     total = len(study.runs)
     gone = [f"{n} {WORDS[s]}" for s, n in study.counts.items() if s in WORDS]
     pending = [f"{n} {PENDING[s]}" for s, n in study.counts.items() if s in PENDING]
-    text = f"{total} run{'s' * (total != 1)} in this study{' with this network' if study.network else ''}"
+    where = f"these {len(study.beside)} studies or networks" if study.beside else "this study"
+    where += " with this network" if study.network and not study.beside else ""
+    text = f"{total} run{'s' * (total != 1)} in {where}"
     if study.hidden:
         gone.append(f"{study.hidden} more hidden by you")
     if study.repeated:
@@ -136,25 +144,29 @@ def lost(study: Study, frame: pd.DataFrame, x: str) -> str:
 def radius(frame: pd.DataFrame) -> str:
     """The words "at this rho": the effect of m depends on it."""
     rho = sorted(frame["rho"].dropna().unique()) if "rho" in frame else []
-    return f"At this ρ = {listed(words.number(r) for r in rho)}; another ρ can give another order." if rho else ""
+    if len(rho) > 1:
+        return f"At ρ = {listed(words.number(r) for r in rho)}, each drawn by itself."
+    return f"At this ρ = {words.number(rho[0])}; another ρ can give another order." if rho else ""
 
 
-def caption(study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", against: str = "") -> str:
-    """The caption of a figure of `frame`."""
+def caption(
+    study: Study, frame: pd.DataFrame, x: str, interval: str = "ci", against: str = "", dots: bool = True
+) -> str:
+    """The caption of a figure of `frame`; `dots`: whether the seeds of lines have them."""
     what = f"Mean difference from {against}, paired by seed," if against else "Mean"
     means = f"{what} over {over(frame, interval, 'bars and bands')}. "
     drawn = frame[~frame["collapsed"]] if "collapsed" in frame else frame
     lines = [words.title(v) for v in dict.fromkeys(drawn["variant"]) if not figures.is_curve(v, x)]
-    dots = "Small dots: single seeds"
-    dots += f"; horizontal lines: {listed(lines)}. " if lines else ". "
-    parts = [f"{setting(study.spec)}.", radius(frame), excluded(study), lost(study, frame, x)]
+    says = "Small dots: single seeds" if dots else "Single seeds are in the data"
+    says += f"; horizontal lines: {listed(lines)}. " if lines else ". "
+    parts = [f"{about(study)}.", radius(frame), excluded(study), lost(study, frame, x)]
     ring = (
-        "Ringed: the best mean of a line; it was chosen on these seeds."
+        f"Ringed: the best mean of {'all' if tables.overlaid(frame) else 'a line'}; it was chosen on these seeds."
         if "best" in frame and frame["best"].any()
         else ""
     )
     parts += [ring, collapsed(frame, cells.of(study)), _estimators(frame, against)]
-    return means + dots + " ".join(p for p in parts if p)
+    return means + says + " ".join(p for p in parts if p)
 
 
 def collapsed(frame: pd.DataFrame, look: Looks) -> str:

@@ -14,7 +14,7 @@ from sam_dash.results.drawing import style
 from sam_dash.results.numbers import tables
 from sam_dash.results.numbers.study import Study
 
-KEY = [*tables.CELL, *tables.knob_names()]
+KEY = [*tables.CELL, *tables.knob_names(), "study"]
 LOOK = ("line", "colour", "dash", "marker")
 Row = Mapping[str, Any]
 
@@ -35,34 +35,47 @@ class Looks:
     Name: the variant, its m, and the knobs of which there are several values. Colour: the variant's own, shaded by its
     m (on a fixed scale, its own at m = B) or, without one, by the knob other than rho with most values. Dash: rho, or
     the knob that is left. Cells that would still be drawn alike get the next free dash and marker, so that those of
-    one colour differ in both.
+    one colour differ in both. Of several studies each is told by the dash, or the dash that is left, and its name.
+
+    `without`: a setting that is told otherwise, as by the panel: cells that differ in it alone are one.
     """
 
-    def __init__(self, frame: pd.DataFrame, batch: int) -> None:
+    def __init__(self, frame: pd.DataFrame, batch: int, without: str = "") -> None:
         tables.one_network(frame)
-        self.batch = batch
+        self.batch, self.without = batch, without
+        self._batches = dict(zip(frame["study"], frame["batch"], strict=True)) if "study" in frame else {}
         unique = frame[tables.settings(frame)].drop_duplicates()
+        unique = unique.assign(**{without: None}).drop_duplicates() if without in unique else unique
         rows = tables.records(unique)
         knobs = tables.settings(frame)[2:]
         several = {k for k in knobs if unique.groupby("variant")[k].nunique().max() > 1}
+        if "study" in unique and unique["study"].nunique() > 1:
+            several.add("study")
         self.varied = [k for k in knobs if k in several]
-        levels = {
-            str(v): {k: list(dict.fromkeys(sorted(of[k].dropna()))) for k in self.varied}
+        self._levels = {
+            str(v): {k: list(dict.fromkeys(in_order(of[k].dropna()))) for k in self.varied}
             for v, of in unique.groupby("variant")
         }
         self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in rows:
-            self._rows.setdefault(key_of(row), row | self._look(row, levels[row["variant"]]))
+            self._rows.setdefault(self._key(row), row | self._look(row, self._levels[row["variant"]]))
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return key_of({**row, self.without: None})
+
+    def b(self, row: Row) -> int:
+        """The batch size of a row's study."""
+        return int(self._batches.get(row.get("study"), self.batch))
 
     def _look(self, row: dict[str, Any], levels: dict[str, list[Any]]) -> dict[str, str]:
         of = style.look(row["variant"])
         ranks = {k: values.index(row[k]) / (len(values) - 1) for k, values in levels.items() if len(values) > 1}
-        free = sorted((k for k in ranks if k != "rho"), key=lambda k: -len(levels[k]))
-        shade = place(row["variant"], row["m"], self.batch)
+        free = sorted((k for k in ranks if k not in ("rho", "study")), key=lambda k: -len(levels[k]))
+        shade = place(row["variant"], row["m"], self.b(row))
         if not swept(row["variant"]) and free:
             shade = ranks[free.pop(0)]
         colour = style.shade(of.colour, shade)
-        dashed = "rho" if "rho" in ranks else free[0] if free else None
+        dashed = next((k for k in ("rho", "study") if k in ranks), free[0] if free else None)
         turn = levels[dashed].index(row[dashed]) if dashed else 0
         taken = [r for r in self._rows.values() if r["colour"] == colour]
         dash = _first(style.turned(style.DASHES, of.dash, turn), [r["dash"] for r in taken])
@@ -71,28 +84,34 @@ class Looks:
 
     def name(self, row: Row, without: str = "") -> str:
         """The name of a row's cell; of a line over `without`, which is then left out."""
-        knobs = {k: row[k] for k in self.varied if k != without and row.get(k) is not None and row[k] == row[k]}
-        m = None if without == "m" else row["m"]
-        return words.cell_name(row["variant"], m, self.batch, words.knob_text(knobs))
+        hidden = ("study", without, self.without)
+        knobs = {k: row[k] for k in self.varied if k not in hidden and row.get(k) is not None and row[k] == row[k]}
+        told = row["study"] if "study" in self.varied and "study" not in (without, self.without) else ""
+        m = None if "m" in (without, self.without) else row["m"]
+        extra = ", ".join(filter(None, (words.knob_text(knobs), told)))
+        return words.cell_name(row["variant"], m, self.b(row), extra)
 
     def __getitem__(self, row: Row) -> dict[str, Any]:
         """The settings of a row's cell, and its `LOOK`."""
-        return self._rows[key_of(row)]
+        return self._rows[self._key(row)]
 
     def __contains__(self, row: Row) -> bool:
         """Whether it is of these."""
-        return key_of(row) in self._rows
+        return self._key(row) in self._rows
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The cells in the order of their runs."""
         return iter(self._rows.values())
 
     def along(self, rows: list[dict[str, Any]], x: str) -> dict[str, str]:
-        """The look of a line over m or over a knob: its variant's colour, dash and marker of its cell at m = B."""
-        first = next((r for r in rows if r["m"] == self.batch), rows[0])
-        of = self[first]
+        """The look of a line over m or over a knob: its variant's colour, shaded by its ρ, and dash and marker of its
+        cell at m = B.
+        """
+        first = next((r for r in rows if r["m"] == self.b(r)), rows[0])
+        of, rhos = self[first], self._levels[first["variant"]].get("rho", [])
+        share = rhos.index(first["rho"]) / (len(rhos) - 1) if len(rhos) > 1 and x != "rho" else 0.0
         return {
-            "line": self.name(first, x), "colour": style.look(first["variant"]).colour,
+            "line": self.name(first, x), "colour": style.shade(style.look(first["variant"]).colour, share),
             "dash": of["dash"], "marker": of["marker"],
         }  # fmt: skip
 
@@ -102,13 +121,13 @@ class Looks:
         return frame.assign(**{k: [of[k] for of in found] for k in LOOK})
 
 
-def of(study: Study, also: pd.DataFrame | None = None) -> Looks:
+def of(study: Study, also: pd.DataFrame | None = None, without: str = "") -> Looks:
     """The looks of a study's cells, and after them of the runs or values of further ones of its problem."""
     runs = study.runs
     if also is not None:
         new = also[~also["run"].isin(runs["run"])]
         runs = pd.concat([runs, new], ignore_index=True) if len(new) else runs
-    return Looks(runs.assign(network=None), study.spec.training.batch)
+    return Looks(runs.assign(network=None), study.spec.training.batch, without)
 
 
 def place(variant: str, m: float | None, batch: int) -> float:
@@ -122,6 +141,11 @@ def at(variant: str, m: float | None, batch: int) -> dict[str, str]:
     """Colour, dash and marker of a variant at an m, where nothing else tells cells apart."""
     of = style.look(variant)
     return of._asdict() | {"colour": style.shade(of.colour, place(variant, m, batch))}
+
+
+def in_order(values: pd.Series[Any]) -> list[Any]:
+    """The values of a setting, numbers by size; names of studies as they come."""
+    return list(values) if values.name == "study" else sorted(values)
 
 
 def _first(wanted: list[str], taken: list[str]) -> str:

@@ -46,6 +46,10 @@ class Panels:
                 "xanchor": "center", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}, "yshift": 4,
             })  # fmt: skip
 
+    def y(self, panel: int) -> str:
+        """The name of a panel's vertical axis."""
+        return f"y{_nth(panel)}"
+
     def add(self, panel: int, *traces: Mapping[str, Any]) -> None:
         """Draw in a panel."""
         self.traces += [{**trace, "xaxis": f"x{_nth(panel)}", "yaxis": f"y{_nth(panel)}"} for trace in traces]
@@ -90,13 +94,22 @@ def in_points(low: float, high: float) -> dict[str, Any]:
 
 
 def layout(
-    rows: int, height: int, names: Iterable[str], room: int, left: int, right: int, below: int, title: str = "Method"
+    rows: int,
+    height: int,
+    names: Iterable[str],
+    room: int,
+    left: int,
+    right: int,
+    below: int,
+    title: str = "Method",
+    above: int = 0,
 ) -> dict[str, Any]:
     """The layout of rows of panels of that height (px), with the legend of `names` above and margins that hold labels.
 
-    `room`: a key of `LETTERS`. The first row of the legend is its `title`, beside which the tool bar stands.
+    `above`: px for a second line of the panels' titles. `room`: a key of `LETTERS`. The first row of the legend is its
+    `title`, beside which the tool bar stands.
     """
-    top = 45 + DROP + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
+    top = 45 + above + DROP + TITLE + ROW * _legend_rows(names, LETTERS[max(k for k in LETTERS if k <= room)])
     whole = height * rows + top + below - 21
     return {
         "height": whole, "margin": {"l": left, "r": right, "t": top, "b": below},

@@ -82,10 +82,10 @@ def top(q: str, points: list[Point]) -> Point:
 
 def best(frame: pd.DataFrame, x: str, look: Looks) -> set[int]:
     """The rows of a `tables.summary` frame with the best mean of a line over the axis, of every score."""
-    return {top(q, points).row for _, q, points in along(frame, x, look) if _is_goal(q)}
+    return {top(q, points).row for _, q, points in along(frame, x, look) if is_goal(q)}
 
 
-def _is_goal(q: str) -> bool:
+def is_goal(q: str) -> bool:
     """Whether a quantity is a score that one wants better for its own sake, as a gap is not."""
     return words.is_score(q) and bool(words.better(q)) and not q.startswith("gap_")
 
@@ -103,7 +103,7 @@ def headline(frame: pd.DataFrame, x: str, look: Looks) -> str:
         return ""
     name, of = next(iter(found.items()))
     flat = next((q for q in of if not words.is_score(q) and words.better(q)), None)
-    score = next((q for q in of if _is_goal(q)), None)
+    score = next((q for q in of if is_goal(q)), None)
     parts = [_ends(flat, of[flat])] if flat else []
     text = "; ".join([*parts, *([_best(score, of[score], x)] if score else [])])
     rho = sorted(frame.loc[frame["variant"].map(lambda v: figures.is_curve(str(v), x)), "rho"].dropna().unique())

@@ -49,7 +49,7 @@ class Study:
 
     `density`: the spectral density of each finished run, as from `results.density.rows`. `network`: of a part that `at`
     has taken out, which one; `hidden_at`: `hidden` by network. `made`: how many finished runs were made how.
-    `called`: the name that it was given.
+    `called`: the name that it was given. `beside`: of several as one (`beside.together`) each, with its name.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Study:
     repeated: int = 0
     made: Mapping[str, int] = field(default_factory=dict)
     called: str = ""
+    beside: tuple[tuple[Study, str], ...] = ()
 
     @property
     def recorded(self) -> bool:

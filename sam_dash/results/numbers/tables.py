@@ -15,7 +15,7 @@ from sam_dash.maths.estimate import Estimate
 from sam_dash.results.numbers import statistics
 from sam_dash.results.numbers.derived import with_gaps
 
-CELL = ["variant", "m"]  # and the knobs; one network at a time
+CELL = ["variant", "m"]  # and the knobs; one network at a time, unless a column `study` tells them apart
 ALWAYS = ("rho", "lam")  # knobs that a frame has a column for even if no run has them
 NUMBERS = ["run", "step", "epoch", "quantity", "value", "stderr"]
 QUALITY = [f.name for f in fields(Estimate) if f.name not in NUMBERS]
@@ -34,8 +34,8 @@ def knob_names() -> list[str]:
 
 
 def settings(frame: pd.DataFrame) -> list[str]:
-    """Variant, m and the knobs that a frame has columns for, in the registry's order."""
-    return [*CELL, *(k for k in knob_names() if k in frame)]
+    """Variant, m and the knobs that a frame has columns for, in the registry's order; of several studies which."""
+    return [*CELL, *(k for k in knob_names() if k in frame), *(["study"] if "study" in frame else [])]
 
 
 def cell(frame: pd.DataFrame) -> list[str]:
@@ -89,10 +89,15 @@ def finals(runs: pd.DataFrame, last: pd.DataFrame, means: pd.DataFrame | None = 
     return with_gaps(ended.merge(both, on="run", how="inner").reset_index(drop=True))
 
 
+def overlaid(frame: pd.DataFrame) -> bool:
+    """Whether a frame has several ρ, or several studies."""
+    return any(frame[k].nunique() > 1 for k in ("rho", "study") if k in frame)
+
+
 def one_network(frame: pd.DataFrame) -> None:
     """ValueError where runs of several networks would be pooled: `Study.at` takes those of one."""
     names = sorted(frame["network"].dropna().unique()) if "network" in frame else []
-    if len(names) > 1:
+    if len(names) > 1 and not ("study" in frame and frame.groupby("study")["network"].nunique().max() == 1):
         raise ValueError(f"runs of {len(names)} networks ({', '.join(names)}) in one mean; narrow the study to one")
 
 
@@ -108,7 +113,8 @@ def summary(
     A cell is everything but the seed. `y` is what is plotted, [`low`, `high`] the interval, `n` its seeds, `missing`
     the runs of the cell that gave no value (failed, diverged, stopped, not yet done), `stderr` that of the estimator,
     `converged` whether all estimates in it did.
-    With `against` (column -> value naming one cell) `y` is the difference from that cell within each seed.
+    With `against` (column -> value naming one cell) `y` is the difference from that cell within each seed; of several
+    studies within each.
     """
     one_network(finals)
     told = cell(runs)
@@ -119,11 +125,12 @@ def summary(
             cells[r["quantity"]].setdefault(_exact(r[k] for k in told), []).append(r)
     rows: list[dict[str, Any]] = []
     for quantity, groups in cells.items():
-        base = None if against is None else _by_seed(select(finals[finals["quantity"] == quantity], against))
+        bases = None if against is None else _bases(select(finals[finals["quantity"] == quantity], against))
         for key, group in groups.items():
             common = {"quantity": quantity, **dict(zip(told, key, strict=True))}
             seeds = [r | {"y": r["value"]} for r in sorted(group, key=lambda r: r["seed"])]
-            if base is not None:
+            if bases is not None:
+                base = bases.get(common.get("study"), {})
                 seeds = [r | {"y": r["value"] - base[r["seed"]]} for r in seeds if r["seed"] in base]
             mean = statistics.mean((r["y"] for r in seeds), interval)
             if mean.n == 0:
@@ -150,6 +157,13 @@ def summary(
 def _exact(key: Any) -> tuple[Any, ...]:
     """The key of a group, comparable: nan is None."""
     return tuple(None if v is None or v != v else v for v in key)
+
+
+def _bases(frame: pd.DataFrame) -> dict[Any, dict[int, float]]:
+    """Study -> seed -> value; None is the one study of a frame that does not tell."""
+    if "study" not in frame:
+        return {None: _by_seed(frame)}
+    return {name: _by_seed(of) for name, of in frame.groupby("study")}
 
 
 def _by_seed(frame: pd.DataFrame) -> dict[int, float]:
@@ -198,8 +212,8 @@ def curve_means(study_runs: pd.DataFrame, curves: pd.DataFrame, quantity: str) -
 
 
 def at_full_batch(frame: pd.DataFrame, batch: int) -> pd.DataFrame:
-    """The rows of runs without micro-batches: m = B, or no m at all."""
-    return frame[frame["m"].isna() | (frame["m"] == batch)]
+    """The rows of runs without micro-batches: m = B, or no m at all. B is the column `batch` where there is one."""
+    return frame[frame["m"].isna() | (frame["m"] == (frame.get("batch", batch)))]
 
 
 def without_swept(finals: pd.DataFrame, runs: pd.DataFrame, knob: str) -> tuple[pd.DataFrame, pd.DataFrame]:

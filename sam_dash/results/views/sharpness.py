@@ -9,14 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, figures, sentences
+from sam_dash.results.drawing import captions, figures, overlay, sentences
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.views.view import Selection, StudyView
 
 
 class Multiples(StudyView):
     """Aligned panels over the axis `x`. Options: `quantities`, one panel each; `against`, the cell that differences are
-    taken from (column -> value), with its `name`.
+    taken from (column -> value), with its `name`; `facet`, by which panels are told apart.
     """
 
     x: ClassVar[str]
@@ -34,7 +34,8 @@ class Multiples(StudyView):
         frame = tables.summary(finals, runs, quantities, at.interval, against)
         if not against:
             kept = collapse.without_cells(frame, at.collapsed)
-            frame = frame.assign(best=frame.index.isin(sentences.best(kept, self.x, at.look)))
+            rings = overlay.rings(kept, at.look) if tables.overlaid(frame) else sentences.best(kept, self.x, at.look)
+            frame = frame.assign(best=frame.index.isin(rings))
         return collapse.marked(frame, at.collapsed)
 
     def choices(self, at: Selection) -> Iterator[tuple[str, Selection]]:
@@ -45,27 +46,34 @@ class Multiples(StudyView):
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """A panel a quantity."""
         name = at.options.get("name", "")
-        return figures.multiples(frame, self.x, at.look, columns=columns, difference=name)
+        return figures.multiples(frame, self.x, at.pens, columns=columns, difference=name, facet=at.facet)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """What is drawn, of which runs, and what is not."""
-        return captions.caption(at.study, frame, self.x, at.interval, at.options.get("name", ""))
+        dots = figures.dotted(frame, self.x, at.pens, at.facet)
+        return captions.caption(at.study, frame, self.x, at.interval, at.options.get("name", ""), dots)
 
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
-        """The ends of the axis compared, of what did not collapse."""
+        """The ends of the axis compared, of what did not collapse; of several ρ or studies the best of all."""
         kept = collapse.without_cells(frame, at.collapsed)
+        if tables.overlaid(kept):
+            return overlay.findings(kept, at.look, at.options.get("name", ""))
         return sentences.findings(kept, self.x, at.look, at.options.get("name", ""))
 
     def headline(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The trend and the best place on the axis; of differences the first of the sentences."""
+        kept = collapse.without_cells(frame, at.collapsed)
+        if tables.overlaid(kept):
+            return overlay.headline(kept, at.look, at.options.get("name", "")) or super().headline(frame, at, found)
         if at.options.get("against"):
             return super().headline(frame, at, found)
-        kept = collapse.without_cells(frame, at.collapsed)
         return sentences.headline(kept, self.x, at.look) or super().headline(frame, at, found)
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The quantities, the axis and the findings."""
         kept = collapse.without_cells(frame, at.collapsed)
+        if tables.overlaid(kept):
+            return super().alt(frame, at, found)
         return sentences.alt(kept, self.x, at.look, at.options.get("name", ""))
 
 

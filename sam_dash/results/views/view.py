@@ -63,6 +63,30 @@ class Selection:
         """B."""
         return self.study.spec.training.batch
 
+    @property
+    def facet(self) -> str:
+        """The setting that panels are told apart by, "" for none."""
+        return str(self.options.get("facet", ""))
+
+    @cached_property
+    def pens(self) -> Looks:
+        """The looks that lines have in panels of one `facet` each: without what the panel says."""
+        told = self.facet if self.facet != "variant" else ""
+        return cells.of(self.study, without=told) if told else self.look
+
+    @property
+    def first(self) -> Selection:
+        """This selection of the first of several studies, and of those that share its setting."""
+        if not self.study.beside:
+            return self
+        name, of = self.study.beside[0][1], self.study
+
+        def own(f: pd.DataFrame) -> pd.DataFrame:
+            return f[f["study"] == name].drop(columns=["study", "batch"]) if "study" in f else f
+
+        study = replace(of, finals=own(of.finals), runs=own(of.runs), beside=())
+        return replace(self, study=study, finals=own(self.finals), runs=own(self.runs))
+
     def where(self, **values: Any) -> Selection:
         """The rows with these settings; a variant without one of them stays."""
         return replace(self, finals=tables.select(self.finals, values), runs=tables.select(self.runs, values))
