@@ -24,14 +24,14 @@ def offer_escape() -> None:
     links.run("Set up the escape preset", presets.get("escape").sweep)
 
 
-study = states.with_results(offer_escape, curves=True)
+study = states.with_results(offer_escape, curves=True, several=True)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    at = controls.selection(study)
+    at = controls.selection(study, every=True)
     quantities = choices.over_time(study)
     clock, beta, scale = choices.clock(study), choices.smoothing(), choices.scale()
     lam = choices.one_lambda(study)
-at = at.but(quantities=quantities, clock=clock, beta=beta, scale=scale, lam=lam)
+    at = controls.facet(at.but(quantities=quantities, clock=clock, beta=beta, scale=scale, lam=lam), "lam")
 once = VIEW.once(at)
 if not show.view(VIEW, at, show.SAYS, lead) and not once:
     st.info("Nothing to plot with this choice: pick another quantity or x-axis.", icon=":material/filter_alt_off:")

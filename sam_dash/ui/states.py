@@ -100,4 +100,4 @@ def with_results(without_a_study: Callable[[], None] = empty, curves: bool = Fal
     if study.finals.empty and not (curves and study.recorded):
         nothing_finished(study)
         st.stop()
-    return beside.wider(study) if several else study
+    return beside.wider(study) if several and not study.recorded else study

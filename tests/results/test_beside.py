@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from sam_dash.results.drawing import cells, facets, figures, overlay
 from sam_dash.results.numbers import beside, recorded, statistics, tables
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import rw_sam, sharpness
+from sam_dash.results.views import dynamics, rw_sam, sharpness
 from sam_dash.results.views.view import Selection
 from sam_dash.runs.spec import Training
 from sam_dash.runs.store import Store
@@ -223,3 +224,58 @@ def test_rw_sam_is_overlaid_too(tmp_path: Path) -> None:
     fig = rw_sam.VIEW.figure(rw_sam.VIEW.frame(at), at, 3)
     assert [t.name for t in fig.data if t.showlegend] == ["SGD", "RW-SAM"]
     assert len(fig.layout.annotations) == 2
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Selection:
+    """Two networks, the second trained for longer, with their curves."""
+    store, parts, rows = Store(tmp_path_factory.mktemp("curves") / "store.db"), [], []
+    longer = replace(WIDE, training=Training(batch=8, epochs=6))
+    for sweep in (SMALL, longer):
+        study = studies.from_store(store, synthetic.fill(store, sweep))
+        assert study is not None
+        parts.append(study)
+        done = list(study.runs["run"])
+        rows.append(recorded.stored(store, done, ["test_acc", "train_loss"], recorded.steps_per_epoch(study), 40))
+    store.close()
+    one = beside.together(parts)
+    return Selection(one, one.finals, one.runs, recorded.among(pd.concat(rows)),
+                     options={"quantities": ("test_acc", "train_loss")})  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["", "study", "rho", "m", "variant"])
+def test_curves_are_told_apart_by_panels_that_share_their_epochs_and_axes(curves: Selection, by: str) -> None:
+    at = curves.but(facet=by)
+    frame = dynamics.VIEW.frame(at)
+    fig = dynamics.VIEW.figure(frame, at, 6)
+    n = len(facets.levels(frame, by)) if by else 1
+    assert len(fig.layout.annotations) == 2 * n
+    assert {fig.layout[f"xaxis{k or ''}"].matches for k in (0, *range(2, 2 * n + 1))} == {"x"}
+    for i in range(2 * n):
+        matched = fig.layout[f"yaxis{i + 1 if i else ''}"].matches
+        assert matched == (None if i % n == 0 else f"y{i - i % n + 1}" if i >= n else "y")
+    means = frame[(frame["kind"] == "mean") & (frame["panel"] == "test_acc")]
+    lines = means.groupby([by, "line"] if by == "study" else ["line"], dropna=False) if by in ("", "study") else ()
+    drawn = [t for t in fig.data if t.line.width == 2 and int((t.yaxis or "y").strip("y") or 1) <= n]
+    if by in ("", "study"):
+        assert len(drawn) == len(lines)
+        looks = {(t.yaxis, t.line.color, t.line.dash) for t in drawn}
+        assert len(looks) == len(drawn), "no two lines of a panel are drawn alike"
+
+
+def test_an_accuracy_is_shown_from_the_first_epoch_on_and_its_data_from_the_start(curves: Selection) -> None:
+    frame = dynamics.VIEW.frame(curves)
+    accuracy = frame[frame["panel"] == "test_acc"]
+    assert accuracy["x"].min() == 0
+    low, high = dynamics.VIEW.figure(frame, curves, 6).layout.yaxis.range
+    later = accuracy[accuracy["x"] > 0]
+    assert accuracy["y"].min() < low <= later["y"].min() < later["y"].max() <= high
+    short = accuracy[accuracy["x"].isin([0, 1])]
+    assert dynamics.trained(short)[0] <= short["y"].min(), "of two points both are shown"
+
+
+def test_gradients_and_shares_of_training_are_those_of_each_study(curves: Selection) -> None:
+    frame = dynamics.VIEW.frame(curves.but(clock="Gradient evaluations"))
+    ends = frame[frame["variant"] == "sgd"].groupby("study")["x"].max()
+    small, wide = ends["width 8, 4 epochs"], ends["width 16, 6 epochs"]
+    assert wide == pytest.approx(1.5 * small), "half as many epochs more"

@@ -1,8 +1,8 @@
 """Panels with one line a cell over any x: means with intervals, seed dots, raw lines behind, reference curves.
 
-The frame, which is also the CSV, has the columns panel, line, colour, dash, marker, x, kind, y, and where there is one
-low, high, n, seed. `kind`: mean | seed | raw (faint, behind a smoothed mean) | reference (a formula; its column `of`
-says of which line).
+The frame, which is also the CSV, has the columns panel, line, colour, dash, marker, x, kind, y, where there is one low,
+high, n, seed, and settings by which panels can be told apart further. `kind`: mean | seed | raw (faint, behind a
+smoothed mean) | reference (a formula; its column `of` says of which line).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sam_dash.results.drawing import cells, panels, style
+from sam_dash.results.drawing import cells, facets, panels, style
 from sam_dash.results.drawing.panels import Panels, level, log_steps
 from sam_dash.results.numbers import statistics, tables
 
@@ -38,32 +38,41 @@ class Axes:
     one: str = ""  # panel with a line at y = 1
 
 
-def figure(frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, room: int = 6) -> go.Figure:
-    """One panel each value of `panel`; one legend. At most `columns` panels side by side, and `room` (1, 3 or 6)."""
+def figure(
+    frame: pd.DataFrame, axes: Axes, titles: Mapping[str, str], *, columns: int = 3, room: int = 6, facet: str = ""
+) -> go.Figure:
+    """One panel each value of `panel`; one legend. At most `columns` panels side by side, and `room` (1, 3 or 6).
+
+    `facet`: a panel for each value of that column, those of one `panel` side by side with one vertical axis.
+    """
+    split = facets.parts(frame, facet)
     names = list(dict.fromkeys(frame["panel"]))
-    columns = panels.columns(len(names), min(columns, room))
-    rows = max(1, math.ceil(len(names) / columns))
+    places = [(p, k) for p in names for k in range(len(split))]
+    columns = panels.columns(len(split), room) if len(split) > 1 else panels.columns(len(names), min(columns, room))
+    rows = max(1, math.ceil(len(places) / columns))
     gap = {1: 0.1, 2: 0.09}.get(columns, 0.06)
     marks = {p: panels.POINTS for p in axes.points}
-    grid = Panels([titles.get(p, p) + marks.get(p, "") for p in names], columns, gap, 0.42 / rows)
+    heads = [facets.titled(titles.get(p, p) + marks.get(p, ""), split[k][0]) for p, k in places]
+    grid = Panels(heads, columns, gap, 0.42 / rows)
     lines = list(dict.fromkeys(frame["line"]))
     parts: dict[tuple[Any, ...], dict[str, pd.DataFrame]] = {}  # by panel and line; once, which is what takes long
-    for (panel, line, kind), part in frame.groupby(["panel", "line", "kind"], sort=False):
-        parts.setdefault((panel, line), {})[str(kind)] = part
+    for k, (_, here) in enumerate(split):
+        for (panel, line, kind), part in here.groupby(["panel", "line", "kind"], sort=False):
+            parts.setdefault((panel, k, line), {})[str(kind)] = part
     whole = dict(list(frame.groupby("panel", sort=False)))
     seen: set[str] = set()
-    for i, panel in enumerate(names):
+    for i, (panel, k) in enumerate(places):
         of = whole[panel]
         for line in lines:
-            for trace in _traces(parts.get((panel, line), {}), line, axes, panel):
+            for trace in _traces(parts.get((panel, k, line), {}), line, axes, panel):
                 shown = trace["showlegend"] and line not in seen
                 seen |= {line} if shown else set()
                 grid.add(i, trace | {"showlegend": shown})
         grid.xaxes[i] |= _xaxis(of, axes) if axes.log2 else _xaxis(frame, axes) | ({"matches": "x"} if i else {})
-        grid.yaxes[i] |= _yaxis(of, axes, panel)
-    fig = grid.figure(layout(rows, lines, room))
-    if axes.one in names:
-        level(fig, names.index(axes.one), 1)
+        grid.yaxes[i] |= _yaxis(of, axes, panel) | ({"matches": grid.y(i - k)} if k else {})
+    fig = grid.figure(layout(rows, lines, room, 16 * (len(split) > 1)))
+    for i in (i for i, (panel, _) in enumerate(places) if panel == axes.one):
+        level(fig, i, 1)
     return fig
 
 
@@ -178,9 +187,9 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
 
 
-def layout(rows: int, names: Iterable[str], room: int) -> dict[str, Any]:
-    """The height for so many rows of panels, with the legend of `names` above them."""
-    return panels.layout(rows, 270, names, room, 50, 10, 60)
+def layout(rows: int, names: Iterable[str], room: int, above: int = 0) -> dict[str, Any]:
+    """The height for so many rows of panels, with the legend of `names` above them; `above`: see `panels.layout`."""
+    return panels.layout(rows, 270, names, room, 50, 10, 60, above=above)
 
 
 def bars(y: Any, low: Any, high: Any, colour: str | None = None, width: int = 4) -> dict[str, Any]:

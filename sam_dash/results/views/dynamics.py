@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sam_dash.results import words
-from sam_dash.results.drawing import captions, cells, lines
+from sam_dash.results.drawing import captions, cells, facets, lines
 from sam_dash.results.numbers import recorded, statistics, tables
 from sam_dash.results.numbers.study import Study
 from sam_dash.results.views.view import Selection, StudyView
@@ -55,6 +55,9 @@ def ema(values: np.ndarray, beta: float) -> np.ndarray:
 
 def costs(study: Study) -> pd.DataFrame:
     """Per run: gradient evaluations and seconds of the whole training, without measurements; nan where not known."""
+    if study.beside:
+        every = pd.concat([costs(part) for part, _ in study.beside], ignore_index=True)
+        return every[every["run"].isin(study.runs["run"])].drop_duplicates("run")
     rows = []
     taken = study.runs.set_index("run")["step"]
     for spec in study.spec.runs():
@@ -72,8 +75,12 @@ def costs(study: Study) -> pd.DataFrame:
 
 
 def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str = "Epoch", beta: float = 0.0,
-          variants: Iterable[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:  # fmt: skip
-    """The frame of `lines.figure`: seed means with 95 % t-intervals, smoothed by `beta` with the raw mean behind."""
+          variants: Iterable[str] | None = None, runs: pd.DataFrame | None = None,
+          pens: cells.Looks | None = None) -> pd.DataFrame:  # fmt: skip
+    """The frame of `lines.figure`: seed means with 95 % t-intervals, smoothed by `beta` with the raw mean behind.
+
+    `pens`: the looks of the lines, where they are not those of the study.
+    """
     runs = recorded.with_curves(study, study.runs if runs is None else runs)
     if variants is not None:
         runs = runs[runs["variant"].isin(list(variants))]
@@ -90,7 +97,7 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
         if study.recorded:
             share = joined["step"] / joined["run"].map(study.runs.set_index("run")["step"]).clip(lower=1)
         else:
-            share = joined["epoch"] / study.spec.training.epochs
+            share = joined["epoch"] / joined["run"].map(epochs(study))
         joined = joined.assign(x=joined["run"].map(total).astype(float) * share).dropna(subset="x")
     else:
         joined = joined.assign(x=joined[clock].astype(float))
@@ -109,7 +116,8 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     }
     for quantity, of in ((q, row) for q in wanted for row in look if (q, cells.key_of(row)) in groups):
         part = groups[quantity, cells.key_of(of)]
-        part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: of[k] for k in ("line", *lines.LOOK)})
+        drawn_as = pens[of] if pens else of
+        part = part.assign(panel=quantity, kind="mean", seed=np.nan, **{k: drawn_as[k] for k in ("line", *lines.LOOK)})
         if beta > 0 and len(part) >= FEW:
             parts.append(part.assign(kind="raw"))
             part = part.assign(y=ema(part["y"].to_numpy(), beta), low=np.nan, high=np.nan)
@@ -117,6 +125,12 @@ def frame(study: Study, curves: pd.DataFrame, quantities: Iterable[str], x: str 
     return pd.concat(parts, ignore_index=True).reindex(
         columns=[*lines.COLUMNS, "converged", "step", *tables.settings(runs), *lines.LOOK]
     )
+
+
+def epochs(study: Study) -> dict[str, int]:
+    """The epochs of every run."""
+    parts = [part for part, _ in study.beside] or [study]
+    return {run: part.spec.training.epochs for part in parts for run in part.runs["run"]}
 
 
 def axes(table: pd.DataFrame, x: str, scale: str = "Auto") -> lines.Axes:
@@ -154,7 +168,7 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     if x in ("Seconds", "Gradient evaluations"):
         parts.append("The axis is the run's total times the share of its training; measurements are not counted"
                      if x == "Seconds" else "A gradient evaluation is one mini-batch of B samples")  # fmt: skip
-    parts.append(captions.setting(study.spec))
+    parts.append(captions.about(study))
     which = captions.drawn(study) if study.recorded else captions.excluded(study)
     return " ".join(p for p in (". ".join(parts) + ".", captions.radius(table), which) if p)
 
@@ -185,9 +199,18 @@ def times(curves: pd.DataFrame) -> pd.Series[int]:
 USUAL = ("test_acc", "train_loss", "tr_H", "tr_V")
 
 
+def trained(of: pd.DataFrame) -> list[float]:
+    """The axis of an accuracy: what it reaches from the first epoch on, as what it was before says nothing."""
+    later = of[of["x"] > of["x"].min()] if of["x"].nunique() > 2 else of
+    ends = later[["y", "low", "high"]].clip(0, 1)
+    low, high = float(ends.min().min()), float(ends.max().max())
+    pad = 0.05 * (high - low) or 0.05
+    return [low - pad, high + pad]
+
+
 class Dynamics(StudyView):
     """Options: `quantities`, one panel each; `clock`, a key of `X`; `beta` of the smoothing; `scale`, see `axes`;
-    `lam`, of several the one that is drawn.
+    `lam`, of several the one that is drawn; `facet`, by which panels are told apart.
     """
 
     key, title, page = "dynamics", "Curves over training", "dynamics"
@@ -220,7 +243,7 @@ class Dynamics(StudyView):
     def frame(self, at: Selection) -> pd.DataFrame:
         """See `frame`."""
         quantities, runs = self.drawn(at)
-        return frame(at.study, self.curves(at), quantities, self.clock(at), self.beta(at), runs=runs)
+        return frame(at.study, self.curves(at), quantities, self.clock(at), self.beta(at), runs=runs, pens=at.pens)
 
     def clock(self, at: Selection) -> str:
         """A key of `X`."""
@@ -233,14 +256,13 @@ class Dynamics(StudyView):
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """Two panels in a row, one on a telephone; all over the same stretch, accuracies over what they reach."""
         its = axes(frame, self.clock(at), at.options.get("scale", "Auto"))
-        fig = lines.figure(frame, its, titles(set(frame["panel"])), columns=2, room=columns)
+        fig = lines.figure(frame, its, titles(set(frame["panel"])), columns=2, room=columns, facet=at.facet)
         fig.update_xaxes(matches="x")
+        split = len(facets.parts(frame, at.facet))
         for i, panel in enumerate(dict.fromkeys(frame["panel"])):
             if panel in its.percent:
-                ends = frame.loc[frame["panel"] == panel, ["y", "low", "high"]].clip(0, 1)
-                low, high = float(ends.min().min()), float(ends.max().max())
-                pad = 0.05 * (high - low) or 0.05
-                fig.layout[f"yaxis{i + 1 if i else ''}"].range = [low - pad, high + pad]
+                for k in range(i * split, (i + 1) * split):
+                    fig.layout[f"yaxis{k + 1 if k else ''}"].range = trained(frame[frame["panel"] == panel])
         return fig
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
@@ -250,7 +272,8 @@ class Dynamics(StudyView):
     def findings(self, frame: pd.DataFrame, at: Selection) -> list[str]:
         """See `findings`; of what did not collapse."""
         quantities, runs = self.drawn(at)
-        return findings(at.study, self.curves(at), quantities, runs[~runs["run"].isin(at.collapsed)])
+        kept = runs[~runs["run"].isin(at.collapsed)]
+        return findings(at.study, self.curves(at), quantities, kept)
 
     def alt(self, frame: pd.DataFrame, at: Selection, found: list[str]) -> str:
         """The clock and the findings."""
