@@ -14,20 +14,22 @@ st.markdown(
     "The theory's extra penalty is ρ/(2m) tr(*V*): the noise of a mean gradient over *m* samples should be "
     "**tr(*V*)/*m***. Here it is measured at every *m* on the finished weights and put beside that law."
 )
-study = states.with_results()
+study = states.with_results(several=True)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    at = replace(controls.selection(study), interval=controls.interval())
+    at = replace(controls.selection(study, every=True), interval=controls.interval())
     at = at.but(settings=choices.settings(at.kept, at.look))
+    at = controls.facet(at, "m")
 if not show.view(noise_law.VIEW, at, show.SAYS, lead):
     if noise_law.VIEW.missing(at) is None:
         st.info("Nothing to plot with this choice: pick a setting.", icon=":material/filter_alt_off:")
     st.stop()
+one = at.first
 st.header("Which layers it is in", anchor=False)
-show.view(layers.VIEW, at)
+show.view(layers.VIEW, one)
 st.header("Noise scale", anchor=False)
-sections.noise_scale(study, at.kept)
-tails = noise_law.tail_table(at.kept, at.look)
+sections.noise_scale(one.study, one.kept)
+tails = noise_law.tail_table(one.kept, one.look)
 if len(tails):
     st.header("Tail of the noise", anchor=False)
     table.show(tails, "Tail index of the gradient noise of every setting with its interval")

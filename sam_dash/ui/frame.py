@@ -1,6 +1,8 @@
-"""What is round every page: the style of its figures, and how wide it is, which the browser measures.
+"""What is round every page: the style of its figures, one hover line over all panels of a figure that share their axis,
+and how wide it is, which the browser measures.
 
-The width is told in steps, so that a page starts over where a step is passed and not at every pixel.
+The width is told in steps, so that a page starts over where a step is passed and not at every pixel. The line is drawn
+here as Plotly's own stay in one panel; it reads where the panels are from fields of Plotly that are not documented.
 """
 
 from __future__ import annotations
@@ -21,11 +23,31 @@ _SCRIPT = """export default function ({ setStateValue, data }) {
     const now = data.steps.filter(s => width >= s).length + (matchMedia('(pointer: coarse)').matches ? 't' : 'm');
     if (now !== last) setStateValue('told', last = now) };
   const eye = window.__frame = new ResizeObserver(() => { clearTimeout(timer); timer = setTimeout(tell, 150) });
-  eye.observe(main); tell(); return () => eye.disconnect() }"""
+  eye.observe(main); tell();
+  const hair = event => {
+    document.querySelectorAll('.hair').forEach(line => line.remove());
+    const figure = event.target.closest?.('.js-plotly-plot');
+    if (!figure?._fullLayout) return;
+    const box = figure.getBoundingClientRect(), left = event.clientX - box.left, top = event.clientY - box.top,
+      panels = Object.values(figure._fullLayout._plots || {}), at = panels.find(({xaxis: x, yaxis: y}) =>
+        left >= x._offset && left <= x._offset + x._length && top >= y._offset && top <= y._offset + y._length);
+    if (!at || panels.length < 2) return;
+    const value = at.xaxis.p2c(left - at.xaxis._offset), same = x => x.type === at.xaxis.type
+      && x.range?.length === 2 && x.range.every((end, i) => Math.abs(end - at.xaxis.range[i]) < 1e-9);
+    for (const {xaxis: x, yaxis: y} of panels) {
+      if (!same(x)) continue;
+      const line = document.createElement('div');
+      line.className = 'hair';
+      line.style.cssText = `left:${x._offset + x.c2p(value)}px;top:${y._offset}px;height:${y._length}px`;
+      figure.append(line) } };
+  document.removeEventListener('mousemove', window.__hair);
+  document.addEventListener('mousemove', window.__hair = hair);
+  return () => { eye.disconnect(); document.removeEventListener('mousemove', hair) } }"""
 _ROOM = st.components.v2.component("frame", js=_SCRIPT)
 _STYLE = """<style>
 .stPlotlyChart .main-svg :is(g[class$="tick"], g[class^="g-"], .annotation, .legend, .colorbar) text {
   fill: currentColor !important; fill-opacity: .8 !important }
+.hair { position: absolute; pointer-events: none; width: 1px; background: #7F7F7F }
 @media (hover: none) { .stPlotlyChart .modebar-container { display: none !important } }
 </style>"""
 

@@ -264,7 +264,7 @@ def test_a_rho_without_two_common_seeds_is_no_tie() -> None:
 def test_the_noise_law_is_drawn_with_both_formulas() -> None:
     s = study(simple)
     of = s.finals[(s.finals["variant"] == "sam") & (s.finals["m"] == 4) & (s.finals["rho"] == 0.1)]
-    frame = noise_law.frame(of, cells.Looks(of, 4), 4)
+    frame = noise_law.frame(of, cells.Looks(of, 4))
     law = frame[(frame["panel"] == "law") & (frame["kind"] == "reference")]
     total = law[law["line"] == noise_law.LAW].set_index("x")["y"]
     inside = law[law["line"] == noise_law.FACTOR].set_index("x")["y"]

@@ -13,7 +13,7 @@ from sam_dash.results.drawing import cells, facets, figures, overlay
 from sam_dash.results.numbers import beside, recorded, statistics, tables
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.numbers.study import Study
-from sam_dash.results.views import dynamics, rw_sam, sharpness
+from sam_dash.results.views import dynamics, noise_law, rw_sam, sharpness
 from sam_dash.results.views.view import Selection
 from sam_dash.runs.spec import Training
 from sam_dash.runs.store import Store
@@ -279,3 +279,20 @@ def test_gradients_and_shares_of_training_are_those_of_each_study(curves: Select
     ends = frame[frame["variant"] == "sgd"].groupby("study")["x"].max()
     small, wide = ends["width 8, 4 epochs"], ends["width 16, 6 epochs"]
     assert wide == pytest.approx(1.5 * small), "half as many epochs more"
+
+
+def test_the_noise_of_several_studies_has_the_law_of_each_with_its_own_b(tmp_path: Path) -> None:
+    store, parts = Store(tmp_path / "store.db"), []
+    for sweep in (SMALL, FAST):
+        of = studies.from_store(store, synthetic.fill(store, sweep, quantities={f"tr_V@{m}": 20 / m for m in (2, 4)}))
+        assert of is not None
+        parts.append(of)
+    store.close()
+    at = selection(beside.together(parts), facet="study")
+    frame = noise_law.VIEW.frame(at)
+    fig = noise_law.VIEW.figure(frame, at, 6)
+    names = [name for _, name in at.study.beside]
+    assert [a.text.count(name) for name, a in zip(names * 2, fig.layout.annotations, strict=True)] == [1] * 4
+    within = frame[frame["line"] == noise_law.FACTOR].groupby("study")["x"].max()
+    assert within.to_dict() == {names[0]: 4.0, names[1]: 2.0}, "below B = 8 and B = 4"
+    assert len(fig.layout.shapes) == 2, "1 is the law in each panel of the ratio"

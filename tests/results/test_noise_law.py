@@ -47,7 +47,7 @@ def test_sgd_and_the_two_ends_of_sam_are_shown_where_nothing_is_chosen() -> None
 def test_the_ratio_is_paired_by_run_and_the_laws_are_of_the_mean_over_runs() -> None:
     finals = pd.DataFrame(rows("sgd", None, {"tr_V": [10.0, 20.0], "tr_V@4": [3.0, 4.0], "tr_H": [5.0, 5.0]}))
     more = pd.DataFrame(rows("sam", 8, {"tr_V@4": [3.0]}))  # without tr(V)
-    frame = noise_law.frame(pd.concat([finals, more]), looks(pd.concat([finals, more])), BATCH)
+    frame = noise_law.frame(pd.concat([finals, more]), looks(pd.concat([finals, more])))
     assert set(frame["variant"]) == {"sgd"}
     seeds = frame[frame["kind"] == "seed"]
     assert set(seeds["panel"]) == {"ratio"}

@@ -104,7 +104,7 @@ def multiples(
     dead = {places[i][0] for i, *_ in crosses}
     floors = {}
     for i, (q, k) in enumerate(places):
-        panels.xaxes[i] |= _xaxis(x, ticks, (left, right))
+        panels.xaxes[i] |= _xaxis(x, ticks, (left, right)) | ({"matches": "x"} if i else {})
         panels.yaxes[i] |= _yaxis(alive[q], q, bool(difference)) | ({"matches": panels.y(i - k)} if k else {})
         if q in dead:
             floors[q] = _floor(panels.yaxes[i], alive[q])

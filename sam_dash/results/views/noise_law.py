@@ -39,8 +39,13 @@ def plain(finals: pd.DataFrame) -> pd.DataFrame:
     return finals[finals["variant"].eq("sgd") | (sam & finals["m"].isin(ends))]
 
 
-def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "ci") -> pd.DataFrame:
-    """Panel "law": tr(V@m) of each cell with both laws; panel "ratio": m tr(V@m)/tr(V), paired by seed."""
+def frame(
+    finals: pd.DataFrame, look: cells.Looks, interval: str = "ci", pens: cells.Looks | None = None
+) -> pd.DataFrame:
+    """Panel "law": tr(V@m) of each cell with both laws; panel "ratio": m tr(V@m)/tr(V), paired by seed.
+
+    `pens`: the looks of the lines, where they are not those of the study.
+    """
     table = per_run(finals)
     base = table[table["size"] == 1].set_index("run")["value"]
     table = table[table["run"].isin(base.index)]
@@ -48,11 +53,9 @@ def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "
     rows = []
     for _, cell in table.groupby(tables.cell(table), dropna=False, sort=False):
         of = look[tables.records(cell.head(1))[0]]
-        common = {k: of[k] for k in ("line", *lines.LOOK)} | {
-            "m_train": of["m"],
-            "variant": of["variant"],
-            "rho": of["rho"],
-        }
+        common = {k: (pens or look)[of][k] for k in ("line", *lines.LOOK)}
+        common |= {"m_train": of["m"], "variant": of["variant"], "rho": of["rho"], "study": of.get("study")}
+        own = look.b(of)
         tr_v = float(cell.drop_duplicates("run")["base"].mean())
         for size, group in cell.groupby("size"):
             at = float(str(size))
@@ -71,10 +74,11 @@ def frame(finals: pd.DataFrame, look: cells.Looks, batch: int, interval: str = "
                 "marker": "circle",
             }
             rows.append(theory | {"line": LAW, "dash": "dot", "y": tr_v / at})
-            if at < batch:
-                inside = tr_v / at * (batch - at) / batch
+            if at < own:
+                inside = tr_v / at * (own - at) / own
                 rows.append(theory | {"line": FACTOR, "dash": "dash", "y": inside})
-    return pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", "rho", *lines.LOOK])
+    found = pd.DataFrame(rows, columns=[*lines.COLUMNS, "of", "variant", "m_train", "rho", "study", *lines.LOOK])
+    return found if "study" in finals else found.drop(columns="study")
 
 
 def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
@@ -84,7 +88,7 @@ def caption(study: Study, table: pd.DataFrame, interval: str) -> str:
         "samples, over disjoint random groups of the training set, unbiased. Dotted: tr(V)/m. Dashed: what groups cut "
         "from one batch of B spread around *its* mean, tr(V)/m · (B−m)/B, which is the finite-population factor "
         "(B−m)/(B−1) times the batch's own covariance (with 1/B); it is 0 at m = B. Right: 1 is the law. "
-        f"{captions.setting(study.spec)}. {captions.radius(table)}"
+        f"{captions.about(study)}. {captions.radius(table)}"
     )
 
 
@@ -215,18 +219,18 @@ def chosen(at: Selection) -> pd.DataFrame:
 
 
 class NoiseLaw(StudyView):
-    """tr(V) over m, of what did not collapse. Option: `settings`, see `chosen`."""
+    """tr(V) over m, of what did not collapse. Options: `settings`, see `chosen`; `facet`, which panels are told by."""
 
     key, title, page = "noise", "tr(V) of means of m samples against tr(V)/m", "noise"
 
     def frame(self, at: Selection) -> pd.DataFrame:
         """See `frame`."""
         of = chosen(at)
-        return frame(of, at.look, at.batch, at.interval) if (of["quantity"] == "tr_V").any() else of[:0]
+        return frame(of, at.look, at.interval, at.pens) if (of["quantity"] == "tr_V").any() else of[:0]
 
     def figure(self, frame: pd.DataFrame, at: Selection, columns: int) -> go.Figure:
         """Two panels, one below the other on a telephone."""
-        return lines.figure(frame, AXES, TITLES, columns=2, room=columns)
+        return lines.figure(frame, AXES, TITLES, columns=2, room=columns, facet=at.facet)
 
     def caption(self, frame: pd.DataFrame, at: Selection) -> str:
         """See `caption`."""
