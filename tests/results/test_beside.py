@@ -256,6 +256,11 @@ def test_curves_are_told_apart_by_panels_that_share_their_epochs_and_axes(curves
         assert matched == (None if i % n == 0 else f"y{i - i % n + 1}" if i >= n else "y")
     means = frame[(frame["kind"] == "mean") & (frame["panel"] == "test_acc")]
     lines = means.groupby([by, "line"] if by == "study" else ["line"], dropna=False) if by in ("", "study") else ()
+    assert "begin with the first point after the start" in dynamics.VIEW.caption(frame, at)
+    losses = frame[frame["panel"] == "train_loss"]
+    if by:
+        low, high = fig.layout[f"yaxis{n + 1}"].range
+        assert low < losses["low"].min() <= losses["high"].max() < high < losses["high"].max() + 0.2 * (high - low)
     drawn = [t for t in fig.data if t.line.width == 2 and int((t.yaxis or "y").strip("y") or 1) <= n]
     if by in ("", "study"):
         assert len(drawn) == len(lines)

@@ -70,6 +70,8 @@ def figure(
                 grid.add(i, trace | {"showlegend": shown})
         grid.xaxes[i] |= _xaxis(of, axes) if axes.log2 else _xaxis(frame, axes) | ({"matches": "x"} if i else {})
         grid.yaxes[i] |= _yaxis(of, axes, panel) | ({"matches": grid.y(i - k)} if k else {})
+        if len(split) > 1 and "range" not in grid.yaxes[i]:  # Plotly's own of axes that match is far too wide
+            grid.yaxes[i]["range"] = _reach(of)
     fig = grid.figure(layout(rows, lines, room, 16 * (len(split) > 1)))
     for i in (i for i, (panel, _) in enumerate(places) if panel == axes.one):
         level(fig, i, 1)
@@ -185,6 +187,14 @@ def _yaxis(of: pd.DataFrame, axes: Axes, panel: str) -> dict[str, Any]:
     text = [f"{s:g}" if 1e-3 <= s < 1e5 else f"10<sup>{round(math.log10(s))}</sup>" for s in steps]
     span = [math.log10(values.min()) - 0.1, math.log10(values.max()) + 0.15]
     return axis | {"type": "log", "tickvals": steps, "ticktext": text, "range": span}
+
+
+def _reach(of: pd.DataFrame) -> list[float]:
+    """A linear axis that holds means and the ends of intervals."""
+    ends = of[["y", "low", "high"]].astype(float)
+    low, high = float(ends.min().min()), float(ends.max().max())
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return [low - pad, high + pad]
 
 
 def layout(rows: int, names: Iterable[str], room: int, above: int = 0) -> dict[str, Any]:

@@ -163,6 +163,8 @@ def caption(study: Study, table: pd.DataFrame, x: str, beta: float, widths: Mapp
     if wide:
         means = captions.listed(f"{name}: {w}" for name, w in wide.items())
         parts[-1] = f"Recorded at every step and drawn as means over windows of steps ({means})"
+    if any(words.is_fraction(str(q)) for q in table["panel"].unique()) and table["x"].nunique() > 2:
+        parts.append("Axes of accuracies begin with the first point after the start, which is in the data")
     if not table["converged"].all():
         parts.append("Hollow: an estimate did not converge")
     if x in ("Seconds", "Gradient evaluations"):
