@@ -35,7 +35,7 @@ from sam_dash.maths.flat import (
 )
 from sam_dash.maths.kept import kept, stream
 from sam_dash.maths.lanczos import OneByOne
-from sam_dash.maths.loss import Loss, per_sample, token_cross_entropy
+from sam_dash.maths.loss import SEQUENCES, Loss, per_sample
 from sam_dash.maths.loss import get as get_loss
 from sam_dash.maths.micro import per_micro_batch
 from sam_dash.maths.oracle import Oracle
@@ -44,7 +44,6 @@ from sam_dash.quantities import ROWS, Counted, Measured
 
 QUANTITIES = tuple(ROWS)
 Progress = Callable[[str, int, int], None]
-LOSSES_OF_SEQUENCES: dict[str, PerSample] = {"token_cross_entropy": token_cross_entropy}
 
 
 def gradient(
@@ -243,7 +242,7 @@ def _start(model: nn.Module, loss: str | PerSample, x: Any, y: Any) -> tuple[Ten
     if isinstance(x, Tensor) and isinstance(y, Tensor) and (len(x) != len(y) or len(y) == 0):
         raise ValueError(f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected as many labels as inputs, at least one")
     samples((x, y))
-    named = LOSSES_OF_SEQUENCES.get(loss) or get_loss(loss) if isinstance(loss, str) else loss
+    named = SEQUENCES.get(loss) or get_loss(loss) if isinstance(loss, str) else loss
     refuse_not_finite(model, x, y)
     w = flatten(model)
     out = check_samples(logits(model), w, x)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -224,6 +225,18 @@ def get(key: str) -> Loss:
     return LOSSES[key]
 
 
+@dataclass(frozen=True)
+class Averaged:
+    """A loss of outputs that are not (n, C), each sample's the mean over what it has, and the score shown beside it."""
+
+    values: Callable[[Tensor, Tensor], Tensor]
+    shown: Score
+
+    def __call__(self, out: Tensor, y: Tensor) -> Tensor:
+        """(n, ...), (n, ...) -> (n,)."""
+        return self.values(out, y)
+
+
 def token_cross_entropy(out: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy of sequences: logits (n, T, C) and token labels (n, T) -> (n,), each the mean over its tokens.
 
@@ -234,19 +247,33 @@ def token_cross_entropy(out: Tensor, y: Tensor) -> Tensor:
     return (each * seen).sum(1) / seen.sum(1).clamp_min(1)
 
 
-def per_sample(of: Loss, out: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def _right(best: Tensor, y: Tensor) -> Tensor:
+    """The share of labels (n, ...) that are the best, (n,); of those that are not left out by -100."""
+    seen = (y != -100).flatten(1)
+    return ((best == y).flatten(1) & seen).sum(1) / seen.sum(1).clamp_min(1)
+
+
+SEQUENCES = {
+    "token_cross_entropy": Averaged(token_cross_entropy, Score("acc", lambda out, y: _right(out.argmax(-1), y)))
+}
+
+
+def per_sample(of: Loss, out: Tensor) -> Averaged:
     """The loss of a sample whose outputs are not (n, C), as a mean over them: segmentation (n, C, ...) with labels
     (n, ...) for the cross-entropy, any shape otherwise.
     """
     if of is CROSS_ENTROPY:
         if out.ndim < 3:
             raise ValueError(f"the model returns {tuple(out.shape)}; the cross-entropy takes (n, C) or (n, C, ...)")
-        return lambda o, y: F.cross_entropy(o, y, reduction="none").flatten(1).mean(1)
+        return Averaged(
+            lambda o, y: F.cross_entropy(o, y, reduction="none").flatten(1).mean(1),
+            Score("acc", lambda o, y: _right(o.argmax(1), y)),
+        )
 
-    def flat(o: Tensor, y: Tensor) -> Tensor:
-        return of(o.reshape(len(o), -1), y.reshape(len(y), -1))
+    def flat(f: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda o, y: f(o.reshape(len(o), -1), y.reshape(len(y), -1))
 
-    return flat
+    return Averaged(flat(of), Score(of.score_key, flat(of.score), of.score_of))
 
 
 def _told(y: Tensor) -> str:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from sam_dash.maths.flat import PerSample, check_per_sample, check_samples, flatten, logits
-from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, Loss, Score, per_sample, token_cross_entropy
+from sam_dash.maths.loss import CROSS_ENTROPY, LOSSES, SEQUENCES, Loss, Score, per_sample
 from sam_dash.problems.arrays import DataError
 from sam_dash.problems.listing import top_names
 from sam_dash.problems.running import blamed, running, seeded
 
-SEQUENCES: dict[str, PerSample] = {"token_cross_entropy": token_cross_entropy}
 NAMES = ("data", "network", "loss")
 MORE = ("score", "score_name", "better", "augment", "defaults")
 BETTER = ("higher", "lower")
@@ -163,7 +162,8 @@ class Reading:
         """The file's own score, else that of the loss, else the accuracy where there are classes."""
         given = self.get("score")
         if given is None:
-            return loss.shown if isinstance(loss, Loss) else CROSS_ENTROPY.shown if classes else None
+            shown: Score | None = getattr(loss, "shown", CROSS_ENTROPY.shown if classes else None)
+            return shown
         name, better = self.get("score_name", getattr(given, "__name__", "score")), self.get("better", "higher")
         if (
             not isinstance(name, str)

@@ -164,6 +164,23 @@ def test_the_trace_of_a_relu_network_is_exact(of) -> None:
     assert curvature.ggn_trace(of, flat.logits(module), w, (x, y)).value == pytest.approx(float(H.trace()), rel=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("key", "out", "y", "expected"),
+    [
+        ("mse", [1.0, 3.0], [2.0, 3.0], [1.0, 0.0]),
+        ("mse", [[[1.0, 3.0], [0.0, 0.0]]], [[[2.0, 3.0], [0.0, 1.0]]], [0.5]),
+        ("bce", [-1.0, 2.0, 0.5], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0]),
+        ("cross_entropy", [[[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]]], [[1, 1, -100]], [0.5]),
+        ("token_cross_entropy", [[[0.0, 1.0], [2.0, 0.0], [1.0, 0.0]]], [[1, 1, -100]], [0.5]),
+    ],
+)
+def test_the_score_of_outputs_that_are_not_one_row_a_sample_is_a_mean_over_them(key, out, y, expected) -> None:
+    out, y = torch.tensor(out), torch.tensor(y)
+    of = loss.SEQUENCES[key] if key in loss.SEQUENCES else loss.per_sample(loss.get(key), out)
+    assert of.shown.values(out, y).tolist() == expected
+    assert (of.shown.key, of.shown.of(0.25)) == (("error_RMSE", 0.5) if key == "mse" else ("acc", 0.25))
+
+
 def test_which_loss_it_is_stands_in_one_file() -> None:
     """But for the softmax of a variant's weights over samples or layers, and of attention, which is another thing."""
     told = {"softmax", "log_softmax", "cross_entropy", "binary_cross_entropy_with_logits", "one_hot", "mse_loss"}

@@ -124,6 +124,18 @@ def spec(path: Path, variant: str = "sam", m: int | None = None, seed: int = 0, 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("loss", "key"), [("bce", "acc"), ("mse", "error_RMSE"), ("lambda o, y: (o - y).square()", None)]
+)
+def test_one_output_without_a_column_of_its_own_has_the_score_of_its_loss(tmp_path: Path, loss: str, key: str) -> None:
+    CASES["one"] = {
+        "network": PERCEPTRON.format("1), nn.Flatten(0"), "y": "(x[:, 0] > 0).float()",
+        "loss": f"loss = {loss if key is None else repr(loss)}",
+    }  # fmt: skip
+    score = load(small(tmp_path, "one")).score
+    assert (score and score.key) == key
+
+
 @pytest.mark.parametrize(("variant", "m"), [("sgd", None), ("sam", 50), ("sam", 5), ("nsam", None), ("rwsam", 50)])
 def test_the_digits_as_a_problem_file_give_the_numbers_of_the_built_in_ones_bit_for_bit(
     tmp_path: Path, variant: str, m: int | None
