@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 URL := http://127.0.0.1:8501
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick mutants fuzz strangers reliability check lint types fix bench docs example screenshots browser clean
+.PHONY: help run test quick mutants fuzz strangers reliability check lint types fix bench lock docs example screenshots browser clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ fix: $(VENV)/.test ## Mend what ruff can mend
 bench: $(VENV)/.bench ## Time the fast paths side by side with what a user would otherwise write
 	@$(BIN)/python -m benchmarks
 
+lock: $(VENV)/.test ## Write requirements.lock anew, from requirements.txt
+	@$(PIP) install uv==0.13.9
+	@PATH="$(BIN):$$PATH" $(BIN)/python deploy/locked.py renew
+
 docs: $(VENV)/.run ## Write the generated tables of docs/
 	@$(BIN)/python -m docs.generate
 
@@ -69,11 +73,11 @@ clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(VENV)/.run: requirements.txt
+$(VENV)/.run: requirements.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sam-dash needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	@echo "sam-dash: setting up $(VENV) (a minute or more; torch is large)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -r requirements.txt
+	@$(BIN)/python deploy/locked.py install
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt

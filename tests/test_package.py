@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from deploy import locked
 from tests.browser.driver import served
 
 ROOT = Path(__file__).parents[1]
@@ -133,3 +134,43 @@ def test_what_is_installed_is_what_is_pinned(file) -> None:
     assert len(pinned) == len(lines) > 0
     found = {name: Version(version(name)).public for name in pinned}
     assert {name: v for name, v in found.items() if not pinned[name].contains(v, prereleases=True)} == {}
+
+
+def test_the_lock_has_all_that_the_app_needs_as_it_is_installed_each_with_hashes() -> None:
+    """Else `--no-deps` would leave something out; one that is only for another Python or system may stand beside it."""
+    found = locked.entries(locked.LOCK.read_text("utf-8"))
+    lines = locked.ASKED.read_text("utf-8").splitlines()
+    pins = {pin for of in found.values() for pin, *_ in of}
+    assert {line.replace("[distributed]", "").lower() for line in lines} <= pins
+    a_hash = re.compile(locked.HASH + "[0-9a-f]{64}")
+    assert all(hashes and all(map(a_hash.fullmatch, hashes)) for of in found.values() for _, *hashes in of)
+    names = {name.lower().replace("_", "-") for name in needed(lines)}
+    assert len(names) > 60
+    versions = {name: {Requirement(e[0]).specifier for e in of} for name, of in found.items()}
+    here = {name: Version(version(name)).public for name in names}
+    assert {n: v for n, v in here.items() if not any(s.contains(v) for s in versions.get(n, ()))} == {}
+
+
+def test_what_cuda_needs_is_installed_with_a_torch_that_asks_for_it_alone() -> None:
+    found = locked.entries(locked.LOCK.read_text("utf-8"))
+    plain = locked.chosen(found, ["filelock", "setuptools>=77"])
+    cuda = locked.chosen(found, ["filelock", 'nvidia-nccl-cu13==2.29.7; platform_system == "Linux"'])
+    assert "torch" not in cuda
+    assert set(plain) < set(cuda) == set(found) - {"torch"}
+    assert all(name.startswith(("nvidia-", "cuda-", "triton")) for name in set(cuda) - set(plain))
+    assert locked.entries(locked.written(found)) == found
+
+
+def test_a_build_of_torch_that_the_lock_does_not_have_is_refused(tmp_path, monkeypatch) -> None:
+    def missing(_name: str) -> None:
+        raise PackageNotFoundError
+
+    def other(_requirement: str, folder: Path) -> Path:
+        (folder / "torch-0-forged.whl").write_bytes(b"forged")
+        return folder / "torch-0-forged.whl"
+
+    monkeypatch.setattr(locked, "distribution", missing)
+    monkeypatch.setattr(locked, "wheel", other)
+    monkeypatch.setattr(locked.subprocess, "run", lambda *_, **__: pytest.fail("something is installed"))
+    with pytest.raises(SystemExit, match=r"torch-0-forged\.whl, which pip takes here, is a build of torch that"):
+        locked.install()
