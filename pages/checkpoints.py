@@ -8,6 +8,7 @@ from sam_dash.ui import checkpoint_parts, router, show, table, take_away
 
 router.ensure_routed()
 st.title("Checkpoints", anchor=False)
+lead = show.lead()
 st.markdown(
     "How sharp are these weights, and what does the loss look like round them? Any finished run, or a file that the "
     "operator has registered, alone or beside another: SGD against SAM at m = 1 is the picture people expect."
@@ -32,7 +33,7 @@ with st.expander("What these pictures do not show", icon=":material/help:"):
 st.header("What sharpness is for", anchor=False)
 show.view(rounding.VIEW, at)
 st.header("Spectrum", anchor=False)
-show.view(look_density.VIEW, at)
+show.view(look_density.VIEW, at, lead=lead)
 show.view(look_layers.VIEW, at)
 st.header("m-sharpness", anchor=False)
 show.view(look_m.VIEW, at)

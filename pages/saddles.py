@@ -9,6 +9,7 @@ from sam_dash.ui import router, saddle_parts, scorecard, show, table
 
 router.ensure_routed()
 st.title("Saddles", anchor=False)
+lead = show.lead()
 st.markdown(
     "A perturbed step can be *pulled into* a saddle that SGD leaves. Near a saddle with Hessian eigenvalue λ, USAM "
     "multiplies that coordinate by **1 − η λ (1 + ρ λ)** at each step: where λ < 0 it shrinks, and the saddle attracts "
@@ -20,7 +21,7 @@ if saddle_parts.kind() == "walk":
     found = saddle_parts.answer(spec)
     critical = found["critical"]
     side = "above: USAM's saddle attracts" if spec.rho > critical else "below: USAM's saddle repels"
-    st.markdown(f"Critical radius **ρ_c = 1/|λ₁| = {words.number(critical)}**; ρ = {spec.rho:g} is {side}.")
+    show.first(f"Critical radius ρ_c = 1/|λ₁| = {words.number(critical)}; ρ = {spec.rho:g} is {side}.", lead)
     show.drawn(walks.VIEW, walks.Walked(found, spec))
     st.header("What one step does near the saddle", anchor=False)
     table.show(walks.step_table(found), "Factors of a step at the saddle, derived and measured")
@@ -37,6 +38,8 @@ else:
         f"small weights does. There λ₁ = −{words.number(1 / answer['critical'])}, "
         f"so **ρ_c = {words.number(answer['critical'])}**."
     )
+    critical = words.number(answer["critical"])
+    show.first(f"By the formula the saddle at zero weights attracts USAM's steps beyond ρ_c = {critical}.", lead)
     show.drawn(escapes.VIEW, answer)
     st.header("What the papers claim, and what these runs show", anchor=False)
     scorecard.plain(escape_claims.judge(escapes.runs(answer)))

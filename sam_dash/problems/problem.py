@@ -116,7 +116,7 @@ class Problem:
     dataset: str = "digits"
     data_hash: str = ""
     network: str = "mlp:64"
-    n_train: int = fact(0, "Training samples", "the first n of the training samples; 0: all", 0, 10**7)
+    n_train: int = fact(0, "Training samples (0: all)", "the first n of the training samples; 0: all", 0, 10**7)
     label_noise: float = fact(
         0.0, "Label noise", "share of training labels replaced by a wrong one, drawn per seed", 0, 0.95
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 from sam_dash import variants
 from sam_dash.maths.contract import Knob
+from sam_dash.problems.arrays import NPZ
+from sam_dash.problems.card import FILE
 from sam_dash.problems.problem import facts
 from sam_dash.runs import grammar, presets
 from sam_dash.runs.spec import Measures, Problem, SpecError, SweepSpec, Training
@@ -91,10 +93,16 @@ def query(sweep: SweepSpec) -> dict[str, str | list[str]]:
     return {k: list(map(grammar.text, v)) or "" if isinstance(v, list) else grammar.text(v) for k, v in shown.items()}
 
 
+def short(dataset: str) -> str:
+    """The name of a data set as a copied link has it: of a file its name, without the folders of this machine."""
+    kind = next((kind for kind in (NPZ, FILE) if dataset.startswith(kind)), None)
+    return dataset if kind is None else kind + dataset.removeprefix(kind).replace("\\", "/").rpartition("/")[2]
+
+
 def tidied(query: Mapping[str, str], datasets: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """What of a query a widget may see, and what was wrong with the rest, in words; `datasets` are those there are.
 
-    A number of seeds is spelled out: old links say "3" for 0-2.
+    A file is known by its name alone; a number of seeds is spelled out: old links say "3" for 0-2.
     """
     kept, wrong = dict(query), []
     for name, knob in SCALARS.items():
@@ -104,7 +112,9 @@ def tidied(query: Mapping[str, str], datasets: Iterable[str]) -> tuple[dict[str,
             except SpecError as error:
                 wrong.append(str(error))
                 del kept[name]
-    if query.get("dataset", "") not in ("", *datasets):
+    if full := {short(name): name for name in datasets}.get(query.get("dataset", "")):
+        kept["dataset"] = full
+    elif query.get("dataset", "") not in ("", *datasets):
         wrong.append(f"dataset = {grammar.short(kept.pop('dataset'))}: expected a built-in one, or an upload of yours")
     if grammar.count(kept.get("seeds", "")):
         try:

@@ -49,6 +49,15 @@ _STYLE = """<style>
   fill: currentColor !important; fill-opacity: .8 !important }
 .hair { position: absolute; pointer-events: none; width: 1px; background: #7F7F7F }
 @media (hover: none) { .stPlotlyChart .modebar-container { display: none !important } }
+@media (prefers-reduced-motion: reduce) { *, ::before, ::after {
+  animation-duration: .01ms !important; animation-iteration-count: 1 !important; transition-duration: .01ms !important;
+  scroll-behavior: auto !important } }
+@media print { @page { size: A4; margin: 14mm }
+  .stAppHeader, .modebar-container, .stElementToolbar, .stDownloadButton, .stButton, .stPopover,
+  .stTabs [role="tablist"] { display: none !important }
+  .stApp, .stMain, .stAppViewContainer { position: static !important; overflow: visible !important;
+    height: auto !important }
+  .stPlotlyChart, .stDataFrame { break-inside: avoid } }
 </style>"""
 
 

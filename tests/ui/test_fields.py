@@ -115,3 +115,11 @@ def test_progress_counts_ended_runs_in_full() -> None:
 @pytest.mark.parametrize(("n", "text"), [(999, "999"), (71_200, "71.2 thousand"), (1.3e6, "1.3 million")])
 def test_large_numbers_are_words(n: float, text: str) -> None:
     assert start.evaluations(n) == text
+
+
+@pytest.mark.parametrize("full", ["npz:/srv/data/mine-0123.npz", r"file:C:\mine\problem.py", "digits"])
+def test_a_copied_link_names_a_file_without_its_folders_and_finds_it_again(full: str) -> None:
+    short = fields.short(full)
+    assert not set("/\\") & set(short)
+    assert fields.tidied({"dataset": short}, ("digits", full)) == ({"dataset": full}, [])
+    assert fields.tidied({"dataset": "npz:other.npz"}, ("digits", full))[1]
