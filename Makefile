@@ -77,7 +77,7 @@ $(VENV)/.run: requirements.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sam-dash needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	@echo "sam-dash: setting up $(VENV) (a minute or more; torch is large)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python deploy/locked.py install
+	@$(if $(LOCKED),$(BIN)/python deploy/locked.py install,$(PIP) install -r requirements.txt)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt

@@ -47,7 +47,7 @@ def test_a_link_opens_the_trajectories_it_names_and_they_are_drawn_step_by_step(
     assert len(fig["frames"]) == 30
     assert fig["frames"][0]["data"][0]["x"][:1] == [-2.5]
     assert len(fig["frames"][-1]["data"][1]["x"]) == 52  # the start, 50 steps, and the gap after a seed
-    assert "ρ_c = 1/|λ₁| = 0.5**; ρ = 0.7 is above: USAM's saddle attracts" in text_of(at)
+    assert "ρ_c = 1/|λ₁| = 0.5; ρ = 0.7 is above: USAM's saddle attracts" in text_of(at)
     table = next(d.value for d in at.dataframe if "The saddle" in d.value)
     assert list(table["The saddle"]) == ["repels", "attracts"]
     assert [table.iloc[1, 1], table["Measured growth a step"][1]] == pytest.approx(
