@@ -59,6 +59,8 @@ def main() -> None:
     grid = {family: best({k: scores[k] for k in of}, choosing) for family, of in (("base", base), ("sam", sam))}
     print(f"{args.seeds} fresh seeds, half to choose and half to judge; larger is better")
     print(f"grid: {grid['sam']} over {grid['base']}: {told(scores[grid['sam']], scores[grid['base']], judging)}")
+    claimed = told(scores[picked["sam"]], scores[picked["base"]], judging)
+    print(f"decided: {picked['sam']} over {picked['base']}: {claimed}")
     for family in ("sam", "base"):
         regret = told(scores[grid[family]], scores[picked[family]], judging)
         print(f"regret of {family}, {picked[family]}: {regret}")
