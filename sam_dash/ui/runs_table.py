@@ -113,6 +113,9 @@ def _scored(frame: pd.DataFrame, score: pd.Series[float], name: str) -> pd.DataF
     if there.nunique() < 2:
         return frame
     ends = float(np.floor(there.min() * 10) / 10), float(np.ceil(there.max() * 10) / 10)
+    kept = st.session_state.get("runs_score", ends)
+    if not ends[0] <= kept[0] <= kept[1] <= ends[1]:  # of the study that was shown before
+        st.session_state["runs_score"] = ends
     low, high = st.slider(
         words.labelled(name), *ends, ends, 0.1, key="runs_score", bind="query-params", width=220, format="%.1f",
         help="Final values. Runs without one are shown while the range is whole.",

@@ -42,6 +42,8 @@ NOT_IN_THE_URL = {
     "sure": "a link must not confirm a deletion",
     "long": "a link must not start what takes above a day",
     "note_{key}": "the note is in the store",
+    "{field}_{kind}_{key}": "names and tags are in the store",
+    "{what}_tags": "tags are in the store",
     "stop_which": "names the run of the button beside it, which acts at once",
 }
 EXAMPLE = studies.EXAMPLE
@@ -97,7 +99,8 @@ def controls(at: AppTest) -> dict[str, Any]:
         if name := getattr(proto, "query_param_key", ""):
             found[name] = node
         elif hasattr(proto, "query_param_key") and node.type not in ("expander", "flex_container"):
-            assert node.key.startswith(pick.BOX) or node.key in NOT_IN_THE_URL, (node.type, node.key)
+            labels = ("name_study_", "tags_study_", "name_run_", "tags_run_")  # {field}_{kind}_{key}
+            assert node.key.startswith((pick.BOX, *labels)) or node.key in NOT_IN_THE_URL, (node.type, node.key)
         todo += getattr(node, "children", {}).values()
     return found
 
@@ -124,6 +127,8 @@ def other(name: str, node: Any) -> Any:
     if node.type in ("number_input", "slider"):
         kind = type(node.value)
         step, most = node.step or 1, node.max
+        if isinstance(node.value, tuple):
+            return [str(round(node.value[0] + step, 1)), str(node.value[1])]
         new = node.value + step if node.value + step <= most else node.value - step
         return str(kind(new))
     return f"{now}, 7"
