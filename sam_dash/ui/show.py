@@ -12,6 +12,7 @@ from sam_dash.results.drawing import captions
 from sam_dash.results.drawing.cells import Looks
 from sam_dash.results.numbers import collapse, tables
 from sam_dash.results.views.view import Selection, View
+from sam_dash.runs.spec import SpecError
 from sam_dash.ui import figure, links, markdown
 from sam_dash.ui.frame import columns
 
@@ -37,7 +38,12 @@ def view(view: View[At], at: At, heading: str = "", lead: DeltaGenerator | None 
     """
     found = drawn(view, at, lead=lead)
     if found is None:
-        if lacking := view.missing(at):
+        try:
+            lacking = view.missing(at)
+        except SpecError as error:  # such a study would be too large
+            st.info(f"This study lacks what is drawn here, and one that adds it: {error}.", icon=":material/info:")
+            return False
+        if lacking:
             links.missing(*lacking)
         return False
     if heading:

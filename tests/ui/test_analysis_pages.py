@@ -16,7 +16,7 @@ from sam_dash.results import words
 from sam_dash.results.numbers import beside, further
 from sam_dash.results.numbers import study as studies
 from sam_dash.results.views import dynamics
-from sam_dash.runs import presets
+from sam_dash.runs import presets, spec
 from sam_dash.runs.spec import Measures, RunSpec, SweepSpec, from_dict
 from sam_dash.runs.store import Store
 from sam_dash.runs.tables import measurements
@@ -203,6 +203,15 @@ def test_one_rho_is_no_map_but_other_studies_count(store: Store, visit: Visit) -
     both = visit("rho_m", study=study, pool="true", rho_m_tab="Data")
     assert len(shown(both, "best")) == 12
     assert "all runs of this problem in the store" in text_of(both)
+
+
+def test_a_study_that_is_too_large_to_be_widened_says_so(store: Store, visit: Visit, monkeypatch) -> None:
+    study = fill(store, SWEEP)
+    monkeypatch.setattr(spec, "MAX_RUNS", len(SWEEP.runs()))
+    at = visit("rho_m", study=study)
+    assert [i.value for i in at.info] == [
+        "This study lacks what is drawn here, and one that adds it: more than 27 runs in one sweep; narrow an axis."
+    ]
 
 
 def test_runs_that_differ_only_in_their_measures_are_counted_once(store: Store) -> None:
